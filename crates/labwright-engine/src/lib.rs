@@ -1,0 +1,1 @@
+//! When and in what order: observe, apply, agent, journal, locks.

@@ -1,0 +1,108 @@
+//! What is wrong with the user's file: collected, never thrown.
+//! Does no printing; the command line draws the source line.
+
+use serde::Serialize;
+
+use crate::span::Span;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing; nothing is wrong.
+    Advice,
+    /// Will hurt one day.
+    Warning,
+    /// The lab contradicts itself; nothing is planned.
+    Error,
+}
+
+impl Severity {
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Advice => "advice",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        }
+    }
+}
+
+/// One fault, at one place, with the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Stable: `LW-NET-003`.
+    pub code: &'static str,
+    pub severity: Severity,
+    /// Path in the model: `compute.hosts.docker-01.zone`.
+    pub at: String,
+    pub span: Span,
+    /// One sentence, lowercase, no full stop; names what the user wrote in backticks.
+    pub message: String,
+    /// What to type; empty where the message already says it.
+    pub help: String,
+    /// Other places that take part: "first used here".
+    pub related: Vec<(Span, String)>,
+}
+
+impl Finding {
+    pub fn error(code: &'static str, at: impl Into<String>, span: Span, message: impl Into<String>) -> Self {
+        Finding {
+            code,
+            severity: Severity::Error,
+            at: at.into(),
+            span,
+            message: message.into(),
+            help: String::new(),
+            related: Vec::new(),
+        }
+    }
+
+    pub fn warning(code: &'static str, at: impl Into<String>, span: Span, message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Warning, ..Finding::error(code, at, span, message) }
+    }
+
+    pub fn advice(code: &'static str, at: impl Into<String>, span: Span, message: impl Into<String>) -> Self {
+        Finding { severity: Severity::Advice, ..Finding::error(code, at, span, message) }
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    #[must_use]
+    pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
+        if !span.is_none() {
+            self.related.push((span, label.into()));
+        }
+        self
+    }
+}
+
+/// Every finding of one run, in the order of the files once sorted.
+pub type Findings = Vec<Finding>;
+
+/// Files in order, places in order, then codes: the order in which findings are shown.
+pub fn sort(findings: &mut Findings) {
+    findings.sort_by(|a, b| {
+        (a.span.is_none(), a.span, a.code, &a.at, &a.message).cmp(&(
+            b.span.is_none(),
+            b.span,
+            b.code,
+            &b.at,
+            &b.message,
+        ))
+    });
+    findings.dedup();
+}
+
+/// The nearest of `names` to what was typed, if it is near enough to be meant.
+pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (typed.chars().count() / 3).max(1);
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}

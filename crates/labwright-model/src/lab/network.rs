@@ -1,0 +1,44 @@
+//! Network segmentation: zones, and the flows between them.
+
+use crate::decode::{Many, Table, section};
+use crate::span::Spanned;
+use crate::units::{Subnet, Traffic};
+
+section! {
+    /// Zones and flows. What no flow allows is denied, inside a zone too.
+    pub struct Network {
+        /// Parts of the network that are told apart.
+        zones: Table<Zone>,
+        /// What may connect to what.
+        flows: Many<Spanned<Flow>>,
+    }
+}
+
+section! {
+    /// A part of the network: a VLAN, a VPN, a bridge.
+    pub struct Zone {
+        /// The VLAN id, 1 to 4094.
+        vlan: Option<Spanned<u16>>,
+        /// The subnets that its addresses are in, IPv4 or IPv6.
+        subnet: Many<Spanned<Subnet>>,
+        /// The interface that carries it, where that is not a VLAN: `tailscale0`, `wg0`.
+        interface: Option<Spanned<String>>,
+        /// What it is for.
+        description: Option<String>,
+    }
+}
+
+section! {
+    /// One allowed way from here to there.
+    pub struct Flow {
+        /// Where connections start: a zone, a host, a service, or `internet`.
+        from: Many<Spanned<String>>,
+        /// Where they end: a zone, a host, a service, or `internet`.
+        to: Many<Spanned<String>>,
+        /// What is let through. Absent: any.
+        allow: Many<Spanned<Traffic>>,
+        /// Why this is needed; shown wherever the flow is shown.
+        because: Option<Spanned<String>>,
+    }
+    required ["from", "to"]
+}

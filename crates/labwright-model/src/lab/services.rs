@@ -1,0 +1,191 @@
+//! Application services: what the lab is for.
+
+use std::collections::BTreeMap;
+
+use super::platform::Tier;
+use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, section};
+use crate::span::Spanned;
+use crate::tree::{Kind, Node};
+use crate::units::{Period, Schedule};
+
+section! {
+    /// One service, described once. Its name, route, certificate, firewall rule, probe, alert, backup and runbook follow.
+    pub struct Service {
+        /// A catalogue entry that knows the application.
+        catalogue("use"): Option<Spanned<String>>,
+        /// A Compose file beside the lab file; it is never rewritten.
+        compose: Option<Spanned<String>>,
+        /// Containers, in Compose's own syntax.
+        containers: Foreign,
+        /// A process that systemd runs.
+        run: Option<Run>,
+        /// Someone else runs it.
+        external: Option<External>,
+        /// The hosts it runs on.
+        on: Many<Spanned<String>>,
+        /// `lab` for experiments, `production` for what people rely on.
+        tier: Tier = Tier::Lab,
+        /// Who answers for it; the lab's owner when absent.
+        owner: Option<Spanned<String>>,
+        /// What it is for, in a few words.
+        description: Option<String>,
+        /// Words to select services by.
+        tags: Many<Spanned<String>>,
+        /// From where it can be reached.
+        expose: Expose = Expose::Nowhere,
+        /// Its names: short ones are in the lab's domain.
+        url: Many<Spanned<String>>,
+        /// The port its name leads to, as `container:port` or a number.
+        port: Option<Spanned<String>>,
+        /// Services it cannot work without.
+        needs: Many<Spanned<String>>,
+        /// Volumes and paths that hold its data.
+        data: Many<Spanned<String>>,
+        /// How its data is protected; the short form names a policy.
+        backup: Option<Backup>,
+        /// How to tell that it works.
+        probe: Option<Probe>,
+        /// Its traffic to the internet goes through this service, or not at all.
+        egress: Option<Spanned<String>>,
+        /// Environments it is placed in, with what differs in each.
+        environments: EnvironmentTable,
+        /// Data that is loaded once into a fresh copy.
+        seed: Many<Spanned<String>>,
+        /// What stands in for it on a developer's machine.
+        up: Foreign,
+        /// How to bring it back, in words.
+        restore_notes: Option<String>,
+    }
+}
+
+choice! {
+    /// From where a service can be reached.
+    pub enum Expose {
+        /// Only by the services that need it.
+        Nowhere = "nowhere",
+        /// From the lab's user zones.
+        Lan = "lan",
+        /// From the VPN.
+        Vpn = "vpn",
+        /// From the internet.
+        Public = "public",
+    }
+}
+
+section! {
+    /// A process that systemd runs.
+    pub struct Run {
+        /// The program and its arguments.
+        command: Many<Spanned<String>>,
+        /// The user it runs as.
+        user: Option<Spanned<String>>,
+        /// Its working directory.
+        directory: Option<Spanned<String>>,
+        /// Its environment.
+        environment: BTreeMap<String, String>,
+    }
+    required ["command"]
+    short (node, decoder) {
+        Many::from_node(node, decoder).map(|command| Run { command, ..Run::default() })
+    }
+    schema crate::decode::or_strings
+}
+
+section! {
+    /// A service that someone else runs; the short form names who.
+    pub struct External {
+        /// Who runs it.
+        provider: Option<Spanned<String>>,
+        /// The responsibility level that remains: 0 SaaS, 1 hosted platform, 2 rented machine.
+        level: u8,
+    }
+    short (node, decoder) {
+        String::from_node(node, decoder).map(|provider| External { provider: Some(Spanned::new(provider, node.span)), level: 0 })
+    }
+    schema or_string
+}
+
+section! {
+    /// How a service's data is protected.
+    pub struct Backup {
+        /// The policy under `protection`.
+        policy: Option<Spanned<String>>,
+        /// Databases that are dumped first, by a name for the dump.
+        dump: Table<Dump>,
+        /// Commands on the service's host before and after.
+        hooks: Hooks,
+        /// Paths that are left out.
+        exclude: Many<Spanned<String>>,
+    }
+    short (node, decoder) {
+        String::from_node(node, decoder).map(|policy| Backup { policy: Some(Spanned::new(policy, node.span)), ..Backup::default() })
+    }
+    schema or_string
+}
+
+section! {
+    /// A database dump.
+    pub struct Dump {
+        /// The service that is the database.
+        service: Option<Spanned<String>>,
+        /// The database's name.
+        database: Option<Spanned<String>>,
+        /// The user that dumps it.
+        user: Option<Spanned<String>>,
+    }
+}
+
+section! {
+    /// Commands around a backup.
+    pub struct Hooks {
+        /// Run first; a failure stops the backup.
+        before: Many<Spanned<String>>,
+        /// Run last, whatever happened.
+        after: Many<Spanned<String>>,
+    }
+}
+
+section! {
+    /// How to tell that a service works; the short form is the path that is asked for.
+    pub struct Probe {
+        /// The path that is asked for.
+        path: Option<Spanned<String>>,
+        /// The whole address, where it is not the service's own.
+        url: Option<Spanned<String>>,
+        /// Conditions in Gatus' language.
+        expect: Many<Spanned<String>> = Many(vec!["[STATUS] == 200".to_string().into()]),
+        /// How often.
+        every: Period = Period(std::time::Duration::from_secs(60)),
+        /// How long one probe may take.
+        timeout: Period = Period(std::time::Duration::from_secs(10)),
+        /// When it is asked, where that is not all the time.
+        schedule: Option<Spanned<Schedule>>,
+    }
+    short (node, decoder) {
+        String::from_node(node, decoder).map(|path| Probe { path: Some(Spanned::new(path, node.span)), ..Probe::default() })
+    }
+    schema or_string
+}
+
+/// The environments of a service: a list of names, or a map of what differs in each.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct EnvironmentTable(pub Table<Foreign>);
+
+impl std::ops::Deref for EnvironmentTable {
+    type Target = Table<Foreign>;
+    fn deref(&self) -> &Table<Foreign> {
+        &self.0
+    }
+}
+
+impl FromNode for EnvironmentTable {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        if let Kind::Map(_) = node.kind {
+            return Table::from_node(node, decoder).map(EnvironmentTable);
+        }
+        let names: Many<Spanned<String>> = Many::from_node(node, decoder)?;
+        let entry = |name: Spanned<String>| (name.value, Spanned::new(Foreign::default(), name.span));
+        Some(EnvironmentTable(Table(names.0.into_iter().map(entry).collect())))
+    }
+}

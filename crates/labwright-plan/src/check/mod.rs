@@ -1,0 +1,110 @@
+//! The rules: what a lab must not say. Pure, offline, one file a rule.
+//! A rule judges the whole lab; faults of the text itself were found when it was read.
+
+use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
+
+mod format;
+
+/// One rule. Its page, its examples and its code live in its file.
+pub trait Rule: Sync {
+    /// Stable: `LW-NET-003`.
+    fn code(&self) -> &'static str;
+    /// A few words.
+    fn title(&self) -> &'static str;
+    /// What it means, why it matters, where it comes from, the way out. Markdown.
+    fn doc(&self) -> &'static str;
+    /// A lab that breaks it, and the same lab mended.
+    fn examples(&self) -> Examples;
+    fn check(&self, lab: &Parsed, findings: &mut Findings);
+}
+
+/// Two labs: the first breaks the rule, the second does not.
+pub struct Examples {
+    pub fails: &'static str,
+    pub passes: &'static str,
+}
+
+/// Every rule, in the order of the layers.
+pub const RULES: &[&dyn Rule] = &[];
+
+/// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
+pub fn check(parsed: &Parsed) -> Findings {
+    let mut findings = parsed.findings.clone();
+    if !parsed.unreadable {
+        for rule in RULES {
+            rule.check(parsed, &mut findings);
+        }
+    }
+    accept(parsed, &mut findings);
+    finding::sort(&mut findings);
+    findings
+}
+
+/// Takes out what is accepted at its place; an acceptance that accepts nothing is a finding itself.
+fn accept(parsed: &Parsed, findings: &mut Findings) {
+    for allow in &parsed.allows {
+        let before = findings.len();
+        findings.retain(|finding| {
+            let here = parsed.place(finding.span).is_some_and(|place| place.line == allow.line)
+                && finding.span.file == allow.span.file;
+            !(here && finding.code == allow.code)
+        });
+        if findings.len() < before {
+            continue;
+        }
+        let message = format!("nothing to accept here: `{}` is not found on line {}", allow.code, allow.line);
+        let known = is_known(&allow.code);
+        let mut stale = Finding::warning(codes::STALE_ALLOW, "", allow.span, message);
+        stale.help = match known {
+            true => {
+                "the fault is gone or stands on another line: remove the comment, or move it to the line of the fault"
+                    .into()
+            }
+            false => {
+                let codes = all_codes();
+                match finding::nearest(&allow.code, codes.iter().copied()) {
+                    Some(near) => format!("there is no `{}`; did you mean `{near}`?", allow.code),
+                    None => format!("there is no `{}`; `labwright explain` lists all codes", allow.code),
+                }
+            }
+        };
+        stale.severity = if known { Severity::Warning } else { Severity::Error };
+        findings.push(stale);
+    }
+}
+
+fn is_known(code: &str) -> bool {
+    all_codes().contains(&code)
+}
+
+/// Every code that a finding can have.
+pub fn all_codes() -> Vec<&'static str> {
+    format::PAGES.iter().map(|page| page.code).chain(RULES.iter().map(|rule| rule.code())).collect()
+}
+
+/// The page of a code, as Markdown; `None` for an unknown one.
+pub fn explain(code: &str) -> Option<String> {
+    let code = code.to_ascii_uppercase();
+    if let Some(page) = format::PAGES.iter().find(|page| page.code == code) {
+        return Some(format!("# {}: {}\n\n{}\n", page.code, page.title, page.doc.trim()));
+    }
+    let rule = RULES.iter().find(|rule| rule.code() == code)?;
+    let Examples { fails, passes } = rule.examples();
+    Some(format!(
+        "# {}: {}\n\n{}\n\nBreaks it:\n\n```yaml\n{}\n```\n\nKeeps it:\n\n```yaml\n{}\n```\n",
+        rule.code(),
+        rule.title(),
+        rule.doc().trim(),
+        fails.trim(),
+        passes.trim()
+    ))
+}
+
+/// Code and title of every finding there is, for listings.
+pub fn titles() -> Vec<(&'static str, &'static str)> {
+    format::PAGES
+        .iter()
+        .map(|page| (page.code, page.title))
+        .chain(RULES.iter().map(|rule| (rule.code(), rule.title())))
+        .collect()
+}

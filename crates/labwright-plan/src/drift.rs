@@ -1,0 +1,79 @@
+//! Drift: reality against the last apply, told apart from edits of the lab file that are not applied yet.
+//! Compares marks with what was seen; the lab file is asked only whether a thing is still declared.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::observation::{Observation, Sight};
+use crate::plan::Change;
+use crate::planner::differences;
+use crate::provider::{Provider, Seen, kind_of};
+use crate::resource::ResourceId;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Drift {
+    pub drifted: Vec<Drifted>,
+    /// As the last apply left it.
+    pub steady: usize,
+    /// Could not be looked at.
+    pub unknown: Vec<(ResourceId, String)>,
+    pub away: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Drifted {
+    pub id: ResourceId,
+    pub what: What,
+    /// From what the last apply made, to what is there.
+    pub changes: Vec<Change>,
+    /// Whether the lab file still declares it.
+    pub declared: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    Changed,
+    Removed,
+    /// A run was killed in the middle of it.
+    Unfinished,
+}
+
+pub fn drift(observed: &Observation, declared: &BTreeSet<ResourceId>, providers: &[&'static dyn Provider]) -> Drift {
+    let mut drift = Drift::default();
+    for (host, sight) in &observed.hosts {
+        let seen = match sight {
+            Sight::Away(error) => {
+                drift.away.push((host.clone(), error.message.clone()));
+                continue;
+            }
+            Sight::Reached(seen) => seen,
+        };
+        for (id, mark) in &seen.marks {
+            let declared = declared.contains(id);
+            let mut push = |what, changes| drift.drifted.push(Drifted { id: id.clone(), what, changes, declared });
+            match seen.seen.get(id) {
+                _ if mark.in_flight => push(What::Unfinished, Vec::new()),
+                Some(Seen::Absent) => push(What::Removed, Vec::new()),
+                Some(Seen::Unknown(error)) => drift.unknown.push((id.clone(), error.message.clone())),
+                None => drift.unknown.push((id.clone(), "it was not looked at".into())),
+                Some(Seen::Present(observed)) => {
+                    let Some(kind) = kind_of(providers, id) else {
+                        drift.unknown.push((id.clone(), "this version does not know its kind".into()));
+                        continue;
+                    };
+                    let changes = differences(kind, &mark.applied, &observed.spec);
+                    // `differences` goes from what is there to what is wanted; drift went the other way.
+                    let turned =
+                        |change: Change| Change { before: change.after, after: change.before, field: change.field };
+                    match changes.is_empty() {
+                        true => drift.steady += 1,
+                        false => push(What::Changed, changes.into_iter().map(turned).collect()),
+                    }
+                }
+            }
+        }
+    }
+    drift
+}

@@ -1,0 +1,30 @@
+//! What should change, and why: checks, lowering, diff, plan.
+//!
+//! Pure: nothing here reads a file, a clock, the environment or the network, and the same input gives the same output
+//! whatever its order.
+
+pub mod check;
+mod drift;
+mod error;
+mod observation;
+mod order;
+mod plan;
+mod planner;
+mod provider;
+mod resource;
+mod select;
+mod value;
+
+pub use drift::{Drift, Drifted, What, drift};
+pub use error::{ErrorKind, ProviderError};
+pub use observation::{HostSeen, Interrupted, Mark, Observation, Origin, Sight};
+pub use order::topological;
+pub use plan::{Action, Away, Blocked, Change, Consequence, Expect, Kept, PLAN_VERSION, Plan, Report, Step, Why};
+pub use planner::{Adopt, Options, PlanInput, differences, plan};
+pub use provider::{
+    Context, Facts, Field, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal, Seen,
+    Session, Wanted, hints, kind_of,
+};
+pub use resource::{Fingerprint, Resource, ResourceId};
+pub use select::Selection;
+pub use value::{Digest, Spec, Value};

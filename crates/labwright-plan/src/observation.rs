@@ -1,0 +1,88 @@
+//! What was seen of the world, as plain data. Partial sight is normal.
+//! Collected by the engine; nothing here looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ProviderError;
+use crate::provider::{Facts, Seen};
+use crate::resource::ResourceId;
+use crate::value::Spec;
+
+/// Everything that was seen, host by host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    pub hosts: BTreeMap<String, Sight>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sight {
+    Reached(Box<HostSeen>),
+    /// Not reached; the host's things are unknown, not absent.
+    Away(ProviderError),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostSeen {
+    pub facts: Facts,
+    /// What this lab owns there.
+    pub marks: BTreeMap<ResourceId, Mark>,
+    /// What is there, for every declared and every marked resource.
+    pub seen: BTreeMap<ResourceId, Seen>,
+    /// An earlier run that never ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interrupted: Option<Interrupted>,
+}
+
+/// The sign that a thing is the lab's: kept on the thing's own host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mark {
+    pub origin: Origin,
+    /// What it was last made to be; content as digests.
+    pub applied: Spec,
+    /// What it was made after, so that it is removed before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<ResourceId>,
+    /// A step was begun and its result was never written: the outcome is unknown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_flight: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// Labwright made it: it may remove it.
+    Created,
+    /// It was there before: letting go of it leaves it in place.
+    Adopted,
+}
+
+/// A run that was killed on a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interrupted {
+    pub run: String,
+    pub by: String,
+    pub done: usize,
+    /// Begun, with unknown outcome.
+    pub unknown: Vec<ResourceId>,
+    pub not_started: usize,
+}
+
+impl Observation {
+    pub fn reached(&self, host: &str) -> Option<&HostSeen> {
+        match self.hosts.get(host)? {
+            Sight::Reached(seen) => Some(seen),
+            Sight::Away(_) => None,
+        }
+    }
+
+    pub fn mark(&self, id: &ResourceId) -> Option<&Mark> {
+        self.reached(id.host())?.marks.get(id)
+    }
+
+    pub fn seen(&self, id: &ResourceId) -> Option<&Seen> {
+        self.reached(id.host())?.seen.get(id)
+    }
+}

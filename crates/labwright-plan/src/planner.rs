@@ -1,0 +1,471 @@
+//! The one planner: desired against observed, to steps and reasons.
+//! Pure and deterministic; providers describe, they never plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
+use crate::order::topological;
+use crate::plan::*;
+use crate::provider::{Kind, OnChange, Ownership, Provider, Seen, kind_of};
+use crate::resource::{Fingerprint, Resource, ResourceId};
+use crate::select::Selection;
+use crate::value::{Spec, Value};
+
+/// What a plan is made from.
+pub struct PlanInput<'a> {
+    pub lab: &'a str,
+    pub lab_hash: &'a str,
+    pub desired: &'a [Resource],
+    pub observed: &'a Observation,
+    pub providers: &'a [&'static dyn Provider],
+    pub options: &'a Options,
+    /// Hosts for which being away is normal.
+    pub intermittent: &'a BTreeSet<String>,
+    /// This machine's clock, in seconds since 1970, to compare the hosts' with; `None`: not compared.
+    pub clock: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub selection: Selection,
+    /// Remove what is the lab's and no longer declared.
+    pub prune: bool,
+    /// Data that may be removed, by id.
+    pub delete_data: BTreeSet<ResourceId>,
+    /// Things to take over although they differ.
+    pub adopt: Adopt,
+    /// Let more than the brake's share of a kind go at once.
+    pub release_brake: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub enum Adopt {
+    /// Only what the lab file says to.
+    #[default]
+    AsDeclared,
+    All,
+    These(BTreeSet<ResourceId>),
+}
+
+/// The brake: more than this share of at least this many things of a kind is never removed at once unasked.
+const BRAKE_SHARE: f64 = 0.3;
+const BRAKE_FROM: usize = 10;
+/// Clocks that differ by less are not worth a word.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
+struct Planner<'a> {
+    input: &'a PlanInput<'a>,
+    steps: BTreeMap<ResourceId, Step>,
+    report: Report,
+    blocked: BTreeSet<ResourceId>,
+    /// Steps of each kind on each host, for "after every package of this host".
+    by_kind: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
+    blocked_kinds: BTreeMap<ResourceId, ResourceId>,
+}
+
+/// Makes the plan.
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let mut planner = Planner {
+        input,
+        steps: BTreeMap::new(),
+        report: Report::default(),
+        blocked: BTreeSet::new(),
+        by_kind: BTreeMap::new(),
+        blocked_kinds: BTreeMap::new(),
+    };
+    planner.hosts();
+    let desired: BTreeMap<&ResourceId, &Resource> =
+        input.desired.iter().map(|resource| (&resource.id, resource)).collect();
+    let selected = input.options.selection.close(&desired);
+    planner.report.left_out = desired.len() - selected.len();
+    for id in in_order(&desired) {
+        if selected.contains(id) {
+            planner.declared(desired[id]);
+        }
+    }
+    planner.orphans(&desired);
+    planner.finish()
+}
+
+/// Every resource after what it comes after. Cycles were findings; what is left of one goes by name.
+fn in_order<'a>(desired: &BTreeMap<&'a ResourceId, &'a Resource>) -> Vec<&'a ResourceId> {
+    let mut kinds: BTreeMap<ResourceId, BTreeSet<&ResourceId>> = BTreeMap::new();
+    for id in desired.keys() {
+        kinds.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id);
+    }
+    let edges = desired.iter().map(|(id, resource)| {
+        let needs = resource.after.iter().flat_map(|need| match kinds.get(need) {
+            Some(all) if need.is_all() => all.iter().copied().collect::<Vec<_>>(),
+            _ => desired.get_key_value(need).map(|(id, _)| *id).into_iter().collect(),
+        });
+        (*id, needs.collect::<BTreeSet<&ResourceId>>())
+    });
+    let edges: BTreeMap<&ResourceId, BTreeSet<&ResourceId>> = edges.collect();
+    match topological(&edges) {
+        Ok(order) => order.into_iter().copied().collect(),
+        Err(_) => desired.keys().copied().collect(),
+    }
+}
+
+impl Planner<'_> {
+    fn hosts(&mut self) {
+        let mut resources: BTreeMap<&str, usize> = BTreeMap::new();
+        for resource in self.input.desired {
+            *resources.entry(resource.id.host()).or_default() += 1;
+        }
+        for (host, sight) in &self.input.observed.hosts {
+            match sight {
+                Sight::Away(error) => self.report.away.push(Away {
+                    host: host.clone(),
+                    intermittent: self.input.intermittent.contains(host),
+                    reason: error.message.clone(),
+                    help: error.help.clone(),
+                    resources: resources.get(host.as_str()).copied().unwrap_or_default(),
+                }),
+                Sight::Reached(seen) => {
+                    if let Some(interrupted) = &seen.interrupted {
+                        self.report.interrupted.push((host.clone(), interrupted.clone()));
+                    }
+                    let skew = self.input.clock.map_or(0, |clock| seen.facts.clock - clock);
+                    if skew.abs() > CLOCK_SKEW_SECONDS {
+                        self.report.clock_skew.push((host.clone(), skew));
+                    }
+                }
+            }
+        }
+    }
+
+    fn block(&mut self, id: &ResourceId, why: Why, reason: impl Into<String>, help: impl Into<String>) {
+        self.blocked.insert(id.clone());
+        self.blocked_kinds.insert(ResourceId::all(id.host(), id.provider(), id.kind()), id.clone());
+        self.report.blocked.push(Blocked { id: id.clone(), why, reason: reason.into(), help: help.into() });
+    }
+
+    fn declared(&mut self, resource: &Resource) {
+        let id = &resource.id;
+        let Some(host) = self.input.observed.reached(id.host()) else { return };
+        let Some(kind) = kind_of(self.input.providers, id) else {
+            return self.block(
+                id,
+                Why::Refused,
+                format!("no provider has the kind `{}`", id.kind()),
+                "this is a fault of labwright's own",
+            );
+        };
+        let provider = self.input.providers.iter().find(|provider| provider.name() == id.provider());
+        if let Some(refusal) = provider.and_then(|provider| provider.refuse(resource, &host.facts)) {
+            return self.block(id, Why::Refused, refusal.reason, refusal.help);
+        }
+        let blocker = resource.after.iter().find_map(|need| match need.is_all() {
+            true => self.blocked_kinds.get(need).cloned(),
+            false => self.blocked.contains(need).then(|| need.clone()),
+        });
+        if let Some(blocker) = blocker {
+            return self.block(id, Why::Dependency, format!("it comes after `{blocker}`, which is blocked"), "");
+        }
+        match host.seen.get(id) {
+            None => self.block(id, Why::Unknown, "it was not looked at", "plan again"),
+            Some(Seen::Unknown(error)) => self.block(
+                id,
+                Why::Unknown,
+                format!("it could not be looked at: {}", error.message),
+                error.help.clone(),
+            ),
+            Some(Seen::Absent) => {
+                let because = if host.marks.get(id).is_some_and(|mark| !mark.in_flight) {
+                    "it was removed by hand"
+                } else {
+                    "not there"
+                };
+                let changes =
+                    resource.spec.iter().map(|(field, value)| change(field, Value::Null, value.clone())).collect();
+                self.step(resource, Action::Create, kind.create, because.into(), changes, Fingerprint::absent());
+            }
+            Some(Seen::Present(observed)) => self.present(resource, kind, host, &observed.spec),
+        }
+    }
+
+    fn present(&mut self, resource: &Resource, kind: &Kind, host: &HostSeen, observed: &Spec) {
+        let id = &resource.id;
+        let mark = host.marks.get(id);
+        let fingerprint = Fingerprint::of(observed);
+        let changes = differences(kind, &resource.spec, observed);
+        if changes.is_empty() {
+            return match mark {
+                Some(mark) if !mark.in_flight && same_spec(&mark.applied, &resource.spec) => self.report.unchanged += 1,
+                Some(_) => self.step(
+                    resource,
+                    Action::Adopt,
+                    Consequence::None,
+                    "it is already as declared".into(),
+                    changes,
+                    fingerprint,
+                ),
+                None if kind.ownership == Ownership::Setting => {
+                    self.step(
+                        resource,
+                        Action::Adopt,
+                        Consequence::None,
+                        "it is already as declared".into(),
+                        changes,
+                        fingerprint,
+                    );
+                }
+                None => self.step(
+                    resource,
+                    Action::Adopt,
+                    Consequence::None,
+                    "it is there and as declared; it becomes the lab's".into(),
+                    changes,
+                    fingerprint,
+                ),
+            };
+        }
+        let names = changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
+        let by_hand =
+            mark.is_some_and(|mark| !mark.in_flight && changes.iter().any(|change| changed_by_hand(mark, change)));
+        let taken_over = mark.is_none() && kind.ownership == Ownership::Thing;
+        if taken_over && !self.may_adopt(resource) {
+            let reason = format!("it is there, is not the lab's, and differs in {names}");
+            return self.block(
+                id,
+                Why::Conflict,
+                reason,
+                format!("to take it over: `labwright apply --adopt {id}`, or `adopt: true` on it in the lab file"),
+            );
+        }
+        let replace = changes
+            .iter()
+            .any(|change| kind.field(&change.field).is_some_and(|field| field.on_change == OnChange::Replace));
+        let action = if replace { Action::Replace } else { Action::Update };
+        let consequence = changes
+            .iter()
+            .filter_map(|change| kind.field(&change.field))
+            .map(|field| field.consequence)
+            .max()
+            .unwrap_or_default();
+        let because = match (taken_over, by_hand) {
+            (true, _) => format!("taken over; {names} differs"),
+            (_, true) => format!("{names} was changed by hand"),
+            _ => format!("{names} differs"),
+        };
+        self.step(resource, action, consequence, because, changes, fingerprint);
+    }
+
+    fn may_adopt(&self, resource: &Resource) -> bool {
+        resource.adopt
+            || match &self.input.options.adopt {
+                Adopt::AsDeclared => false,
+                Adopt::All => true,
+                Adopt::These(ids) => ids.contains(&resource.id),
+            }
+    }
+
+    fn step(
+        &mut self,
+        resource: &Resource,
+        action: Action,
+        consequence: Consequence,
+        because: String,
+        changes: Vec<Change>,
+        seen: Fingerprint,
+    ) {
+        let id = resource.id.clone();
+        let needs: BTreeSet<ResourceId> = resource
+            .after
+            .iter()
+            .flat_map(|need| match self.by_kind.get(need) {
+                Some(steps) if need.is_all() => steps.iter().cloned().collect::<Vec<_>>(),
+                _ => self.steps.contains_key(need).then(|| need.clone()).into_iter().collect(),
+            })
+            .collect();
+        // A package may bring the very file, user or unit that comes after it: only then is it known what is there.
+        let maker = resource.after.iter().find(|need| need.is_all() && self.by_kind.contains_key(*need));
+        let expect = match maker {
+            Some(maker) => Expect::AfterStep(maker.clone()),
+            None => Expect::Fingerprint(seen),
+        };
+        self.by_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id.clone());
+        let (spec, after) = (resource.spec.clone(), resource.after.clone());
+        self.steps.insert(id.clone(), Step { id, action, consequence, because, spec, changes, needs, after, expect });
+    }
+
+    /// What is the lab's and no longer declared. Kept unless pruning is asked for; data is kept even then.
+    fn orphans(&mut self, desired: &BTreeMap<&ResourceId, &Resource>) {
+        let observed = self.input.observed;
+        let mut going: BTreeMap<ResourceId, (Step, &Mark)> = BTreeMap::new();
+        let mut of_kind: BTreeMap<ResourceId, usize> = BTreeMap::new();
+        for (host, sight) in &observed.hosts {
+            let Sight::Reached(seen) = sight else { continue };
+            for (id, mark) in &seen.marks {
+                *of_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default() += 1;
+                if desired.contains_key(id) || !self.input.options.selection.wants(id) {
+                    continue;
+                }
+                match self.orphan(id, mark, seen) {
+                    Ok(step) => drop(going.insert(id.clone(), (step, mark))),
+                    Err(reason) => self.report.kept.push(Kept { id: id.clone(), reason }),
+                }
+            }
+            debug_assert!(seen.marks.keys().all(|id| id.host() == host));
+        }
+        self.brake(&mut going, &of_kind);
+        // What was made after something is removed before it.
+        let mut before: BTreeMap<ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
+        for (id, (_, mark)) in &going {
+            for need in &mark.after {
+                before.entry(need.clone()).or_default().insert(id.clone());
+            }
+        }
+        for (id, (mut step, _)) in going.clone() {
+            let kind = ResourceId::all(id.host(), id.provider(), id.kind());
+            let dependents = [before.get(&id), before.get(&kind)];
+            step.needs = dependents
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|other| going.contains_key(*other))
+                .cloned()
+                .collect();
+            self.steps.insert(id, step);
+        }
+    }
+
+    fn orphan(&self, id: &ResourceId, mark: &Mark, seen: &HostSeen) -> Result<Step, String> {
+        let step = |action, consequence, because: &str, seen: Fingerprint| Step {
+            id: id.clone(),
+            action,
+            consequence,
+            because: because.into(),
+            spec: Spec::new(),
+            changes: Vec::new(),
+            needs: BTreeSet::new(),
+            after: BTreeSet::new(),
+            expect: Expect::Fingerprint(seen),
+        };
+        let Some(kind) = kind_of(self.input.providers, id) else {
+            return Err("this version of labwright does not know its kind".into());
+        };
+        let observed = match seen.seen.get(id) {
+            Some(Seen::Absent) => {
+                return Ok(step(
+                    Action::Release,
+                    Consequence::None,
+                    "no longer declared, and already gone",
+                    Fingerprint::absent(),
+                ));
+            }
+            Some(Seen::Present(observed)) => observed,
+            Some(Seen::Unknown(error)) => return Err(format!("it could not be looked at: {}", error.message)),
+            None => return Err("it was not looked at".into()),
+        };
+        if !self.input.options.prune {
+            return Err("no longer declared; `--prune` removes it".into());
+        }
+        let fingerprint = Fingerprint::of(&observed.spec);
+        if mark.origin == Origin::Adopted || kind.ownership == Ownership::Setting {
+            return Ok(step(
+                Action::Release,
+                Consequence::None,
+                "no longer declared; it was there before the lab and stays",
+                fingerprint,
+            ));
+        }
+        let named = self.input.options.delete_data.contains(id);
+        match &observed.data {
+            Some(data) if !named => {
+                Err(format!("no longer declared, and it holds data: {data}; `--delete-data {id}` removes it"))
+            }
+            Some(_) => Ok(step(
+                Action::Delete,
+                Consequence::DestroysData,
+                "no longer declared, and named by `--delete-data`",
+                fingerprint,
+            )),
+            None if mark.in_flight && !named => Err(format!(
+                "no longer declared, and an interrupted run left it unclear; `--delete-data {id}` removes it"
+            )),
+            None => {
+                let edited = differences(kind, &mark.applied, &observed.spec);
+                if !edited.is_empty() && !named {
+                    let names = edited.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
+                    return Err(format!(
+                        "no longer declared, and its {names} was changed by hand; `--delete-data {id}` removes it"
+                    ));
+                }
+                Ok(step(Action::Delete, kind.delete, "no longer declared", fingerprint))
+            }
+        }
+    }
+
+    fn brake(&mut self, going: &mut BTreeMap<ResourceId, (Step, &Mark)>, of_kind: &BTreeMap<ResourceId, usize>) {
+        if self.input.options.release_brake {
+            return;
+        }
+        let deletes = |going: &BTreeMap<ResourceId, (Step, &Mark)>, all: &ResourceId| {
+            let same = |id: &&ResourceId| {
+                id.host() == all.host() && id.provider() == all.provider() && id.kind() == all.kind()
+            };
+            going
+                .iter()
+                .filter(|(_, (step, _))| step.action == Action::Delete)
+                .map(|(id, _)| id)
+                .filter(same)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        for (all, total) in of_kind {
+            let deletes = deletes(going, all);
+            if *total < BRAKE_FROM || (deletes.len() as f64) <= BRAKE_SHARE * *total as f64 {
+                continue;
+            }
+            let reason = format!("{} of {total} resources `{all}` would be removed at once", deletes.len());
+            for id in deletes {
+                going.remove(&id);
+                self.block(&id, Why::Brake, reason.clone(), "if you mean it: `--release-brake`");
+            }
+        }
+    }
+
+    fn finish(self) -> Plan {
+        let edges: BTreeMap<&ResourceId, BTreeSet<&ResourceId>> =
+            self.steps.iter().map(|(id, step)| (id, step.needs.iter().collect())).collect();
+        let order: Vec<ResourceId> = match topological(&edges) {
+            Ok(order) => order.into_iter().map(|id| (*id).clone()).collect(),
+            Err(_) => self.steps.keys().cloned().collect(),
+        };
+        let mut steps = self.steps;
+        let steps = order.iter().filter_map(|id| steps.remove(id)).collect();
+        let (lab, lab_hash) = (self.input.lab.to_string(), self.input.lab_hash.to_string());
+        let mut plan = Plan { version: PLAN_VERSION, id: String::new(), lab, lab_hash, steps, report: self.report };
+        plan.derive_id();
+        plan
+    }
+}
+
+fn change(field: &str, before: Value, after: Value) -> Change {
+    Change { field: field.to_string(), before, after }
+}
+
+/// The declared fields that are not as declared. Fields that nobody declared are nobody's business.
+pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
+    let compared = |name: &&String| kind.field(name).is_none_or(|field| field.on_change != OnChange::Ignore);
+    wanted
+        .iter()
+        .filter(|(name, _)| compared(name))
+        .filter_map(|(name, value)| {
+            let seen = observed.get(name).cloned().unwrap_or_default();
+            (!value.same(&seen)).then(|| change(name, seen, value.clone()))
+        })
+        .collect()
+}
+
+fn same_spec(applied: &Spec, wanted: &Spec) -> bool {
+    applied.len() == wanted.len()
+        && wanted.iter().all(|(name, value)| applied.get(name).is_some_and(|applied| applied.same(value)))
+}
+
+/// Whether a field is no longer what the last apply made it.
+fn changed_by_hand(mark: &Mark, change: &Change) -> bool {
+    mark.applied.get(&change.field).is_some_and(|applied| !applied.same(&change.before))
+}

@@ -1,0 +1,180 @@
+//! The contract between the one planner and every outside product.
+//! The pure half lowers and describes; only a session touches the world. `docs/provider-contract.md` says it in words.
+
+use std::collections::BTreeMap;
+
+use labwright_model::{Findings, Parsed};
+use serde::{Deserialize, Serialize};
+
+use crate::error::ProviderError;
+use crate::plan::{Consequence, Step};
+use crate::resource::{Resource, ResourceId};
+use crate::value::{Digest, Spec};
+
+/// A provider: how to see and change one outside thing.
+pub trait Provider: Sync {
+    /// The second part of its resources' ids.
+    fn name(&self) -> &'static str;
+    /// What it manages, field by field.
+    fn kinds(&self) -> &'static [Kind];
+    /// Turns its part of the lab into resources. Pure, and independent of the order of the file.
+    fn lower(&self, input: &Input<'_>, out: &mut Lowered);
+    /// Why a resource cannot be on a host of these facts; said at plan time, not by a crash.
+    fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal>;
+    /// The only door to the world. Called where the resources are: in the agent, for a host's.
+    fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError>;
+}
+
+/// An open way to one host's things of one provider. Used from several threads at once.
+pub trait Session: Send + Sync {
+    /// What is there now, for each id. Errors stand inside, so one unreadable thing hides no other.
+    fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen>;
+    /// Makes one step true. Idempotent: "already so" is success.
+    fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError>;
+    /// Steps of a kind that are made true together in one go, such as packages. `None`: one by one.
+    fn batches(&self, kind: &str) -> bool;
+    /// As `apply`, for steps of a kind that batches: one answer for each step, in order.
+    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>>;
+    /// Makes everything applied so far survive a power cut. Called before a run is reported as done.
+    fn persist(&self) -> Result<(), ProviderError>;
+}
+
+/// A resource to look at: a declared one with its fields, or one that is only marked, with what was applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub id: &'a ResourceId,
+    pub spec: &'a Spec,
+}
+
+/// Says what is going on during a long step.
+pub trait Progress: Sync {
+    fn say(&self, id: &ResourceId, what: &str);
+}
+
+/// What the engine tells a session about where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Context {
+    pub facts: Facts,
+    /// Where Labwright keeps its own things on this host; exists.
+    pub state_dir: std::path::PathBuf,
+    /// What each marked resource was last made to be.
+    pub applied: BTreeMap<ResourceId, Spec>,
+}
+
+/// What lowering reads.
+pub struct Input<'a> {
+    pub parsed: &'a Parsed,
+    /// Files beside the lab file that it refers to, by their path as `Parsed` names them.
+    pub assets: &'a BTreeMap<String, Result<Vec<u8>, String>>,
+}
+
+/// What lowering makes.
+#[derive(Default)]
+pub struct Lowered {
+    pub resources: Vec<Resource>,
+    pub findings: Findings,
+}
+
+/// What was seen of a resource. Unknown is not absent: nothing is created, deleted or replaced from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seen {
+    Present(Observed),
+    Absent,
+    Unknown(ProviderError),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The fields as they are, spelled as `Resource::spec` spells them.
+    pub spec: Spec,
+    /// What would be lost with it, in words: "12 entries". `None`: nothing that is not declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+}
+
+/// What a host is, as far as planning asks.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    pub hostname: String,
+    /// `PRETTY_NAME` of `/etc/os-release`.
+    pub os: String,
+    /// `ID` of `/etc/os-release`.
+    pub os_id: String,
+    pub kernel: String,
+    /// Whether systemd runs as the init.
+    pub systemd: bool,
+    /// Whether packages come from apt.
+    pub apt: bool,
+    /// Whether the agent runs as root.
+    pub root: bool,
+    /// The user that the agent runs as.
+    pub user: String,
+    /// Changes with each boot.
+    pub boot_id: String,
+    /// The host's clock, in seconds since 1970.
+    pub clock: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub reason: String,
+    pub help: String,
+}
+
+/// A kind of resource, described for planner, documentation and display.
+#[derive(Debug)]
+pub struct Kind {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub fields: &'static [Field],
+    /// Whether it is a thing that somebody else may have made. A setting (a sysctl, the host name) always exists.
+    pub ownership: Ownership,
+    /// What making it, and removing it, costs.
+    pub create: Consequence,
+    pub delete: Consequence,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Found there unmarked and different: a conflict, taken over only by word.
+    Thing,
+    /// Always there: changing it is enough to own it.
+    Setting,
+}
+
+#[derive(Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub on_change: OnChange,
+    pub consequence: Consequence,
+    /// Content that may be large: travels as a digest where nothing changed, and is shown as a diff.
+    pub content: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    Update,
+    Replace,
+    /// Used when it is made, never compared.
+    Ignore,
+}
+
+impl Kind {
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+}
+
+/// The digests of a resource's content fields: what a host is told so that it need not send equal content back.
+pub fn hints(kind: &Kind, spec: &Spec) -> BTreeMap<String, Digest> {
+    let content = kind.fields.iter().filter(|field| field.content);
+    content.filter_map(|field| Some((field.name.to_string(), spec.get(field.name)?.digest()?))).collect()
+}
+
+/// The kind of an id, if one of the providers has it.
+pub fn kind_of(providers: &[&'static dyn Provider], id: &ResourceId) -> Option<&'static Kind> {
+    let provider = providers.iter().find(|provider| provider.name() == id.provider())?;
+    provider.kinds().iter().find(|kind| kind.name == id.kind())
+}

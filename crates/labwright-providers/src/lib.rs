@@ -1,0 +1,1 @@
+//! How to see and change one outside thing: a folder each.
