@@ -1,1 +1,17 @@
-//! When and in what order: observe, apply, agent, journal, locks.
+//! When, and in what order: observe everything, apply a plan, remember what was done.
+//!
+//! Knows no product: providers are handed in. Threads and blocking I/O; a link is one connection and one channel.
+
+pub mod agent;
+mod apply;
+mod clock;
+mod fleet;
+mod frame;
+pub mod history;
+mod link;
+pub mod protocol;
+
+pub use apply::{Outcomes, Sink, Stop, apply};
+pub use clock::{now, run_id};
+pub use fleet::{Fleet, Target, Way, break_leases, leases, observe};
+pub use link::Address;

@@ -1,0 +1,154 @@
+//! Leases: one run at a time works on a lab on a host.
+//! The lock goes with the process that holds it; the lease beside it says who that is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, Signal};
+
+use crate::clock;
+use crate::protocol::{Lease, Run};
+
+/// A holder that did not renew for this long hangs.
+const EXPIRES_AFTER_SECONDS: i64 = 600;
+const RENEW_EVERY: Duration = Duration::from_secs(60);
+
+/// A held lease; letting go of it frees the lock.
+pub struct Held {
+    lock: File,
+    path: PathBuf,
+    over: Arc<AtomicBool>,
+    renewer: std::thread::Thread,
+}
+
+/// Takes the lease, or says who has it. A holder past its expiry is ended.
+pub fn take(dir: &Path, run: &Run) -> io::Result<Result<Held, Lease>> {
+    fs::create_dir_all(dir)?;
+    let lock = open(dir)?;
+    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let lease = read(dir)?;
+        match lease {
+            Some(lease) if lease.expires < clock::now().as_second() => {
+                end_holder(&lease);
+                rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+            }
+            Some(lease) => return Ok(Err(lease)),
+            // The holder took the lock a moment ago and has not written yet.
+            None => {
+                let unnamed = Run { id: String::new(), by: "another run".into(), plan: String::new() };
+                return Ok(Err(Lease { run: unnamed, pid: 0, acquired: 0, expires: 0, age: 0 }));
+            }
+        }
+    }
+    let path = dir.join("lease.json");
+    let acquired = clock::now().as_second();
+    let lease = Lease { run: run.clone(), pid: std::process::id(), acquired, expires: acquired + EXPIRES_AFTER_SECONDS, age: 0 };
+    write(&path, &lease)?;
+    let over = Arc::new(AtomicBool::new(false));
+    let renewer = std::thread::spawn({
+        let (over, path) = (over.clone(), path.clone());
+        move || {
+            let mut lease = lease;
+            loop {
+                std::thread::park_timeout(RENEW_EVERY);
+                if over.load(Ordering::Acquire) {
+                    return;
+                }
+                lease.expires = clock::now().as_second() + EXPIRES_AFTER_SECONDS;
+                // A full disk must not end a run that can go on: the lease then merely looks old.
+                drop(write(&path, &lease));
+            }
+        }
+    });
+    Ok(Ok(Held { lock, path, over, renewer: renewer.thread().clone() }))
+}
+
+fn open(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(dir.join("lock"))
+}
+
+fn write(path: &Path, lease: &Lease) -> io::Result<()> {
+    let new = path.with_extension("json.new");
+    fs::write(&new, serde_json::to_vec(lease).map_err(io::Error::other)?)?;
+    fs::rename(new, path)
+}
+
+fn read(dir: &Path) -> io::Result<Option<Lease>> {
+    let bytes = match fs::read(dir.join("lease.json")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let lease: Option<Lease> = serde_json::from_slice(&bytes).ok();
+    Ok(lease.map(|lease| Lease { age: clock::now().as_second() - lease.acquired, ..lease }))
+}
+
+/// Who holds the lab here now. A lease without its lock is nobody's.
+pub fn holder(dir: &Path) -> io::Result<Option<Lease>> {
+    let Ok(lock) = File::open(dir.join("lock")) else { return Ok(None) };
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(_) => read(dir),
+    }
+}
+
+/// Ends the holder. Safe: a run that is killed anywhere leaves a state that the next one goes on from.
+pub fn break_lease(dir: &Path) -> io::Result<Option<Lease>> {
+    let lease = holder(dir)?;
+    if let Some(lease) = &lease {
+        end_holder(lease);
+    }
+    Ok(lease)
+}
+
+/// Only a process that is a labwright is ended: the number may be another's by now.
+fn end_holder(lease: &Lease) {
+    let exe = fs::read_link(format!("/proc/{}/exe", lease.pid)).unwrap_or_default();
+    let ours = exe.file_name().is_some_and(|name| name.to_string_lossy().starts_with("labwright"));
+    if let (true, Some(pid)) = (ours && lease.pid != std::process::id(), Pid::from_raw(lease.pid as i32)) {
+        // A holder that ended meanwhile is as good as one that was ended.
+        rustix::process::kill_process(pid, Signal::KILL).unwrap_or_default();
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        self.renewer.unpark();
+        drop(fs::remove_file(&self.path));
+        // Closing the file frees the lock; doing it here frees it before the file is closed elsewhere.
+        rustix::fs::flock(&self.lock, FlockOperation::Unlock).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_is_told_who_holds_it_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |by: &str| Run { id: "r".into(), by: by.into(), plan: "p".into() };
+        assert_eq!(holder(dir.path()).unwrap(), None);
+        let held = take(dir.path(), &run("ola")).unwrap();
+        let Err(lease) = take(dir.path(), &run("kari")).unwrap() else { panic!("taken twice") };
+        assert_eq!(lease.run.by, "ola");
+        assert_eq!(holder(dir.path()).unwrap().map(|lease| lease.run.by).as_deref(), Some("ola"));
+        drop(held);
+        assert_eq!(holder(dir.path()).unwrap(), None);
+        assert!(take(dir.path(), &run("kari")).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_lease_left_by_a_dead_process_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = Run { id: "r".into(), by: "dead".into(), plan: "p".into() };
+        let lease = Lease { run: run.clone(), pid: 1, acquired: 0, expires: i64::MAX, age: 0 };
+        write(&dir.path().join("lease.json"), &lease).unwrap();
+        assert!(take(dir.path(), &run).unwrap().is_ok());
+    }
+}

@@ -1,0 +1,293 @@
+//! What this lab owns on this host, and what was done to it: marks, and a write-ahead journal for each run.
+//! Decides nothing: after a kill, the next plan looks at reality first.
+//!
+//! `marks.json` is the sum of all runs that ended. A run writes `journal/RUN.jsonl`: a line before each step and one
+//! after it. Reading folds the journals of runs that never ended over the marks, so a kill at any point loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use labwright_plan::{Action, Interrupted, Mark, Origin, ResourceId, Spec, Step, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Outcome, Run};
+
+/// Journals of runs that ended are kept for reading; older ones go.
+const JOURNALS_KEPT: usize = 20;
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    pub marks: BTreeMap<ResourceId, Mark>,
+    pub interrupted: Option<Interrupted>,
+    /// Journals of runs that never ended, folded into `marks` here but not yet on disk.
+    unended: Vec<PathBuf>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Begin { run: Run, steps: Vec<ResourceId> },
+    /// About to be done; `origin` is what its mark will say.
+    Start { id: ResourceId, origin: Origin },
+    Done { id: ResourceId, mark: Option<Mark> },
+    /// It ended without being done.
+    Ended { id: ResourceId, outcome: Outcome },
+    End,
+}
+
+/// Reads marks and unended journals. A lab that was never applied here has none.
+pub fn load(dir: &Path) -> io::Result<Ledger> {
+    let marks = match fs::read(dir.join("marks.json")) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("`{}`: {error}", dir.join("marks.json").display())))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+        Err(error) => return Err(error),
+    };
+    let mut ledger = Ledger { marks, ..Ledger::default() };
+    for path in journals(dir)? {
+        let text = fs::read_to_string(&path)?;
+        if text.ends_with("\"end\"\n") {
+            continue;
+        }
+        // A torn last line is a line that was never written.
+        let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
+        ledger.fold(lines);
+        ledger.unended.push(path);
+    }
+    Ok(ledger)
+}
+
+fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir.join("journal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    paths.sort();
+    Ok(paths)
+}
+
+impl Ledger {
+    fn fold(&mut self, lines: impl Iterator<Item = Line>) {
+        let mut begun: Option<(Run, Vec<ResourceId>)> = None;
+        let mut open: BTreeSet<ResourceId> = BTreeSet::new();
+        let mut ended = 0;
+        for line in lines {
+            match line {
+                Line::Begin { run, steps } => begun = Some((run, steps)),
+                Line::Start { id, origin } => {
+                    let mark = self.marks.entry(id.clone()).or_insert_with(|| Mark {
+                        origin,
+                        applied: Spec::new(),
+                        after: BTreeSet::new(),
+                        in_flight: true,
+                    });
+                    mark.in_flight = true;
+                    open.insert(id);
+                }
+                Line::Done { id, mark } => {
+                    open.remove(&id);
+                    ended += 1;
+                    match mark {
+                        Some(mark) => self.marks.insert(id, mark),
+                        None => self.marks.remove(&id),
+                    };
+                }
+                Line::Ended { id, .. } => {
+                    // A failed step may have done a part: its mark stays in flight, and the next plan looks.
+                    open.remove(&id);
+                    ended += 1;
+                }
+                Line::End => {}
+            }
+        }
+        if let Some((run, steps)) = begun {
+            let not_started = steps.len().saturating_sub(ended + open.len());
+            self.interrupted =
+                Some(Interrupted { run: run.id, by: run.by, done: ended, unknown: open.into_iter().collect(), not_started });
+        }
+    }
+}
+
+/// The journal of the run that is going on.
+pub struct Journal {
+    dir: PathBuf,
+    path: PathBuf,
+    file: File,
+    marks: BTreeMap<ResourceId, Mark>,
+}
+
+impl Journal {
+    /// Settles what earlier runs left, then opens the journal of this one. Nothing was changed if this fails.
+    pub fn begin(dir: &Path, ledger: Ledger, run: &Run, steps: &[Step]) -> io::Result<Journal> {
+        fs::create_dir_all(dir.join("journal"))?;
+        if !ledger.unended.is_empty() {
+            write_marks(dir, &ledger.marks)?;
+            for path in &ledger.unended {
+                // The torn line, if any, is closed by a line break so that the end stands alone.
+                let mut file = OpenOptions::new().append(true).open(path)?;
+                file.write_all(b"\n\"end\"\n")?;
+            }
+        }
+        let path = dir.join("journal").join(format!("{}.jsonl", run.id));
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let mut journal = Journal { dir: dir.to_path_buf(), path, file, marks: ledger.marks };
+        journal.line(&Line::Begin { run: run.clone(), steps: steps.iter().map(|step| step.id.clone()).collect() })?;
+        Ok(journal)
+    }
+
+    fn line(&mut self, line: &Line) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
+        bytes.push(b'\n');
+        self.file.write_all(&bytes)
+    }
+
+    /// To be called before a step touches anything.
+    pub fn start(&mut self, step: &Step) -> io::Result<()> {
+        let origin = self.origin(step);
+        self.line(&Line::Start { id: step.id.clone(), origin })?;
+        if let Some(mark) = self.marks.get_mut(&step.id) {
+            mark.in_flight = true;
+        } else {
+            let mark = Mark { origin, applied: Spec::new(), after: BTreeSet::new(), in_flight: true };
+            self.marks.insert(step.id.clone(), mark);
+        }
+        Ok(())
+    }
+
+    /// What was there before the lab stays when the lab lets go of it.
+    fn origin(&self, step: &Step) -> Origin {
+        match (self.marks.get(&step.id), step.action) {
+            (Some(mark), _) => mark.origin,
+            (None, Action::Create) => Origin::Created,
+            (None, _) => Origin::Adopted,
+        }
+    }
+
+    pub fn done(&mut self, step: &Step) -> io::Result<()> {
+        let mark = match step.action {
+            Action::Delete | Action::Release => None,
+            _ => Some(Mark {
+                origin: self.origin(step),
+                applied: digests(&step.spec),
+                after: step.after.clone(),
+                in_flight: false,
+            }),
+        };
+        match &mark {
+            Some(mark) => self.marks.insert(step.id.clone(), mark.clone()),
+            None => self.marks.remove(&step.id),
+        };
+        self.line(&Line::Done { id: step.id.clone(), mark })
+    }
+
+    pub fn ended(&mut self, id: &ResourceId, outcome: &Outcome) -> io::Result<()> {
+        self.line(&Line::Ended { id: id.clone(), outcome: outcome.clone() })
+    }
+
+    /// Writes the marks, then says that nothing is left to fold.
+    pub fn end(mut self) -> io::Result<()> {
+        write_marks(&self.dir, &self.marks)?;
+        self.line(&Line::End)?;
+        self.file.sync_data()?;
+        let mut old = journals(&self.dir)?;
+        old.retain(|path| *path != self.path);
+        let surplus = old.len().saturating_sub(JOURNALS_KEPT);
+        for path in &old[..surplus] {
+            fs::remove_file(path)?;
+        }
+        Ok(())
+    }
+}
+
+fn write_marks(dir: &Path, marks: &BTreeMap<ResourceId, Mark>) -> io::Result<()> {
+    let new = dir.join("marks.json.new");
+    let mut file = File::create(&new)?;
+    file.write_all(&serde_json::to_vec(marks).map_err(io::Error::other)?)?;
+    file.sync_data()?;
+    fs::rename(&new, dir.join("marks.json"))
+}
+
+/// A spec with long content replaced by its digest: marks need to recognise content, not to hold it.
+pub fn digests(spec: &Spec) -> Spec {
+    let short = |value: &Value| match value {
+        Value::Text(text) if text.len() <= 128 => value.clone(),
+        Value::Text(_) | Value::Bytes(_) => value.digest().map_or_else(|| value.clone(), Value::Digest),
+        other => other.clone(),
+    };
+    spec.iter().map(|(name, value)| (name.clone(), short(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use labwright_plan::{Consequence, Expect, Fingerprint};
+
+    fn step(name: &str, action: Action) -> Step {
+        Step {
+            id: ResourceId::new("h", "host", "file", name),
+            action,
+            consequence: Consequence::None,
+            because: String::new(),
+            spec: Spec::from([("content".to_string(), Value::from("x\n"))]),
+            changes: Vec::new(),
+            needs: BTreeSet::new(),
+            after: BTreeSet::new(),
+            expect: Expect::Fingerprint(Fingerprint::absent()),
+        }
+    }
+
+    fn run(id: &str) -> Run {
+        Run { id: id.into(), by: "ola@desk".into(), plan: "p".into() }
+    }
+
+    #[test]
+    fn marks_survive_a_kill_at_every_line() {
+        let whole = tempfile::tempdir().unwrap();
+        let steps = [step("/a", Action::Create), step("/b", Action::Create), step("/c", Action::Create)];
+        let mut journal = Journal::begin(whole.path(), Ledger::default(), &run("r1"), &steps).unwrap();
+        for step in &steps {
+            journal.start(step).unwrap();
+            journal.done(step).unwrap();
+        }
+        let text = fs::read(whole.path().join("journal/r1.jsonl")).unwrap();
+        drop(journal);
+        for cut in 0..=text.len() {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir(dir.path().join("journal")).unwrap();
+            fs::write(dir.path().join("journal/r1.jsonl"), &text[..cut]).unwrap();
+            let ledger = load(dir.path()).unwrap();
+            let whole_lines = text[..cut].iter().filter(|b| **b == b'\n').count();
+            // A last line without its line break may be whole; what it says has happened either way.
+            let started = ledger.marks.len();
+            assert!(started == whole_lines / 2 || started == (whole_lines + 1) / 2, "cut {cut}");
+            let done = ledger.marks.values().filter(|mark| !mark.in_flight).count();
+            assert!(done <= started && done + 1 >= started, "cut {cut}");
+            // The next run settles it, and a third reading agrees.
+            let again = Journal::begin(dir.path(), ledger.clone(), &run("r2"), &[]).unwrap();
+            again.end().unwrap();
+            let settled = load(dir.path()).unwrap();
+            assert_eq!(settled.marks, ledger.marks, "cut {cut}");
+            assert_eq!(settled.interrupted, None);
+        }
+    }
+
+    #[test]
+    fn what_was_there_before_is_adopted_and_what_is_made_is_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let (made, taken, gone) = (step("/made", Action::Create), step("/taken", Action::Update), step("/gone", Action::Delete));
+        let mut journal = Journal::begin(dir.path(), Ledger::default(), &run("r1"), &[]).unwrap();
+        for step in [&made, &taken, &gone] {
+            journal.start(step).unwrap();
+            journal.done(step).unwrap();
+        }
+        journal.end().unwrap();
+        let marks = load(dir.path()).unwrap().marks;
+        assert_eq!(marks[&made.id].origin, Origin::Created);
+        assert_eq!(marks[&taken.id].origin, Origin::Adopted);
+        assert!(!marks.contains_key(&gone.id));
+    }
+}

@@ -1,0 +1,309 @@
+//! The agent: the end of a link that stands next to what it changes, on a host or in this process.
+//! Does what it is told, step by step, and writes it down first; it never plans.
+
+mod facts;
+pub mod lease;
+pub mod ledger;
+mod schedule;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use labwright_plan::{
+    Action, Context, ErrorKind, Expect, Facts, Fingerprint, HostSeen, Kind, Observed, Progress, Provider,
+    ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted, kind_of,
+};
+
+pub use facts::{state_dir, user_name};
+
+use crate::frame;
+use crate::protocol::{Event, GREETING, Outcome, Reply, Request, Want, Work};
+use ledger::{Journal, Ledger};
+use schedule::{Board, Crew};
+
+type Providers = &'static [&'static dyn Provider];
+
+/// What an agent hears: from the other end of its link, or from its own work.
+enum Heard {
+    Request(Request),
+    /// The other end is gone.
+    Gone,
+    Garbled(io::Error),
+    WorkOver,
+}
+
+/// Serves one link until its other end is gone. Returns after everything that was begun has ended.
+pub fn serve(
+    mut reader: impl Read + Send + 'static,
+    writer: impl Write + Send + 'static,
+    providers: Providers,
+) -> io::Result<()> {
+    let agent = Agent { out: Mutex::new(Box::new(writer)), providers, facts: facts::gather(), state: state_dir() };
+    {
+        let mut out = agent.out.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(out, "{GREETING}")?;
+        out.flush()?;
+    }
+    let (hear, heard) = mpsc::channel();
+    let listener = hear.clone();
+    std::thread::spawn(move || {
+        loop {
+            let (next, last) = match frame::read::<Request>(&mut reader) {
+                Ok(Some(request)) => (Heard::Request(request), false),
+                Ok(None) => (Heard::Gone, true),
+                Err(error) => (Heard::Garbled(error), true),
+            };
+            if listener.send(next).is_err() || last {
+                return;
+            }
+        }
+    });
+    loop {
+        match heard.recv() {
+            Ok(Heard::Request(Request::Observe { lab, host, want })) => {
+                let seen = agent.observe(&lab, &host, &want);
+                agent.send(&seen.map_or_else(Reply::Failed, |seen| Reply::Observed { seen: Box::new(seen) }));
+            }
+            Ok(Heard::Request(Request::Apply(work))) => {
+                let reply = agent.apply(&work, &hear, &heard);
+                agent.send(&reply);
+            }
+            Ok(Heard::Request(Request::Lease { lab })) => agent.lease(lease::holder(&agent.lab_dir(&lab))),
+            Ok(Heard::Request(Request::Break { lab })) => agent.lease(lease::break_lease(&agent.lab_dir(&lab))),
+            // These speak of work that is over.
+            Ok(Heard::Request(Request::Elsewhere { .. } | Request::Stop) | Heard::WorkOver) => {}
+            Ok(Heard::Garbled(error)) => return Err(error),
+            Ok(Heard::Gone) | Err(mpsc::RecvError) => return Ok(()),
+        }
+    }
+}
+
+struct Agent {
+    out: Mutex<Box<dyn Write + Send>>,
+    providers: Providers,
+    facts: Facts,
+    state: PathBuf,
+}
+
+impl Agent {
+    /// The other end may be gone; what was begun here goes on to its end all the same.
+    fn send(&self, reply: &Reply) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(frame::write(&mut *out, reply));
+    }
+
+    fn lab_dir(&self, lab: &str) -> PathBuf {
+        self.state.join("labs").join(lab)
+    }
+
+    fn lease(&self, lease: io::Result<Option<crate::protocol::Lease>>) {
+        self.send(&match lease {
+            Ok(lease) => Reply::Lease { lease },
+            Err(error) => Reply::Failed(state_error(&self.state, &error)),
+        });
+    }
+
+    fn ledger(&self, lab: &str) -> Result<Ledger, ProviderError> {
+        ledger::load(&self.lab_dir(lab)).map_err(|error| state_error(&self.state, &error))
+    }
+
+    fn sessions(&self, ledger: &Ledger) -> Result<BTreeMap<&'static str, Box<dyn Session>>, ProviderError> {
+        let applied = ledger.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
+        let context = Context { facts: self.facts.clone(), state_dir: self.state.clone(), applied };
+        self.providers.iter().map(|provider| Ok((provider.name(), provider.connect(&context)?))).collect()
+    }
+
+    fn observe(&self, lab: &str, host: &str, want: &[Want]) -> Result<HostSeen, ProviderError> {
+        let ledger = self.ledger(lab)?;
+        let sessions = self.sessions(&ledger)?;
+        let mut wanted: BTreeMap<&ResourceId, &Spec> = ledger.marks.iter().map(|(id, mark)| (id, &mark.applied)).collect();
+        wanted.extend(want.iter().map(|want| (&want.id, &want.spec)));
+        let mut seen = BTreeMap::new();
+        for (provider, session) in &sessions {
+            let part: Vec<Wanted<'_>> =
+                wanted.iter().filter(|(id, _)| id.provider() == *provider).map(|(id, spec)| Wanted { id, spec }).collect();
+            if !part.is_empty() {
+                seen.extend(session.observe(&part));
+            }
+        }
+        for (id, seen) in &mut seen {
+            if let (Seen::Present(observed), Some(kind), Some(spec)) = (seen, kind_of(self.providers, id), wanted.get(id)) {
+                leave_equal_content(kind, spec, observed);
+            }
+        }
+        debug_assert!(seen.keys().all(|id| id.host() == host));
+        Ok(HostSeen { facts: self.facts.clone(), marks: ledger.marks, seen, interrupted: ledger.interrupted })
+    }
+
+    fn apply(&self, work: &Work, hear: &mpsc::Sender<Heard>, heard: &mpsc::Receiver<Heard>) -> Reply {
+        let dir = self.lab_dir(&work.lab);
+        let failed = |error: io::Error| Reply::Failed(state_error(&self.state, &error));
+        let held = match lease::take(&dir, &work.run) {
+            Ok(Ok(held)) => held,
+            Ok(Err(lease)) => return Reply::Held(lease),
+            Err(error) => return failed(error),
+        };
+        let ready = self.ledger(&work.lab).and_then(|ledger| {
+            let sessions = self.sessions(&ledger)?;
+            let journal = Journal::begin(&dir, ledger, &work.run, &work.steps).map_err(|error| state_error(&self.state, &error))?;
+            Ok(Hands { agent: self, sessions, journal: Mutex::new(journal) })
+        });
+        let hands = match ready {
+            Ok(hands) => hands,
+            Err(error) => return Reply::Failed(error),
+        };
+        let board = Board::new(&work.steps, &work.elsewhere);
+        let mut gone = false;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                board.run(&hands);
+                drop(hear.send(Heard::WorkOver));
+            });
+            loop {
+                match heard.recv() {
+                    Ok(Heard::WorkOver) => break,
+                    Ok(Heard::Request(Request::Elsewhere { id, done })) => board.elsewhere(&id, done),
+                    Ok(Heard::Request(Request::Stop)) => board.stop("the run was stopped"),
+                    Ok(Heard::Request(_)) => {}
+                    Ok(Heard::Gone | Heard::Garbled(_)) | Err(mpsc::RecvError) => {
+                        gone = true;
+                        board.stop("the connection to the run was lost");
+                    }
+                }
+            }
+        });
+        if gone {
+            drop(hear.send(Heard::Gone));
+        }
+        let Hands { sessions, journal, .. } = hands;
+        let persisted = sessions.values().try_for_each(|session| session.persist());
+        let ended = journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
+        drop(held);
+        match (persisted, ended) {
+            (Err(error), _) => Reply::Failed(error),
+            (_, Err(error)) => failed(error),
+            _ => Reply::Finished,
+        }
+    }
+}
+
+/// What makes the steps of one run true.
+struct Hands<'a> {
+    agent: &'a Agent,
+    sessions: BTreeMap<&'static str, Box<dyn Session>>,
+    journal: Mutex<Journal>,
+}
+
+impl Hands<'_> {
+    fn journal(&self, write: impl FnOnce(&mut Journal) -> io::Result<()>) -> Result<(), ProviderError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        write(&mut journal).map_err(|error| state_error(&self.agent.state, &error))
+    }
+
+    /// Looks again before anything is touched: what was reviewed is what is applied.
+    fn still_as_planned(&self, session: &dyn Session, steps: &[&Step]) -> Vec<Result<(), ProviderError>> {
+        let exact = |step: &&&Step| matches!(step.expect, Expect::Fingerprint(_));
+        let wanted: Vec<Wanted<'_>> = steps.iter().filter(exact).map(|step| Wanted { id: &step.id, spec: &step.spec }).collect();
+        let seen = if wanted.is_empty() { BTreeMap::new() } else { session.observe(&wanted) };
+        let judge = |step: &&Step| {
+            let Expect::Fingerprint(expected) = &step.expect else { return Ok(()) };
+            let now = match seen.get(&step.id) {
+                Some(Seen::Present(observed)) => Fingerprint::of(&observed.spec),
+                Some(Seen::Absent) => Fingerprint::absent(),
+                Some(Seen::Unknown(error)) => return Err(error.clone()),
+                None => return Err(ProviderError::bug(format!("`{}` was not looked at", step.id))),
+            };
+            if now == *expected {
+                return Ok(());
+            }
+            let message = format!("`{}` changed since the plan was made", step.id);
+            Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again, and look at what changed"))
+        };
+        steps.iter().map(judge).collect()
+    }
+}
+
+impl Crew for Hands<'_> {
+    fn batch(&self, step: &Step) -> Option<String> {
+        let (provider, kind) = (step.id.provider(), step.id.kind());
+        let changes = !matches!(step.action, Action::Adopt | Action::Release);
+        let batches = changes && self.sessions.get(provider).is_some_and(|session| session.batches(kind));
+        batches.then(|| format!("{provider}/{kind}/{}", step.action == Action::Delete))
+    }
+
+    fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
+        for step in steps {
+            self.agent.send(&Reply::Event(Event::Started { id: step.id.clone() }));
+        }
+        let Some(session) = steps.first().and_then(|step| self.sessions.get(step.id.provider())) else {
+            let error = ProviderError::bug("a step for a provider that this agent does not have");
+            return steps.iter().map(|_| Outcome::Failed(error.clone())).collect();
+        };
+        let mut results = self.still_as_planned(session.as_ref(), steps);
+        for (step, result) in steps.iter().zip(&mut results) {
+            if result.is_ok() && !matches!(step.action, Action::Adopt | Action::Release) {
+                *result = self.journal(|journal| journal.start(step));
+            }
+        }
+        let to_do: Vec<(usize, &Step)> = steps
+            .iter()
+            .enumerate()
+            .filter(|(i, step)| results[*i].is_ok() && !matches!(step.action, Action::Adopt | Action::Release))
+            .map(|(i, step)| (i, *step))
+            .collect();
+        if to_do.len() > 1 {
+            let batch: Vec<&Step> = to_do.iter().map(|(_, step)| *step).collect();
+            for ((i, _), result) in to_do.iter().zip(session.apply_batch(&batch, self)) {
+                results[*i] = result;
+            }
+        } else {
+            for (i, step) in to_do {
+                results[i] = session.apply(step, self);
+            }
+        }
+        let outcome = |(step, result): (&&Step, Result<(), ProviderError>)| match result.and_then(|()| self.journal(|journal| journal.done(step))) {
+            Ok(()) => Outcome::Done,
+            Err(error) => Outcome::Failed(error),
+        };
+        steps.iter().zip(results).map(outcome).collect()
+    }
+
+    fn ended(&self, step: &Step, outcome: &Outcome) {
+        if *outcome != Outcome::Done {
+            // The journal is for reading only here: a disk too full for this line has failed the step already.
+            drop(self.journal(|journal| journal.ended(&step.id, outcome)));
+        }
+        self.agent.send(&Reply::Event(Event::Ended { id: step.id.clone(), outcome: outcome.clone() }));
+    }
+}
+
+impl Progress for Hands<'_> {
+    fn say(&self, id: &ResourceId, what: &str) {
+        self.agent.send(&Reply::Event(Event::Progress { id: id.clone(), text: what.to_string() }));
+    }
+}
+
+/// Content that is as wanted need not travel.
+fn leave_equal_content(kind: &Kind, wanted: &Spec, observed: &mut Observed) {
+    for field in kind.fields.iter().filter(|field| field.content) {
+        if let (Some(wanted), Some(seen)) = (wanted.get(field.name), observed.spec.get_mut(field.name))
+            && wanted.same(seen)
+        {
+            *seen = Value::Same;
+        }
+    }
+}
+
+fn state_error(state: &Path, error: &io::Error) -> ProviderError {
+    let message = format!("cannot use `{}`, where labwright keeps its own records: {error}", state.display());
+    let help = match error.kind() {
+        io::ErrorKind::StorageFull => "make room there; nothing is changed without a record of it",
+        io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only: look at `dmesg` for disk errors",
+        io::ErrorKind::PermissionDenied => "run as root, or set LABWRIGHT_STATE_DIR to a folder that you may write to",
+        io::ErrorKind::InvalidData => "move that file away to start over; what it marked then has to be adopted again",
+        _ => "nothing is changed without a record of it",
+    };
+    ProviderError::rejected(message).help(help)
+}

@@ -1,0 +1,283 @@
+//! Steps in dependency order, independent ones at the same time.
+//! Knows nothing of what a step does: it is handed over with those that go with it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use labwright_plan::{ResourceId, Step};
+
+use crate::protocol::Outcome;
+
+/// More workers would only wait for the same disk, dpkg or systemd.
+const WORKERS: usize = 4;
+
+/// What the steps are made true with.
+pub trait Crew: Sync {
+    /// Steps with equal keys that are ready at the same time go together; `None`: alone.
+    fn batch(&self, step: &Step) -> Option<String>;
+    /// Makes steps true: one outcome for each, in order.
+    fn make(&self, steps: &[&Step]) -> Vec<Outcome>;
+    /// Called once for each step, in the order in which they end.
+    fn ended(&self, step: &Step, outcome: &Outcome);
+}
+
+struct State {
+    /// For each step, how many of its needs have not ended; needs elsewhere count.
+    waiting: Vec<usize>,
+    ready: BTreeSet<usize>,
+    running: usize,
+    /// Why a step will not run, once that is known.
+    doomed: HashMap<usize, String>,
+    left: usize,
+    stopped: Option<String>,
+}
+
+pub struct Board<'a> {
+    steps: &'a [Step],
+    /// Steps that wait for an id, wherever that is done.
+    dependents: BTreeMap<&'a ResourceId, Vec<usize>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl<'a> Board<'a> {
+    /// `elsewhere`: needs that other hosts see to. Any other need that is not among the steps counts as met.
+    pub fn new(steps: &'a [Step], elsewhere: &BTreeSet<ResourceId>) -> Self {
+        let here: BTreeSet<&ResourceId> = steps.iter().map(|step| &step.id).collect();
+        let mut dependents: BTreeMap<&ResourceId, Vec<usize>> = BTreeMap::new();
+        let mut waiting = vec![0; steps.len()];
+        for (i, step) in steps.iter().enumerate() {
+            for need in step.needs.iter().filter(|need| here.contains(need) || elsewhere.contains(*need)) {
+                dependents.entry(need).or_default().push(i);
+                waiting[i] += 1;
+            }
+        }
+        let ready = (0..steps.len()).filter(|i| waiting[*i] == 0).collect();
+        let left = steps.len();
+        let state = State { waiting, ready, running: 0, doomed: HashMap::new(), left, stopped: None };
+        Board { steps, dependents, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing more is begun.
+    pub fn stop(&self, because: &str) {
+        self.lock().stopped.get_or_insert_with(|| because.to_string());
+        self.changed.notify_all();
+    }
+
+    /// A step on another host has ended.
+    pub fn elsewhere(&self, id: &ResourceId, done: bool) {
+        let mut state = self.lock();
+        self.release(&mut state, id, (!done).then(|| format!("`{id}` did not come about")));
+        self.changed.notify_all();
+    }
+
+    fn release(&self, state: &mut State, id: &ResourceId, doom: Option<String>) {
+        for &i in self.dependents.get(id).into_iter().flatten() {
+            if let Some(doom) = &doom {
+                state.doomed.entry(i).or_insert_with(|| doom.clone());
+            }
+            state.waiting[i] -= 1;
+            if state.waiting[i] == 0 {
+                state.ready.insert(i);
+            }
+        }
+    }
+
+    /// Runs until every step has an outcome.
+    pub fn run(&self, crew: &dyn Crew) {
+        std::thread::scope(|scope| {
+            for _ in 1..WORKERS.min(self.steps.len()) {
+                scope.spawn(|| self.work(crew));
+            }
+            self.work(crew);
+        });
+    }
+
+    fn work(&self, crew: &dyn Crew) {
+        let mut state = self.lock();
+        loop {
+            if state.left == 0 {
+                self.changed.notify_all();
+                return;
+            }
+            if let Some(because) = state.stopped.clone() {
+                if state.running > 0 {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                // Only what was never begun is left: say so, once each.
+                let rest: Vec<usize> = state.ready.iter().copied().chain((0..self.steps.len()).filter(|i| state.waiting[*i] > 0)).collect();
+                state.left = 0;
+                state.ready.clear();
+                drop(state);
+                for i in rest {
+                    crew.ended(&self.steps[i], &Outcome::NotStarted { because: because.clone() });
+                }
+                self.changed.notify_all();
+                return;
+            }
+            let Some(first) = state.ready.pop_first() else {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if let Some(because) = state.doomed.remove(&first) {
+                state = self.end(state, crew, &[(first, Outcome::Skipped { because })]);
+                continue;
+            }
+            let mut batch = vec![first];
+            if let Some(key) = crew.batch(&self.steps[first]) {
+                let same = |i: &usize| crew.batch(&self.steps[*i]).as_ref() == Some(&key);
+                let more: Vec<usize> = state.ready.iter().copied().filter(same).filter(|i| !state.doomed.contains_key(i)).collect();
+                state.ready.retain(|i| !more.contains(i));
+                batch.extend(more);
+            }
+            state.running += batch.len();
+            drop(state);
+            let steps: Vec<&Step> = batch.iter().map(|i| &self.steps[*i]).collect();
+            let outcomes = crew.make(&steps);
+            let ended: Vec<(usize, Outcome)> = batch.into_iter().zip(outcomes).collect();
+            state = self.lock();
+            state.running -= ended.len();
+            state = self.end(state, crew, &ended);
+        }
+    }
+
+    fn end<'b>(&'b self, mut state: MutexGuard<'b, State>, crew: &dyn Crew, ended: &[(usize, Outcome)]) -> MutexGuard<'b, State> {
+        for (i, outcome) in ended {
+            let step = &self.steps[*i];
+            crew.ended(step, outcome);
+            let doom = match outcome {
+                Outcome::Done => None,
+                Outcome::Skipped { because } => Some(because.clone()),
+                other => Some(format!("`{}` {}", step.id, other.word())),
+            };
+            self.release(&mut state, &step.id, doom);
+            state.left -= 1;
+        }
+        self.changed.notify_all();
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use labwright_plan::{Action, Consequence, ErrorKind, Expect, Fingerprint, ProviderError, Spec};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn id(name: &str) -> ResourceId {
+        let host = if name.starts_with("far") { "far" } else { "h" };
+        ResourceId::new(host, "host", "file", name)
+    }
+
+    /// `a b>a c>a,b`
+    fn steps(text: &str) -> Vec<Step> {
+        let step = |word: &str| {
+            let (name, needs) = word.split_once('>').unwrap_or((word, ""));
+            Step {
+                id: id(name),
+                action: Action::Create,
+                consequence: Consequence::None,
+                because: String::new(),
+                spec: Spec::new(),
+                changes: Vec::new(),
+                needs: needs.split(',').filter(|need| !need.is_empty()).map(id).collect(),
+                after: BTreeSet::new(),
+                expect: Expect::Fingerprint(Fingerprint::absent()),
+            }
+        };
+        text.split_whitespace().map(step).collect()
+    }
+
+    #[derive(Default)]
+    struct Log {
+        lines: Mutex<Vec<String>>,
+        at_once: AtomicUsize,
+        most: AtomicUsize,
+        /// Steps whose names start with this go together.
+        together: &'static str,
+        slow: bool,
+    }
+
+    impl Crew for Log {
+        fn batch(&self, step: &Step) -> Option<String> {
+            (!self.together.is_empty() && step.id.name().starts_with(self.together)).then(|| self.together.to_string())
+        }
+
+        fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
+            self.most.fetch_max(self.at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            if self.slow {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            if steps.len() > 1 {
+                self.lines.lock().unwrap().push(format!("batch of {}", steps.len()));
+            }
+            let one = |step: &&Step| match step.id.name().starts_with("bad") {
+                true => Outcome::Failed(ProviderError::new(ErrorKind::Rejected, "no")),
+                false => Outcome::Done,
+            };
+            steps.iter().map(one).collect()
+        }
+
+        fn ended(&self, step: &Step, outcome: &Outcome) {
+            self.lines.lock().unwrap().push(format!("{} {}", step.id.name(), outcome.word()));
+        }
+    }
+
+    fn run(text: &str, log: Log) -> Vec<String> {
+        Board::new(&steps(text), &BTreeSet::new()).run(&log);
+        log.lines.into_inner().unwrap()
+    }
+
+    #[test]
+    fn needs_come_first_and_failure_spares_what_does_not_depend_on_it() {
+        assert_eq!(run("c>b b>a a", Log::default()), ["a done", "b done", "c done"]);
+        let mut lines = run("bad below>bad deeper>below other", Log::default());
+        lines.sort();
+        assert_eq!(lines, ["bad failed", "below skipped", "deeper skipped", "other done"]);
+    }
+
+    #[test]
+    fn independent_steps_run_at_the_same_time() {
+        let log = Log { slow: true, ..Log::default() };
+        let steps = steps("a b c d");
+        Board::new(&steps, &BTreeSet::new()).run(&log);
+        assert!(log.most.load(Ordering::SeqCst) > 1);
+    }
+
+    #[test]
+    fn steps_that_batch_go_together() {
+        let lines = run("p1 p2 p3 after>p1,p2,p3", Log { together: "p", ..Log::default() });
+        assert_eq!(lines[0], "batch of 3");
+        assert_eq!(lines[4], "after done");
+    }
+
+    #[test]
+    fn what_waits_for_another_host_goes_on_when_that_is_done_or_not() {
+        for (done, word) in [(true, "a done"), (false, "a skipped")] {
+            let (steps, log) = (steps("a>far"), Log::default());
+            let board = Board::new(&steps, &BTreeSet::from([id("far")]));
+            std::thread::scope(|scope| {
+                scope.spawn(|| board.run(&log));
+                board.elsewhere(&id("far"), done);
+            });
+            assert_eq!(*log.lines.lock().unwrap(), [word]);
+        }
+    }
+
+    #[test]
+    fn stopping_begins_nothing_more_and_accounts_for_everything() {
+        let (steps, log) = (steps("a b>a c>far"), Log::default());
+        let board = Board::new(&steps, &BTreeSet::from([id("far")]));
+        board.stop("interrupted");
+        board.run(&log);
+        let mut lines = log.lines.into_inner().unwrap();
+        lines.sort();
+        assert_eq!(lines, ["a not started", "b not started", "c not started"]);
+    }
+}

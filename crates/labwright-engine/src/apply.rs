@@ -1,0 +1,197 @@
+//! Carries out a plan: every host at once, every step after what it needs, wherever that is.
+//! Decides nothing about what to do; the plan leaves no choice. Accounts for every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use labwright_plan::{Plan, ProviderError, ResourceId, Step};
+
+use crate::fleet::Fleet;
+use crate::protocol::{Event, Outcome, Reply, Request, Run, Work};
+
+/// Hears what happens, as it happens.
+pub trait Sink: Sync {
+    fn event(&self, event: &Event);
+}
+
+/// Ends a run early: what was begun ends, nothing more begins.
+#[derive(Default)]
+pub struct Stop(Mutex<Asked>);
+
+#[derive(Default)]
+struct Asked {
+    already: bool,
+    running: Option<mpsc::Sender<Heard>>,
+}
+
+impl Stop {
+    pub fn ask(&self) {
+        let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.already = true;
+        if let Some(running) = &asked.running {
+            // A run that has ended already does not listen, and need not.
+            drop(running.send(Heard::Stop));
+        }
+    }
+}
+
+enum Heard {
+    Reply(String, Result<Reply, ProviderError>),
+    Stop,
+}
+
+/// How each step ended, in the order of the plan.
+pub type Outcomes = Vec<(ResourceId, Outcome)>;
+
+struct Accounts<'a> {
+    plan: &'a Plan,
+    outcomes: BTreeMap<ResourceId, Outcome>,
+    started: BTreeSet<ResourceId>,
+    sink: &'a dyn Sink,
+}
+
+impl Accounts<'_> {
+    fn end(&mut self, id: &ResourceId, outcome: Outcome) {
+        if self.outcomes.contains_key(id) {
+            return;
+        }
+        self.sink.event(&Event::Ended { id: id.clone(), outcome: outcome.clone() });
+        self.outcomes.insert(id.clone(), outcome);
+    }
+
+    /// Every step of a host that has no outcome yet.
+    fn close(&mut self, host: &str, because: &str) -> Vec<ResourceId> {
+        let open = self.plan.steps.iter().map(|step| &step.id).filter(|id| id.host() == host && !self.outcomes.contains_key(*id));
+        let open: Vec<ResourceId> = open.cloned().collect();
+        for id in &open {
+            let because = because.to_string();
+            let outcome = match self.started.contains(id) {
+                true => Outcome::Unknown { because },
+                false => Outcome::NotStarted { because },
+            };
+            self.end(id, outcome);
+        }
+        open
+    }
+}
+
+/// Applies the plan over the open links. `refused` says why a step was not approved, if it was not.
+pub fn apply(
+    fleet: &mut Fleet,
+    plan: &Plan,
+    run: &Run,
+    refused: &dyn Fn(&Step) -> Option<String>,
+    stop: &Stop,
+    sink: &dyn Sink,
+) -> Outcomes {
+    let mut accounts = Accounts { plan, outcomes: BTreeMap::new(), started: BTreeSet::new(), sink };
+    for step in &plan.steps {
+        // Steps are in order, so whatever a step needs has its outcome by now if it will not run.
+        let missing = step.needs.iter().find(|need| accounts.outcomes.contains_key(*need));
+        if let Some(because) = refused(step) {
+            accounts.end(&step.id, Outcome::Skipped { because });
+        } else if let Some(need) = missing {
+            accounts.end(&step.id, Outcome::Skipped { because: format!("`{need}` was not approved") });
+        } else if !fleet.links.contains_key(step.id.host()) {
+            let because = format!("`{}` is not connected", step.id.host());
+            accounts.end(&step.id, Outcome::NotStarted { because });
+        }
+    }
+    let mut work: BTreeMap<&str, Work> = BTreeMap::new();
+    for step in plan.steps.iter().filter(|step| !accounts.outcomes.contains_key(&step.id)) {
+        let host = step.id.host();
+        let part = work.entry(host).or_insert_with(|| Work {
+            run: run.clone(),
+            lab: plan.lab.clone(),
+            host: host.to_string(),
+            steps: Vec::new(),
+            elsewhere: BTreeSet::new(),
+        });
+        part.elsewhere.extend(step.needs.iter().filter(|need| need.host() != host).cloned());
+        part.steps.push(step.clone());
+    }
+    let (send, heard) = mpsc::channel();
+    {
+        let mut asked = stop.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.already {
+            drop(send.send(Heard::Stop));
+        }
+        asked.running = Some(send.clone());
+    }
+    let elsewhere: BTreeMap<String, BTreeSet<ResourceId>> =
+        work.iter().map(|(host, work)| (host.to_string(), work.elsewhere.clone())).collect();
+    std::thread::scope(|scope| {
+        let mut speakers = BTreeMap::new();
+        for (host, link) in &mut fleet.links {
+            let Some(work) = work.remove(host.as_str()) else { continue };
+            let (speaker, listener) = link.split();
+            // A link that is lost here is heard of by its listener.
+            drop(speaker.send(&Request::Apply(Box::new(work))));
+            speakers.insert(host.clone(), speaker);
+            let send = send.clone();
+            scope.spawn(move || {
+                loop {
+                    let reply = listener.receive();
+                    let last = !matches!(reply, Ok(Reply::Event(_)));
+                    if send.send(Heard::Reply(host.clone(), reply)).is_err() || last {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(send);
+        let tell = |speakers: &mut BTreeMap<String, &mut crate::link::Speaker>, id: &ResourceId, done: bool| {
+            for (host, speaker) in speakers.iter_mut() {
+                if elsewhere.get(host).is_some_and(|needs| needs.contains(id)) {
+                    drop(speaker.send(&Request::Elsewhere { id: id.clone(), done }));
+                }
+            }
+        };
+        // Needs that were settled before anything began.
+        for id in accounts.outcomes.keys() {
+            tell(&mut speakers, id, false);
+        }
+        while !speakers.is_empty() {
+            let (host, reply) = match heard.recv() {
+                Err(mpsc::RecvError) => break,
+                Ok(Heard::Stop) => {
+                    speakers.values_mut().for_each(|speaker| drop(speaker.send(&Request::Stop)));
+                    continue;
+                }
+                Ok(Heard::Reply(host, reply)) => (host, reply),
+            };
+            let because = match reply {
+                Ok(Reply::Event(event)) => {
+                    match &event {
+                        Event::Started { id } => drop(accounts.started.insert(id.clone())),
+                        Event::Progress { .. } => {}
+                        Event::Ended { id, outcome } => {
+                            accounts.end(id, outcome.clone());
+                            tell(&mut speakers, id, *outcome == Outcome::Done);
+                            continue;
+                        }
+                    }
+                    sink.event(&event);
+                    continue;
+                }
+                Ok(Reply::Finished) => "the agent did not say how it ended".to_string(),
+                Ok(Reply::Held(lease)) => format!(
+                    "`{host}` is held by {} for {} s (run {}); `labwright locks` shows it, `labwright locks --break {host}` ends it",
+                    lease.run.by, lease.age, lease.run.id
+                ),
+                Ok(Reply::Failed(error)) | Err(error) => error.message,
+                Ok(_) => "the agent answered something that was not asked".to_string(),
+            };
+            for id in accounts.close(&host, &because) {
+                tell(&mut speakers, &id, false);
+            }
+            speakers.remove(&host);
+        }
+    });
+    stop.0.lock().unwrap_or_else(PoisonError::into_inner).running = None;
+    let outcome = |step: &Step| {
+        let unknown = || Outcome::Unknown { because: "nobody said how it ended".into() };
+        (step.id.clone(), accounts.outcomes.get(&step.id).cloned().unwrap_or_else(unknown))
+    };
+    plan.steps.iter().map(outcome).collect()
+}

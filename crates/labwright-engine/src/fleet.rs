@@ -1,0 +1,150 @@
+//! All hosts at once: links opened in parallel, everything observed in one frame a host.
+//! Reads only; a host that does not answer is away, and its things are unknown.
+
+use std::collections::BTreeMap;
+
+use labwright_plan::{
+    HostSeen, Observation, Provider, ProviderError, Resource, ResourceId, Seen, Sight, Spec, Value, kind_of,
+};
+
+use crate::link::{Address, Link, open_local, open_ssh};
+use crate::protocol::{Lease, Reply, Request, Want};
+
+type Providers = &'static [&'static dyn Provider];
+
+/// A host, and the way to it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub host: String,
+    pub way: Way,
+}
+
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// This machine: the agent runs in process.
+    Local,
+    Ssh(Box<Address>),
+}
+
+/// Open links, by host.
+#[derive(Default)]
+pub struct Fleet {
+    pub(crate) links: BTreeMap<String, Link>,
+}
+
+fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
+    match &target.way {
+        Way::Local => open_local(&target.host, providers),
+        Way::Ssh(address) => open_ssh(address),
+    }
+}
+
+/// Runs one closure for each target, all at the same time.
+fn everywhere<T: Send>(targets: &[Target], act: impl Fn(&Target) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let act = &act;
+        let threads: Vec<_> = targets.iter().map(|target| scope.spawn(move || act(target))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
+}
+
+/// Connects to every target and looks at every declared and every owned thing there.
+pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: Providers) -> (Fleet, Observation) {
+    let mut by_host: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+    for resource in desired {
+        by_host.entry(resource.id.host()).or_default().push(resource);
+    }
+    let looks = everywhere(targets, |target| {
+        let resources = by_host.get(target.host.as_str()).map_or(&[][..], Vec::as_slice);
+        let mut link = open(target, providers)?;
+        let seen = look(&mut link, lab, &target.host, resources, providers)?;
+        Ok::<_, ProviderError>((link, seen))
+    });
+    let (mut fleet, mut observation) = (Fleet::default(), Observation::default());
+    for (target, look) in targets.iter().zip(looks) {
+        let sight = match look {
+            Ok((link, seen)) => {
+                fleet.links.insert(target.host.clone(), link);
+                Sight::Reached(Box::new(seen))
+            }
+            Err(error) => Sight::Away(error),
+        };
+        observation.hosts.insert(target.host.clone(), sight);
+    }
+    (fleet, observation)
+}
+
+impl Fleet {
+    /// Looks again over the open links: one round trip a host.
+    pub fn observe_again(&mut self, lab: &str, desired: &[Resource], providers: Providers) -> Observation {
+        let mut observation = Observation::default();
+        for (host, link) in &mut self.links {
+            let resources: Vec<&Resource> = desired.iter().filter(|resource| resource.id.host() == host).collect();
+            let sight = match look(link, lab, host, &resources, providers) {
+                Ok(seen) => Sight::Reached(Box::new(seen)),
+                Err(error) => Sight::Away(error),
+            };
+            observation.hosts.insert(host.clone(), sight);
+        }
+        observation
+    }
+}
+
+fn look(link: &mut Link, lab: &str, host: &str, resources: &[&Resource], providers: Providers) -> Result<HostSeen, ProviderError> {
+    let want = resources.iter().map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) }).collect();
+    link.send(&Request::Observe { lab: lab.to_string(), host: host.to_string(), want })?;
+    match link.receive()? {
+        Reply::Observed { mut seen } => {
+            put_content_back(&mut seen, resources);
+            Ok(*seen)
+        }
+        Reply::Failed(error) => Err(error),
+        _ => Err(ProviderError::bug("the agent answered something that was not asked")),
+    }
+}
+
+/// The fields without their content: the agent only needs to recognise it.
+fn light(id: &ResourceId, spec: &Spec, providers: Providers) -> Spec {
+    let kind = kind_of(providers, id);
+    let content = |name: &str| kind.and_then(|kind| kind.field(name)).is_some_and(|field| field.content);
+    let value = |name: &String, value: &Value| match value.digest() {
+        Some(digest) if content(name) => Value::Digest(digest),
+        _ => value.clone(),
+    };
+    spec.iter().map(|(name, v)| (name.clone(), value(name, v))).collect()
+}
+
+/// Content that the agent left out because it is as wanted.
+fn put_content_back(seen: &mut HostSeen, resources: &[&Resource]) {
+    let wanted: BTreeMap<&ResourceId, &Spec> = resources.iter().map(|resource| (&resource.id, &resource.spec)).collect();
+    for (id, seen_here) in &mut seen.seen {
+        let Seen::Present(observed) = seen_here else { continue };
+        for (name, value) in observed.spec.iter_mut().filter(|(_, value)| **value == Value::Same) {
+            let known = wanted.get(id).copied().or_else(|| seen.marks.get(id).map(|mark| &mark.applied));
+            *value = known.and_then(|spec| spec.get(name)).cloned().unwrap_or_default();
+        }
+    }
+}
+
+/// Who holds the lab on each target, or why that could not be learned.
+pub fn leases(lab: &str, targets: &[Target], providers: Providers) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+    ask_leases(targets, providers, &Request::Lease { lab: lab.to_string() })
+}
+
+/// Ends the holders; answers who they were.
+pub fn break_leases(lab: &str, targets: &[Target], providers: Providers) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+    ask_leases(targets, providers, &Request::Break { lab: lab.to_string() })
+}
+
+fn ask_leases(targets: &[Target], providers: Providers, request: &Request) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+    let answers = everywhere(targets, |target| {
+        let mut link = open(target, providers)?;
+        link.send(request)?;
+        match link.receive()? {
+            Reply::Lease { lease } => Ok(lease),
+            Reply::Failed(error) => Err(error),
+            _ => Err(ProviderError::bug("the agent answered something that was not asked")),
+        }
+    });
+    targets.iter().map(|target| target.host.clone()).zip(answers).collect()
+}

@@ -1,0 +1,125 @@
+//! Who did what, when, with which result: one journal a run, on the machine that ran it.
+//! Serves reading only; no decision needs it.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use labwright_plan::{Action, Consequence, Plan, ResourceId};
+use serde::{Deserialize, Serialize};
+
+use crate::agent;
+use crate::apply::Sink;
+use crate::clock;
+use crate::protocol::{Event, Outcome, Run};
+
+/// One run, as its journal tells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Entry {
+    #[serde(flatten)]
+    pub run: Run,
+    pub lab: String,
+    /// RFC 3339.
+    pub started: String,
+    pub ended: Option<String>,
+    pub steps: Vec<EntryStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EntryStep {
+    pub id: ResourceId,
+    pub action: Action,
+    pub consequence: Consequence,
+    pub because: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Line {
+    Begin { run: Run, lab: String, at: String, steps: Vec<EntryStep> },
+    Ended { id: ResourceId, outcome: Outcome },
+    End { at: String },
+}
+
+fn dir(lab: &str) -> PathBuf {
+    agent::state_dir().join("labs").join(lab).join("history")
+}
+
+/// The journal of a run that is going on; hears events and writes down how each step ended.
+pub struct Writer {
+    file: Mutex<File>,
+}
+
+impl Writer {
+    /// Opens the journal. Nothing was changed if this fails.
+    pub fn begin(run: &Run, plan: &Plan) -> io::Result<Writer> {
+        let dir = dir(&plan.lab);
+        fs::create_dir_all(&dir)?;
+        let file = OpenOptions::new().create(true).append(true).open(dir.join(format!("{}.jsonl", run.id)))?;
+        let steps = plan.steps.iter().map(|step| EntryStep {
+            id: step.id.clone(),
+            action: step.action,
+            consequence: step.consequence,
+            because: step.because.clone(),
+            outcome: None,
+        });
+        let line = Line::Begin { run: run.clone(), lab: plan.lab.clone(), at: clock::now().to_string(), steps: steps.collect() };
+        let writer = Writer { file: Mutex::new(file) };
+        writer.line(&line)?;
+        Ok(writer)
+    }
+
+    fn line(&self, line: &Line) -> io::Result<()> {
+        let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
+        bytes.push(b'\n');
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes)
+    }
+
+    pub fn end(&self) -> io::Result<()> {
+        self.line(&Line::End { at: clock::now().to_string() })
+    }
+}
+
+impl Sink for Writer {
+    fn event(&self, event: &Event) {
+        if let Event::Ended { id, outcome } = event {
+            // A history that cannot be written must not stop the run: the hosts' own journals have it.
+            drop(self.line(&Line::Ended { id: id.clone(), outcome: outcome.clone() }));
+        }
+    }
+}
+
+/// Every run of a lab from this machine, oldest first.
+pub fn read(lab: &str) -> io::Result<Vec<Entry>> {
+    let entries = match fs::read_dir(dir(lab)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths.iter().filter_map(|path| entry(path)).collect())
+}
+
+fn entry(path: &Path) -> Option<Entry> {
+    let text = fs::read_to_string(path).ok()?;
+    let mut lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
+    let Line::Begin { run, lab, at, steps } = lines.next()? else { return None };
+    let mut entry = Entry { run, lab, started: at, ended: None, steps };
+    let places: HashMap<ResourceId, usize> = entry.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
+    for line in lines {
+        match line {
+            Line::Ended { id, outcome } => {
+                if let Some(i) = places.get(&id) {
+                    entry.steps[*i].outcome = Some(outcome);
+                }
+            }
+            Line::End { at } => entry.ended = Some(at),
+            Line::Begin { .. } => {}
+        }
+    }
+    Some(entry)
+}

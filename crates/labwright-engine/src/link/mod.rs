@@ -1,0 +1,126 @@
+//! A link to one host's agent: requests out, replies in. Over SSH, or inside this process.
+//! Knows nothing of plans; one link is one connection and one channel.
+
+mod local;
+mod ssh;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use labwright_plan::{ErrorKind, ProviderError};
+
+use crate::frame;
+use crate::protocol::{GREETING, Reply, Request};
+
+pub use local::open as open_local;
+pub use ssh::{Address, open as open_ssh};
+
+/// A host that shows no sign of life for this long is given up.
+const SILENCE_LIMIT: Duration = Duration::from_secs(900);
+
+/// The fields are dropped in this order: the agent's input closes before its end is waited for.
+pub struct Link {
+    speaker: Speaker,
+    listener: Listener,
+}
+
+/// The half that requests go out on.
+pub struct Speaker {
+    writer: Box<dyn Write + Send>,
+}
+
+/// The half that replies come in on.
+pub struct Listener {
+    host: String,
+    replies: mpsc::Receiver<io::Result<Reply>>,
+    /// Says what the far side's error output was, once the link is broken, and cleans up.
+    end: Box<dyn End>,
+}
+
+/// What is left of a link when it breaks.
+pub trait End: Send {
+    /// Why the link broke, as far as the transport knows.
+    fn autopsy(&mut self) -> Option<ProviderError>;
+}
+
+impl Link {
+    /// Sets up a link on two streams: passes over what comes before the greeting, then reads replies on a thread.
+    fn on(host: &str, writer: Box<dyn Write + Send>, reader: Box<dyn Read + Send>, mut end: Box<dyn End>) -> Result<Link, ProviderError> {
+        let mut reader = BufReader::with_capacity(1 << 16, reader);
+        if !greeted(&mut reader) {
+            return Err(end.autopsy().unwrap_or_else(|| broken(host)));
+        }
+        Ok(Link::greeted(host, writer, Box::new(reader), end))
+    }
+
+    fn greeted(host: &str, writer: Box<dyn Write + Send>, mut reader: Box<dyn Read + Send>, end: Box<dyn End>) -> Link {
+        let (send, replies) = mpsc::channel();
+        std::thread::spawn(move || {
+            while let Some(reply) = frame::read::<Reply>(&mut reader).transpose() {
+                let last = reply.is_err();
+                if send.send(reply).is_err() || last {
+                    return;
+                }
+            }
+        });
+        Link { speaker: Speaker { writer }, listener: Listener { host: host.to_string(), replies, end } }
+    }
+
+    pub fn send(&mut self, request: &Request) -> Result<(), ProviderError> {
+        self.speaker.send(request).map_err(|_| self.listener.lost())
+    }
+
+    pub fn receive(&mut self) -> Result<Reply, ProviderError> {
+        self.listener.receive()
+    }
+
+    /// Both halves, to speak while listening.
+    pub fn split(&mut self) -> (&mut Speaker, &mut Listener) {
+        (&mut self.speaker, &mut self.listener)
+    }
+}
+
+impl Speaker {
+    /// The error says nothing of why: the listener will hear that the link is lost.
+    pub fn send(&mut self, request: &Request) -> io::Result<()> {
+        frame::write(&mut self.writer, request)
+    }
+}
+
+impl Listener {
+    /// The next reply; an error when the link is lost or silent for too long.
+    pub fn receive(&mut self) -> Result<Reply, ProviderError> {
+        match self.replies.recv_timeout(SILENCE_LIMIT) {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.lost()),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let message = format!("`{}` said nothing for {} minutes", self.host, SILENCE_LIMIT.as_secs() / 60);
+                Err(ProviderError::new(ErrorKind::Timeout, message).help("it may hang in a step; `labwright history` shows which"))
+            }
+        }
+    }
+
+    fn lost(&mut self) -> ProviderError {
+        self.end.autopsy().unwrap_or_else(|| broken(&self.host))
+    }
+}
+
+fn broken(host: &str) -> ProviderError {
+    ProviderError::new(ErrorKind::Unreachable, format!("the connection to `{host}` was lost"))
+}
+
+/// Reads lines until the greeting. Login shells may print anything before it.
+fn greeted(reader: &mut impl BufRead) -> bool {
+    let mut line = Vec::new();
+    for _ in 0..1000 {
+        line.clear();
+        match reader.by_ref().take(1 << 16).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return false,
+            Ok(_) if line.trim_ascii() == GREETING.as_bytes() => return true,
+            Ok(_) => {}
+        }
+    }
+    false
+}
+

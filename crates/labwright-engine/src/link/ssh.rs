@@ -1,0 +1,339 @@
+//! A link over the system's OpenSSH: one connection, one channel, nothing needed on the host but a shell.
+//! The user's own configuration, agent, jumps and known hosts hold. Never accepts an unknown or changed host key.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use labwright_plan::{ErrorKind, ProviderError};
+
+use super::{End, Link, broken};
+use crate::protocol::GREETING;
+
+/// How a host is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// The host's name in the lab: what `Host` blocks of the user's SSH configuration match.
+    pub name: String,
+    /// Addresses to try in this order; none: the name, as SSH resolves it.
+    pub addresses: Vec<String>,
+    pub user: Option<String>,
+    pub port: Option<u16>,
+    /// `user@host:port`, first hop first.
+    pub jump: Vec<String>,
+    pub identity: Option<String>,
+    /// Public host keys that the lab file declares.
+    pub host_keys: Vec<String>,
+    /// A configuration file to use instead of the user's own.
+    pub config: Option<PathBuf>,
+    /// Where temporary files may be put.
+    pub scratch: PathBuf,
+}
+
+/// Runs on the host. Reads the binary's hash and size, asks for the binary where it is missing, and becomes the agent.
+/// In plain POSIX words, without single quotes, because any login shell may have to pass it on.
+const BOOTSTRAP: &str = r#"
+read -r hash size arch || exit 90
+if [ "$(id -u)" = 0 ]; then dir=/var/lib/labwright/bin; else dir=${XDG_CACHE_HOME:-$HOME/.cache}/labwright/bin; fi
+bin=$dir/labwright-$hash
+if [ ! -x "$bin" ]; then
+  if [ "$(uname -m)" != "$arch" ]; then echo "labwright: this host is $(uname -m)" >&2; exit 91; fi
+  umask 077
+  mkdir -p "$dir" && rm -f "$dir"/*.new || exit 92
+  echo "labwright agent missing"
+  head -c "$size" > "$bin.$$.new" || exit 92
+  [ "$(wc -c < "$bin.$$.new")" -eq "$size" ] || exit 93
+  chmod 700 "$bin.$$.new" && mv -f "$bin.$$.new" "$bin" || exit 92
+  ls -t "$dir" | tail -n +4 | while read -r old; do rm -f "$dir/$old"; done
+fi
+if [ "$(id -u)" = 0 ]; then exec "$bin" agent; fi
+exec sudo -n -- "$bin" agent
+"#;
+const MISSING: &str = "labwright agent missing";
+const CONNECT_SECONDS: u32 = 10;
+/// How much of a host's error output is kept.
+const STDERR_KEPT: usize = 16 << 10;
+
+/// Opens the link, trying one address after the other while nobody answers.
+pub fn open(address: &Address) -> Result<Link, ProviderError> {
+    if address.addresses.is_empty() {
+        return connect(address, None);
+    }
+    let mut last = None;
+    for candidate in &address.addresses {
+        match connect(address, Some(candidate)) {
+            Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
+            answered => return answered,
+        }
+    }
+    Err(last.unwrap_or_else(|| broken(&address.name)))
+}
+
+fn command(address: &Address, candidate: Option<&str>) -> io::Result<Command> {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-T", "-x", "-a", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oControlMaster=no", "-oControlPath=none"]);
+    ssh.args(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oServerAliveInterval=15", "-oServerAliveCountMax=4"]);
+    ssh.arg(format!("-oConnectTimeout={CONNECT_SECONDS}"));
+    if let Some(config) = &address.config {
+        ssh.arg("-F").arg(config);
+    }
+    if let Some(candidate) = candidate {
+        ssh.arg(format!("-oHostName={candidate}"));
+    }
+    if let Some(user) = &address.user {
+        ssh.args(["-l", user]);
+    }
+    if let Some(port) = address.port {
+        ssh.args(["-p", &port.to_string()]);
+    }
+    if !address.jump.is_empty() {
+        ssh.args(["-J", &address.jump.join(",")]);
+    }
+    if let Some(identity) = &address.identity {
+        ssh.args(["-i", identity]);
+    }
+    if !address.host_keys.is_empty() {
+        let known = known_hosts(address)?;
+        ssh.arg(format!("-oHostKeyAlias={}", address.name));
+        ssh.arg(format!("-oUserKnownHostsFile={}", known.display()));
+        ssh.arg("-oGlobalKnownHostsFile=/dev/null");
+    }
+    ssh.arg("--").arg(&address.name).arg(format!("exec sh -c '{BOOTSTRAP}'"));
+    ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Ctrl-C is for us: the connection must live until what was begun has ended.
+    std::os::unix::process::CommandExt::process_group(&mut ssh, 0);
+    Ok(ssh)
+}
+
+/// A known-hosts file with exactly the keys that the lab file declares.
+fn known_hosts(address: &Address) -> io::Result<PathBuf> {
+    let path = address.scratch.join(format!("known_hosts.{}", address.name));
+    let lines: String = address.host_keys.iter().map(|key| format!("{} {}\n", address.name, key.trim())).collect();
+    std::fs::write(&path, lines)?;
+    Ok(path)
+}
+
+fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderError> {
+    let name = &address.name;
+    let start = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => ProviderError::new(ErrorKind::Rejected, "`ssh` is not installed on this machine")
+            .help("install OpenSSH's client: `apt install openssh-client`"),
+        _ => ProviderError::bug(format!("cannot start `ssh`: {error}")),
+    };
+    let mut child = command(address, candidate).and_then(|mut ssh| ssh.spawn()).map_err(start)?;
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        return Err(ProviderError::bug("ssh has no pipes"));
+    };
+    let mut end = Process { child, stderr: Stderr::collect(stderr), name: name.clone(), place: place(address, candidate) };
+    let mut reader = BufReader::with_capacity(1 << 16, stdout);
+    // The hash is computed while the connection is being made.
+    let greeting = binary()
+        .and_then(|binary| {
+            writeln!(stdin, "{} {} {}", binary.hash, binary.size, std::env::consts::ARCH)?;
+            stdin.flush()
+        })
+        .and_then(|()| settle(&mut reader, &mut stdin));
+    match greeting {
+        Ok(true) => Ok(Link::greeted(name, Box::new(stdin), Box::new(reader), Box::new(end))),
+        Ok(false) | Err(_) => {
+            drop(stdin);
+            Err(end.autopsy().unwrap_or_else(|| broken(name)))
+        }
+    }
+}
+
+/// Waits for the greeting, and sends the binary if that is asked for.
+fn settle(reader: &mut impl BufRead, stdin: &mut ChildStdin) -> io::Result<bool> {
+    let mut line = Vec::new();
+    for _ in 0..1000 {
+        line.clear();
+        if reader.by_ref().take(1 << 16).read_until(b'\n', &mut line)? == 0 {
+            return Ok(false);
+        }
+        let text = line.trim_ascii();
+        if text == GREETING.as_bytes() {
+            return Ok(true);
+        }
+        if text == MISSING.as_bytes() {
+            let mut file = std::fs::File::open(own_path())?;
+            io::copy(&mut file, stdin)?;
+            stdin.flush()?;
+        }
+    }
+    Ok(false)
+}
+
+struct Binary {
+    hash: String,
+    size: u64,
+}
+
+/// The running program: even after an upgrade replaced its file, `/proc/self/exe` is what runs here.
+fn own_path() -> &'static Path {
+    Path::new("/proc/self/exe")
+}
+
+/// Hash and size of the running program, computed once.
+fn binary() -> io::Result<&'static Binary> {
+    static BINARY: OnceLock<Binary> = OnceLock::new();
+    if let Some(binary) = BINARY.get() {
+        return Ok(binary);
+    }
+    let mut hasher = blake3::Hasher::new();
+    let size = io::copy(&mut std::fs::File::open(own_path())?, &mut hasher)?;
+    let hash = hasher.finalize().to_hex()[..32].to_string();
+    Ok(BINARY.get_or_init(|| Binary { hash, size }))
+}
+
+/// Collects the far side's error output on a thread, bounded.
+struct Stderr(Arc<Mutex<Vec<u8>>>, Option<std::thread::JoinHandle<()>>);
+
+impl Stderr {
+    fn collect(mut stderr: impl Read + Send + 'static) -> Self {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let thread = std::thread::spawn({
+            let kept = kept.clone();
+            move || {
+                let mut buffer = [0; 4096];
+                while let Ok(n @ 1..) = stderr.read(&mut buffer) {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    let room = STDERR_KEPT.saturating_sub(kept.len());
+                    kept.extend_from_slice(&buffer[..n.min(room)]);
+                }
+            }
+        });
+        Stderr(kept, Some(thread))
+    }
+
+    fn text(&mut self) -> String {
+        if let Some(thread) = self.1.take() {
+            drop(thread.join());
+        }
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept).into_owned()
+    }
+}
+
+struct Process {
+    child: Child,
+    stderr: Stderr,
+    name: String,
+    /// Where the connection went, as a person would type it.
+    place: String,
+}
+
+fn place(address: &Address, candidate: Option<&str>) -> String {
+    let user = address.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let port = address.port.map(|port| format!(" port {port}")).unwrap_or_default();
+    format!("{user}{}{port}", candidate.unwrap_or(&address.name))
+}
+
+impl End for Process {
+    fn autopsy(&mut self) -> Option<ProviderError> {
+        // The pipe is closed, so ssh is ending; one that does not is ended.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let status = loop {
+            match self.child.try_wait() {
+                Ok(Some(status)) => break status.code(),
+                Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(10)),
+                _ => {
+                    drop(self.child.kill());
+                    break None;
+                }
+            }
+        };
+        Some(explain(&self.name, &self.place, status, &self.stderr.text()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The agent ends by itself when its input does; ssh follows. Waiting keeps no zombie behind.
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
+                _ => return,
+            }
+        }
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// What ssh or the bootstrap said, as an error that says what to do.
+fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> ProviderError {
+    let said = |needle: &str| stderr.contains(needle);
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@')).collect();
+    let last = lines.last().copied().unwrap_or("nothing was said");
+    let error = |kind, message: String, help: String| ProviderError::new(kind, message).help(help);
+    if said("REMOTE HOST IDENTIFICATION HAS CHANGED") || (said("Host key verification failed") && said("does not match")) {
+        let message = format!("the host key of `{name}` ({place}) has changed: it may be a new machine, or somebody in between");
+        let help = format!("compare `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console; if it is yours: `ssh-keygen -R {}`, then connect once with `ssh {place}`", bare(place));
+        return error(ErrorKind::Auth, message, help);
+    }
+    if said("Host key verification failed") || said("host key is known for") {
+        let message = format!("the host key of `{name}` ({place}) is not known yet, so it cannot be told from an impostor");
+        let help = format!("connect once with `ssh {place}` and compare the fingerprint, or put the key into `hosts.{name}.ssh.host_key`");
+        return error(ErrorKind::Auth, message, help);
+    }
+    if said("Permission denied") && !said("labwright") {
+        let message = format!("`{name}` refused the login at {place}: {last}");
+        return error(ErrorKind::Auth, message, format!("check that `ssh {place}` works without a password"));
+    }
+    if said("sudo:") {
+        let message = format!("`{name}` let us in at {place}, but not as root, and sudo wants more: {last}");
+        let help = "let that user run sudo without a password, or set `ssh: { user: root }`".to_string();
+        return error(ErrorKind::Auth, message, help);
+    }
+    match status {
+        Some(91) => error(
+            ErrorKind::Rejected,
+            format!("`{name}` has another processor: {last}, and this labwright is {}", std::env::consts::ARCH),
+            format!("run labwright from a machine of that kind, or leave `{name}` out with `--exclude {name}`"),
+        ),
+        Some(90 | 92 | 93) => error(
+            ErrorKind::Rejected,
+            format!("cannot put the agent on `{name}`: {last}"),
+            "it needs a few MiB below /var/lib/labwright, on a file system that is writable and may run programs".into(),
+        ),
+        // 126 and 127 are the shell's own: the program is there and cannot be run.
+        Some(126 | 127) => error(
+            ErrorKind::Rejected,
+            format!("the agent does not run on `{name}`: {last}"),
+            "its C library may be older than the one that labwright was built with".into(),
+        ),
+        Some(255) => error(ErrorKind::Unreachable, format!("`{name}` does not answer at {place}: {last}"), format!("try `ssh {place}`")),
+        _ => error(ErrorKind::Unreachable, format!("the connection to `{name}` was lost: {last}"), format!("try `ssh {place}`")),
+    }
+}
+
+fn bare(place: &str) -> &str {
+    let place = place.split_once('@').map_or(place, |(_, host)| host);
+    place.split(' ').next().unwrap_or(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bootstrap_survives_any_login_shell() {
+        assert!(!BOOTSTRAP.contains('\''), "it is passed on in single quotes");
+    }
+
+    #[test]
+    fn what_ssh_says_becomes_what_to_do() {
+        let kind = |status, stderr: &str| explain("nas", "root@10.0.0.5", Some(status), stderr).kind;
+        assert_eq!(kind(255, "ssh: connect to host 10.0.0.5 port 22: Connection refused\n"), ErrorKind::Unreachable);
+        assert_eq!(kind(255, "root@10.0.0.5: Permission denied (publickey,password).\n"), ErrorKind::Auth);
+        assert_eq!(kind(255, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n"), ErrorKind::Auth);
+        assert_eq!(kind(255, "No ED25519 host key is known for 10.0.0.5 and you have requested strict checking.\nHost key verification failed.\n"), ErrorKind::Auth);
+        assert_eq!(kind(1, "sudo: a password is required\n"), ErrorKind::Auth);
+        assert_eq!(kind(91, "labwright: this host is aarch64\n"), ErrorKind::Rejected);
+        let changed = explain("nas", "root@10.0.0.5 port 2222", Some(255), "REMOTE HOST IDENTIFICATION HAS CHANGED");
+        assert!(changed.help.contains("ssh-keygen -R 10.0.0.5"), "{}", changed.help);
+    }
+}

@@ -1,0 +1,121 @@
+//! What the two ends of a link say to each other.
+//! No versions: both ends are the same binary, by its hash.
+
+use std::collections::BTreeSet;
+
+use labwright_plan::{HostSeen, ProviderError, ResourceId, Spec, Step};
+use serde::{Deserialize, Serialize};
+
+/// The line that an agent starts with, so that whatever a login shell prints before it is passed over.
+pub const GREETING: &str = "labwright agent ready";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Look at these, and at everything that the lab owns. Changes nothing.
+    Observe { lab: String, host: String, want: Vec<Want> },
+    /// Make these steps true, each after what it needs.
+    Apply(Box<Work>),
+    /// A step on another host has ended, and these wait for it.
+    Elsewhere { id: ResourceId, done: bool },
+    /// Start nothing more; finish what was begun.
+    Stop,
+    /// Who holds the lab on this host.
+    Lease { lab: String },
+    /// End the holder, if it is still there.
+    Break { lab: String },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Want {
+    pub id: ResourceId,
+    /// The declared fields, content as digests.
+    pub spec: Spec,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Work {
+    pub run: Run,
+    pub lab: String,
+    pub host: String,
+    pub steps: Vec<Step>,
+    /// Steps on other hosts that some of these need.
+    pub elsewhere: BTreeSet<ResourceId>,
+}
+
+/// One apply, as histories and leases tell it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Sorts by time: `20261120T120433.512Z`.
+    pub id: String,
+    /// `user@machine` of whoever started it.
+    pub by: String,
+    pub plan: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Observed { seen: Box<HostSeen> },
+    /// Somebody else is at it.
+    Held(Lease),
+    Lease { lease: Option<Lease> },
+    Event(Event),
+    /// Every step has an outcome.
+    Finished,
+    Failed(ProviderError),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    Started { id: ResourceId },
+    Progress { id: ResourceId, text: String },
+    Ended { id: ResourceId, outcome: Outcome },
+}
+
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Done,
+    Failed(ProviderError),
+    /// It was made and then unmade, and that was verified.
+    Reverted(ProviderError),
+    /// Something it needs did not come about, or it was not approved.
+    Skipped { because: String },
+    /// The run ended before its turn.
+    NotStarted { because: String },
+    /// It was begun, and nobody could say how it ended.
+    Unknown { because: String },
+}
+
+impl Outcome {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Failed(_) => "failed",
+            Outcome::Reverted(_) => "reverted",
+            Outcome::Skipped { .. } => "skipped",
+            Outcome::NotStarted { .. } => "not started",
+            Outcome::Unknown { .. } => "unknown",
+        }
+    }
+
+    pub const WORDS: [&'static str; 6] = ["done", "failed", "reverted", "skipped", "not started", "unknown"];
+}
+
+/// Who works on a lab on a host. Lives as long as its holder: the lock under it goes with the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub run: Run,
+    /// The process on the host that holds it.
+    pub pid: u32,
+    /// Seconds since 1970.
+    pub acquired: i64,
+    /// Renewed while the holder lives; past it the holder hangs, and the next run ends it.
+    pub expires: i64,
+    /// Seconds since it was acquired, by the host's own clock.
+    #[serde(default)]
+    pub age: i64,
+}
