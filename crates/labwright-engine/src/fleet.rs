@@ -77,16 +77,25 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
 impl Fleet {
     /// Looks again over the open links: one round trip a host.
     pub fn observe_again(&mut self, lab: &str, desired: &[Resource], providers: Providers) -> Observation {
-        let mut observation = Observation::default();
-        for (host, link) in &mut self.links {
-            let resources: Vec<&Resource> = desired.iter().filter(|resource| resource.id.host() == host).collect();
-            let sight = match look(link, lab, host, &resources, providers) {
+        let mut by_host: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
+        for resource in desired {
+            by_host.entry(resource.id.host()).or_default().push(resource);
+        }
+        let by_host = &by_host;
+        let look_again = |(host, link): (&String, &mut Link)| {
+            let resources = by_host.get(host.as_str()).map_or(&[][..], Vec::as_slice);
+            let sight = match look(link, lab, host, resources, providers) {
                 Ok(seen) => Sight::Reached(Box::new(seen)),
                 Err(error) => Sight::Away(error),
             };
-            observation.hosts.insert(host.clone(), sight);
-        }
-        observation
+            (host.clone(), sight)
+        };
+        let look_again = &look_again;
+        let hosts = std::thread::scope(|scope| {
+            let threads: Vec<_> = self.links.iter_mut().map(|link| scope.spawn(move || look_again(link))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        Observation { hosts }
     }
 }
 

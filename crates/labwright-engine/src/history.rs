@@ -1,7 +1,7 @@
 //! Who did what, when, with which result: one journal a run, on the machine that ran it.
 //! Serves reading only; no decision needs it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,9 @@ use crate::agent;
 use crate::apply::Sink;
 use crate::clock;
 use crate::protocol::{Event, Outcome, Run};
+
+/// The file that lists hosts, beside the journals.
+const HOSTS: &str = "hosts";
 
 /// One run, as its journal tells it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -67,6 +70,8 @@ impl Writer {
             because: step.because.clone(),
             outcome: None,
         });
+        let hosts: BTreeSet<String> = plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)).collect();
+        fs::write(dir.join(HOSTS), hosts.into_iter().map(|host| host + "\n").collect::<String>())?;
         let line = Line::Begin { run: run.clone(), lab: plan.lab.clone(), at: clock::now().to_string(), steps: steps.collect() };
         let writer = Writer { file: Mutex::new(file) };
         writer.line(&line)?;
@@ -93,6 +98,13 @@ impl Sink for Writer {
     }
 }
 
+/// Hosts where this machine ever applied something of the lab: they are looked at even when nothing is declared there.
+/// Only a hint of where to look; what is there is told by the hosts themselves.
+pub fn hosts(lab: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(dir(lab).join(HOSTS)).unwrap_or_default();
+    text.lines().map(str::to_string).collect()
+}
+
 /// Every run of a lab from this machine, oldest first.
 pub fn read(lab: &str) -> io::Result<Vec<Entry>> {
     let entries = match fs::read_dir(dir(lab)) {
@@ -100,6 +112,7 @@ pub fn read(lab: &str) -> io::Result<Vec<Entry>> {
         entries => entries?,
     };
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     paths.sort();
     Ok(paths.iter().filter_map(|path| entry(path)).collect())
 }

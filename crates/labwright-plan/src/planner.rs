@@ -287,6 +287,7 @@ impl Planner<'_> {
         };
         self.by_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id.clone());
         let (spec, after) = (resource.spec.clone(), resource.after.clone());
+        let changes = if is_private(&spec) { changes.into_iter().map(without_content).collect() } else { changes };
         self.steps.insert(id.clone(), Step { id, action, consequence, because, spec, changes, needs, after, expect });
     }
 
@@ -447,6 +448,21 @@ fn change(field: &str, before: Value, after: Value) -> Change {
     Change { field: field.to_string(), before, after }
 }
 
+/// Whether only its owner may read it: then nobody else is shown what stands in it.
+fn is_private(spec: &Spec) -> bool {
+    let mode = spec.get("mode").and_then(Value::text).and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    mode.is_some_and(|mode| mode & 0o044 == 0)
+}
+
+/// The same change with content as digests.
+fn without_content(change: Change) -> Change {
+    let digest = |value: Value| match change.field.as_str() {
+        "content" => value.digest().map_or(value, Value::Digest),
+        _ => value,
+    };
+    Change { before: digest(change.before), after: digest(change.after), field: change.field }
+}
+
 /// The declared fields that are not as declared. Fields that nobody declared are nobody's business.
 pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
     let compared = |name: &&String| kind.field(name).is_none_or(|field| field.on_change != OnChange::Ignore);
@@ -469,3 +485,7 @@ fn same_spec(applied: &Spec, wanted: &Spec) -> bool {
 fn changed_by_hand(mark: &Mark, change: &Change) -> bool {
     mark.applied.get(&change.field).is_some_and(|applied| !applied.same(&change.before))
 }
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

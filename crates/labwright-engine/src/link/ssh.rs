@@ -4,10 +4,11 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use labwright_plan::{ErrorKind, ProviderError};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{End, Link, broken};
 use crate::protocol::GREETING;
@@ -53,6 +54,8 @@ exec sudo -n -- "$bin" agent
 "#;
 const MISSING: &str = "labwright agent missing";
 const CONNECT_SECONDS: u32 = 10;
+/// From connecting to the greeting, the program's own way there included.
+const GREETING_LIMIT: Duration = Duration::from_secs(180);
 /// How much of a host's error output is kept.
 const STDERR_KEPT: usize = 16 << 10;
 
@@ -128,6 +131,7 @@ fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderE
     };
     let mut end = Process { child, stderr: Stderr::collect(stderr), name: name.clone(), place: place(address, candidate) };
     let mut reader = BufReader::with_capacity(1 << 16, stdout);
+    let watchdog = Watchdog::over(&end.child);
     // The hash is computed while the connection is being made.
     let greeting = binary()
         .and_then(|binary| {
@@ -135,6 +139,7 @@ fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderE
             stdin.flush()
         })
         .and_then(|()| settle(&mut reader, &mut stdin));
+    watchdog.call_off();
     match greeting {
         Ok(true) => Ok(Link::greeted(name, Box::new(stdin), Box::new(reader), Box::new(end))),
         Ok(false) | Err(_) => {
@@ -249,17 +254,32 @@ impl End for Process {
 }
 
 impl Drop for Process {
+    /// Ends the connection at once: the agent hears the end of its input, ends what it began, and goes.
     fn drop(&mut self) {
-        // The agent ends by itself when its input does; ssh follows. Waiting keeps no zombie behind.
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < deadline {
-            match self.child.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(2)),
-                _ => return,
-            }
-        }
+        // A connection that is over already is as good.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// Ends a connection that does not come to a greeting: a login shell may hang for ever.
+struct Watchdog(mpsc::Sender<()>);
+
+impl Watchdog {
+    fn over(child: &Child) -> Watchdog {
+        let (calm, called_off) = mpsc::channel();
+        let pid = Pid::from_child(child);
+        std::thread::spawn(move || {
+            if called_off.recv_timeout(GREETING_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // It may have ended in this very moment.
+                kill_process(pid, Signal::TERM).unwrap_or_default();
+            }
+        });
+        Watchdog(calm)
+    }
+
+    fn call_off(self) {
+        drop(self.0);
     }
 }
 

@@ -1,0 +1,71 @@
+//! Says which tools are missing and which Debian package has each, before anything is started.
+//! It installs nothing: `scripts/test-deps` does.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use crate::run::PATH;
+
+/// (tool, Debian package). `nft` and `sudo` are for what tests do on light hosts, which have this machine's /usr.
+const TOOLS: &[(&str, &str)] = &[
+    ("apt-ftparchive", "apt-utils"),
+    ("ip", "iproute2"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("nft", "nftables"),
+    ("nsenter", "util-linux"),
+    ("setpriv", "util-linux"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("sshd", "openssh-server"),
+    ("sudo", "sudo"),
+    ("systemd-nspawn", "systemd-container"),
+    ("unshare", "util-linux"),
+    ("useradd", "passwd"),
+];
+
+/// Packages without a tool of their own: mmdebstrap verifies Debian's archive with this one's keys.
+#[cfg(test)]
+const SILENT_PACKAGES: &[&str] = &["debian-archive-keyring"];
+
+/// Fails with one message that names everything that is missing.
+pub(crate) fn check() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "start a test lab: namespaces and mounts need root");
+    let missing = missing_from(PATH);
+    ensure!(missing.is_empty(), "missing: {}; run scripts/test-deps", missing.join(", "));
+    Ok(())
+}
+
+fn missing_from(path: &str) -> Vec<String> {
+    let found = |tool: &str| path.split(':').any(|folder| Path::new(folder).join(tool).is_file());
+    let absent = TOOLS.iter().filter(|(tool, _)| !found(tool));
+    absent.map(|(tool, package)| format!("`{tool}` (package {package})")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_missing_tool_is_named_with_its_package() {
+        let missing = missing_from("/nonexistent");
+        assert_eq!(missing.len(), TOOLS.len());
+        assert!(missing.contains(&"`systemd-nspawn` (package systemd-container)".to_owned()));
+    }
+
+    #[test]
+    fn nothing_is_missing_where_the_tests_run() {
+        assert_eq!(missing_from(PATH), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_script_installs_exactly_the_packages_that_are_checked() {
+        let script = include_str!("../../../scripts/test-deps");
+        let list = script.split_once("packages=(").unwrap().1.split_once(')').unwrap().0;
+        let installed: BTreeSet<&str> = list.split_whitespace().collect();
+        let needed = TOOLS.iter().map(|(_, package)| *package);
+        assert_eq!(installed, needed.chain(SILENT_PACKAGES.iter().copied()).collect());
+    }
+}
