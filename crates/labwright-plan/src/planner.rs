@@ -191,35 +191,16 @@ impl Planner<'_> {
         let fingerprint = Fingerprint::of(observed);
         let changes = differences(kind, &resource.spec, observed);
         if changes.is_empty() {
-            return match mark {
-                Some(mark) if !mark.in_flight && same_spec(&mark.applied, &resource.spec) => self.report.unchanged += 1,
-                Some(_) => self.step(
-                    resource,
-                    Action::Adopt,
-                    Consequence::None,
-                    "it is already as declared".into(),
-                    changes,
-                    fingerprint,
-                ),
-                None if kind.ownership == Ownership::Setting => {
-                    self.step(
-                        resource,
-                        Action::Adopt,
-                        Consequence::None,
-                        "it is already as declared".into(),
-                        changes,
-                        fingerprint,
-                    );
-                }
-                None => self.step(
-                    resource,
-                    Action::Adopt,
-                    Consequence::None,
-                    "it is there and as declared; it becomes the lab's".into(),
-                    changes,
-                    fingerprint,
-                ),
+            let settled = mark.is_some_and(|mark| !mark.in_flight && same_spec(&mark.applied, &resource.spec));
+            if settled {
+                self.report.unchanged += 1;
+                return;
+            }
+            let because = match mark {
+                None if kind.ownership == Ownership::Thing => "it is there and as declared; it becomes the lab's",
+                _ => "it is already as declared",
             };
+            return self.step(resource, Action::Adopt, Consequence::None, because.into(), changes, fingerprint);
         }
         let names = changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
         let by_hand =

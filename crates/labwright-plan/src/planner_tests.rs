@@ -20,13 +20,36 @@ const fn field(name: &'static str, on_change: OnChange, consequence: Consequence
     Field { name, doc: "", on_change, consequence, content }
 }
 
-static FIELDS: [Field; 2] =
-    [field("content", OnChange::Update, Consequence::Restart, true), field("type", OnChange::Replace, Consequence::Downtime, false)];
+static FIELDS: [Field; 2] = [
+    field("content", OnChange::Update, Consequence::Restart, true),
+    field("type", OnChange::Replace, Consequence::Downtime, false),
+];
 
 static KINDS: [Kind; 3] = [
-    Kind { name: "file", doc: "", fields: &FIELDS, ownership: Ownership::Thing, create: Consequence::None, delete: Consequence::Downtime },
-    Kind { name: "set", doc: "", fields: &FIELDS, ownership: Ownership::Setting, create: Consequence::Hot, delete: Consequence::Hot },
-    Kind { name: "pkg", doc: "", fields: &FIELDS, ownership: Ownership::Thing, create: Consequence::None, delete: Consequence::Downtime },
+    Kind {
+        name: "file",
+        doc: "",
+        fields: &FIELDS,
+        ownership: Ownership::Thing,
+        create: Consequence::None,
+        delete: Consequence::Downtime,
+    },
+    Kind {
+        name: "set",
+        doc: "",
+        fields: &FIELDS,
+        ownership: Ownership::Setting,
+        create: Consequence::Hot,
+        delete: Consequence::Hot,
+    },
+    Kind {
+        name: "pkg",
+        doc: "",
+        fields: &FIELDS,
+        ownership: Ownership::Thing,
+        create: Consequence::None,
+        delete: Consequence::Downtime,
+    },
 ];
 
 impl Provider for Made {
@@ -82,13 +105,17 @@ fn observed(text: &str, desired: &[Resource]) -> Observation {
         let seen = match value.as_str() {
             "-" => Seen::Absent,
             "?" => Seen::Unknown(ProviderError::new(ErrorKind::Unreachable, "the disk does not answer")),
-            value => Seen::Present(Observed { spec: content(value), data: flags.contains('!').then(|| "12 entries".to_string()) }),
+            value => Seen::Present(Observed {
+                spec: content(value),
+                data: flags.contains('!').then(|| "12 entries".to_string()),
+            }),
         };
         host.seen.insert(id(name.trim()), seen);
         if let Some(mark) = mark {
             let applied = if clean(mark).is_empty() { value } else { clean(mark) };
             let origin = if flags.contains('~') { Origin::Adopted } else { Origin::Created };
-            let mark = Mark { origin, applied: content(&applied), after: BTreeSet::new(), in_flight: flags.contains('^') };
+            let mark =
+                Mark { origin, applied: content(&applied), after: BTreeSet::new(), in_flight: flags.contains('^') };
             host.marks.insert(id(name.trim()), mark);
         }
     }
@@ -97,7 +124,16 @@ fn observed(text: &str, desired: &[Resource]) -> Observation {
 
 fn make(want: &[Resource], seen: &Observation, options: &Options) -> Plan {
     let away = BTreeSet::new();
-    plan(&PlanInput { lab: "l", lab_hash: "hash", desired: want, observed: seen, providers: &PROVIDERS, options, intermittent: &away, clock: None })
+    plan(&PlanInput {
+        lab: "l",
+        lab_hash: "hash",
+        desired: want,
+        observed: seen,
+        providers: &PROVIDERS,
+        options,
+        intermittent: &away,
+        clock: None,
+    })
 }
 
 fn text(plan: &Plan) -> String {
@@ -107,10 +143,21 @@ fn text(plan: &Plan) -> String {
         let needs: Vec<String> = step.needs.iter().map(short).collect();
         let needs = if needs.is_empty() { String::new() } else { format!(" > {}", needs.join(" ")) };
         let expect = if matches!(step.expect, Expect::AfterStep(_)) { " (known after packages)" } else { "" };
-        out += &format!("{} {}{needs} [{}] {}{expect}\n", step.action.word(), short(&step.id), step.consequence, step.because);
+        out += &format!(
+            "{} {}{needs} [{}] {}{expect}\n",
+            step.action.word(),
+            short(&step.id),
+            step.consequence,
+            step.because
+        );
     }
     for blocked in &plan.report.blocked {
-        out += &format!("blocked {} {:?}: {}\n", short(&blocked.id), blocked.why, blocked.reason.replace("h/made/file/", ""));
+        out += &format!(
+            "blocked {} {:?}: {}\n",
+            short(&blocked.id),
+            blocked.why,
+            blocked.reason.replace("h/made/file/", "")
+        );
     }
     for kept in &plan.report.kept {
         out += &format!("kept {}: {}\n", short(&kept.id), kept.reason.replace("h/made/file/", ""));
@@ -130,72 +177,116 @@ fn prune() -> Options {
 
 #[test]
 fn what_is_not_there_is_created_in_order() {
-    check("b: y > a\na: x\nc: z > b a", "", Options::default(), expect![[r#"
+    check(
+        "b: y > a\na: x\nc: z > b a",
+        "",
+        Options::default(),
+        expect![[r#"
         create a [none] not there
         create b > a [none] not there
         create c > a b [none] not there
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
-    check("a: new\nb: x\nc: x\nd: x", "a: old *\nb: hand *x\nc: - *x\nd: x *", Options::default(), expect![[r#"
+    check(
+        "a: new\nb: x\nc: x\nd: x",
+        "a: old *\nb: hand *x\nc: - *x\nd: x *",
+        Options::default(),
+        expect![[r#"
         update a [restart] content differs
         update b [restart] content was changed by hand
         create c [none] it was removed by hand
         1 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_not_ours_is_a_conflict_unless_it_is_as_declared_or_named() {
-    check("a: x\nb: y\nset/k: v", "a: x\nb: other\nset/k: w", Options::default(), expect![[r#"
+    check(
+        "a: x\nb: y\nset/k: v",
+        "a: x\nb: other\nset/k: w",
+        Options::default(),
+        expect![[r#"
         adopt a [none] it is there and as declared; it becomes the lab's
         update set/k [restart] content differs
         blocked b Conflict: it is there, is not the lab's, and differs in content
         0 unchanged
-    "#]]);
+    "#]],
+    );
     let adopt = Options { adopt: Adopt::These(BTreeSet::from([id("b")])), ..Options::default() };
-    check("a: x\nb: y", "a: other\nb: other", adopt, expect![[r#"
+    check(
+        "a: x\nb: y",
+        "a: other\nb: other",
+        adopt,
+        expect![[r#"
         update b [restart] taken over; content differs
         blocked a Conflict: it is there, is not the lab's, and differs in content
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unknown_is_not_absent_and_blocks_what_comes_after() {
-    check("a: x\nb: y > a\nc: z\nrefused: r", "a: ? *x", Options::default(), expect![[r#"
+    check(
+        "a: x\nb: y > a\nc: z\nrefused: r",
+        "a: ? *x",
+        Options::default(),
+        expect![[r#"
         create c [none] not there
         blocked a Unknown: it could not be looked at: the disk does not answer
         blocked b Dependency: it comes after `a`, which is blocked
         blocked refused Refused: not on this host
         0 unchanged
-    "#]]);
-    check("", "a: ? *x", prune(), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "a: ? *x",
+        prune(),
+        expect![[r#"
         kept a: it could not be looked at: the disk does not answer
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn behind_a_package_what_is_there_is_known_only_afterwards() {
-    check("pkg/p: 1\na: x > pkg/*\nb: y > pkg/*", "b: y *", Options::default(), expect![[r#"
+    check(
+        "pkg/p: 1\na: x > pkg/*\nb: y > pkg/*",
+        "b: y *",
+        Options::default(),
+        expect![[r#"
         create pkg/p [none] not there
         create a > pkg/p [none] not there (known after packages)
         1 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_dropped_is_kept_until_pruning_is_asked_for() {
-    check("", "a: x *", Options::default(), expect![[r#"
+    check(
+        "",
+        "a: x *",
+        Options::default(),
+        expect![[r#"
         kept a: no longer declared; `--prune` removes it
         0 unchanged
-    "#]]);
+    "#]],
+    );
     let seen = "a: x *\nb: x *~\nc: x *!\nd: hand *x\ne: - *x\nf: x *^\nset/k: v *";
-    check("", seen, prune(), expect![[r#"
+    check(
+        "",
+        seen,
+        prune(),
+        expect![[r#"
         delete a [downtime] no longer declared
         release b [none] no longer declared; it was there before the lab and stays
         release e [none] no longer declared, and already gone
@@ -204,12 +295,18 @@ fn what_is_dropped_is_kept_until_pruning_is_asked_for() {
         kept d: no longer declared, and its content was changed by hand; `--delete-data d` removes it
         kept f: no longer declared, and an interrupted run left it unclear; `--delete-data f` removes it
         0 unchanged
-    "#]]);
+    "#]],
+    );
     let named = Options { delete_data: BTreeSet::from([id("c")]), ..prune() };
-    check("", "c: x *!", named, expect![[r#"
+    check(
+        "",
+        "c: x *!",
+        named,
+        expect![[r#"
         delete c [destroys-data] no longer declared, and named by `--delete-data`
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -240,22 +337,35 @@ fn what_was_made_after_is_removed_before() {
 
 #[test]
 fn a_step_that_was_cut_off_is_taken_up_again() {
-    check("a: x\nb: y\nc: z", "a: half *^\nb: y *^\nc: - *^", Options::default(), expect![[r#"
+    check(
+        "a: x\nb: y\nc: z",
+        "a: half *^\nb: y *^\nc: - *^",
+        Options::default(),
+        expect![[r#"
         update a [restart] content differs
         adopt b [none] it is already as declared
         create c [none] not there
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_selection_brings_what_it_comes_after() {
-    let only = Options { selection: Selection { only: vec!["h/made/file/b".into()], ..Selection::default() }, ..Options::default() };
-    check("a: x\nb: y > a\nc: z", "", only, expect![[r#"
+    let only = Options {
+        selection: Selection { only: vec!["h/made/file/b".into()], ..Selection::default() },
+        ..Options::default()
+    };
+    check(
+        "a: x\nb: y > a\nc: z",
+        "",
+        only,
+        expect![[r#"
         create a [none] not there
         create b > a [none] not there
         0 unchanged
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -265,7 +375,16 @@ fn a_clock_that_is_off_is_told() {
     if let Some(Sight::Reached(host)) = seen.hosts.get_mut("h") {
         host.facts.clock = 1000;
     }
-    let input = PlanInput { lab: "l", lab_hash: "", desired: &[], observed: &seen, providers: &PROVIDERS, options: &Options::default(), intermittent: &away, clock: Some(400) };
+    let input = PlanInput {
+        lab: "l",
+        lab_hash: "",
+        desired: &[],
+        observed: &seen,
+        providers: &PROVIDERS,
+        options: &Options::default(),
+        intermittent: &away,
+        clock: Some(400),
+    };
     assert_eq!(plan(&input).report.clock_skew, [("h".to_string(), 600)]);
 }
 
@@ -281,19 +400,22 @@ fn private_content_is_not_in_the_changes() {
 
 /// Resources with random needs among earlier ones.
 fn graphs() -> impl Strategy<Value = Vec<Resource>> {
-    proptest::collection::vec((0u8..3, proptest::collection::vec(any::<prop::sample::Index>(), 0..3)), 1..20).prop_map(|nodes| {
-        let name = |i: usize| format!("n{i}");
-        nodes
-            .iter()
-            .enumerate()
-            .map(|(i, (text, needs))| {
-                let mut resource = Resource::new(id(&name(i)), Span::NONE);
-                resource.spec = content(&format!("c{text}"));
-                resource.after = needs.iter().filter(|_| i > 0).map(|need| id(&name(need.index(i.max(1))))).collect();
-                resource
-            })
-            .collect()
-    })
+    proptest::collection::vec((0u8..3, proptest::collection::vec(any::<prop::sample::Index>(), 0..3)), 1..20).prop_map(
+        |nodes| {
+            let name = |i: usize| format!("n{i}");
+            nodes
+                .iter()
+                .enumerate()
+                .map(|(i, (text, needs))| {
+                    let mut resource = Resource::new(id(&name(i)), Span::NONE);
+                    resource.spec = content(&format!("c{text}"));
+                    resource.after =
+                        needs.iter().filter(|_| i > 0).map(|need| id(&name(need.index(i.max(1))))).collect();
+                    resource
+                })
+                .collect()
+        },
+    )
 }
 
 /// The world after a plan was applied in full.
@@ -305,7 +427,12 @@ fn applied(plan: &Plan, mut seen: Observation) -> Observation {
                 host.marks.remove(&step.id);
             }
             _ => {
-                let mark = Mark { origin: Origin::Created, applied: step.spec.clone(), after: step.after.clone(), in_flight: false };
+                let mark = Mark {
+                    origin: Origin::Created,
+                    applied: step.spec.clone(),
+                    after: step.after.clone(),
+                    in_flight: false,
+                };
                 host.marks.insert(step.id.clone(), mark);
                 host.seen.insert(step.id.clone(), Seen::Present(Observed { spec: step.spec.clone(), data: None }));
             }

@@ -4,6 +4,13 @@
 use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
 
 mod format;
+mod references;
+
+mod compute;
+mod lab;
+mod network;
+mod platform;
+mod services;
 
 /// One rule. Its page, its examples and its code live in its file.
 pub trait Rule: Sync {
@@ -25,7 +32,25 @@ pub struct Examples {
 }
 
 /// Every rule, in the order of the layers.
-pub const RULES: &[&dyn Rule] = &[];
+pub const RULES: &[&dyn Rule] = &[
+    &lab::UnknownName,
+    &lab::AmbiguousName,
+    &lab::NameForm,
+    &lab::Cycle,
+    &network::DuplicateAddress,
+    &network::Vlan,
+    &network::OverlappingSubnets,
+    &network::AddressOutsideZone,
+    &compute::ZoneOfHost,
+    &compute::HostAddress,
+    &compute::OnlyARole,
+    &compute::LocalHost,
+    &compute::HostState,
+    &compute::UnmanagedHost,
+    &compute::SecretInState,
+    &platform::UndecidedRole,
+    &services::PlacementRule,
+];
 
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
 pub fn check(parsed: &Parsed) -> Findings {
@@ -108,3 +133,6 @@ pub fn titles() -> Vec<(&'static str, &'static str)> {
         .chain(RULES.iter().map(|rule| (rule.code(), rule.title())))
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

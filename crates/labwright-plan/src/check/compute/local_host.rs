@@ -1,0 +1,42 @@
+//! LW-CMP-004: more than one machine that Labwright runs on.
+
+use labwright_model::{Finding, Findings, Parsed};
+
+use crate::check::{Examples, Rule};
+
+pub struct LocalHost;
+
+const CODE: &str = "LW-CMP-004";
+
+impl Rule for LocalHost {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "two hosts that are this machine"
+    }
+
+    fn doc(&self) -> &'static str {
+        "`local: true` says that a host is the machine that Labwright runs on; its state is changed here, without SSH. Only \
+         one host can be that. With two, this machine would get the state of both.\n\n\
+         The way out: leave `local` on the one machine that you run Labwright from."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "compute:\n  hosts:\n    desk: { local: true }\n    laptop: { local: true }",
+            passes: "compute:\n  hosts:\n    desk: { local: true }\n    laptop: { address: 10.0.30.5 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let mut local = parsed.lab.compute.hosts.iter().filter(|(_, host)| host.local);
+        let Some((first, place)) = local.next().map(|(name, host)| (name, host.span)) else { return };
+        for (name, host) in local {
+            let message = format!("`{name}` cannot be this machine: `{first}` is");
+            let finding = Finding::error(CODE, format!("compute.hosts.{name}.local"), host.span, message);
+            findings.push(finding.help("keep `local: true` on one of the two").related(place, "this one is local"));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! LW-CMP-003: hosts that are only named by their roles.
+
+use labwright_model::{Finding, Findings, Parsed, role_hosts};
+
+use crate::check::{Examples, Rule};
+
+pub struct OnlyARole;
+
+const CODE: &str = "LW-CMP-003";
+
+impl Rule for OnlyARole {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "hosts that only a role names"
+    }
+
+    fn doc(&self) -> &'static str {
+        "A role names hosts that have no entry under `compute.hosts`. That is a valid inventory: which machine does what. But \
+         without a zone, an address and an owner Labwright can do no more with them than list them.\n\n\
+         The way out: add an entry for each, as soon as you want more than a list."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "platform:\n  dns: [dns-01]",
+            passes: "platform:\n  dns: [dns-01]\ncompute:\n  hosts:\n    dns-01: { address: 10.0.20.53 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let mut names: Vec<String> = Vec::new();
+        let mut place = None;
+        for (name, span, _) in role_hosts(&parsed.lab) {
+            if parsed.implied.contains(&name) && !names.contains(&name) {
+                place.get_or_insert(span);
+                names.push(name);
+            }
+        }
+        let (Some(place), Some(first)) = (place, names.first()) else { return };
+        let shown = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let message = match shown.as_slice() {
+            [one] => format!("host {one} is only named by its role"),
+            [some @ ..] if some.len() <= 6 => format!("hosts {} are only named by their roles", some.join(", ")),
+            some => format!("{} hosts are only named by their roles, {} among them", some.len(), some[..3].join(", ")),
+        };
+        let help = format!("describe them, as `compute: {{ hosts: {{ {first}: {{ address: … }} }} }}`");
+        findings.push(Finding::advice(CODE, "compute.hosts", place, message).help(help));
+    }
+}

@@ -1,0 +1,61 @@
+//! LW-CMP-001: a host without a zone.
+
+use labwright_model::{Finding, Findings, Parsed};
+
+use crate::check::{Examples, Rule};
+
+pub struct ZoneOfHost;
+
+const CODE: &str = "LW-CMP-001";
+
+impl Rule for ZoneOfHost {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a host without a zone"
+    }
+
+    fn doc(&self) -> &'static str {
+        "The lab has zones, and this host is in none of them. No flow speaks of it, so everything to and from it is denied, \
+         or, where no firewall stands between, nothing is.\n\n\
+         Hosts that only a role names are not told twice (LW-CMP-003), nor is the machine that Labwright runs on \
+         (`local: true`): it is often a laptop that moves between zones.\n\nThe way out: give it a `zone`."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\ncompute:\n  hosts:\n    docker-01: { address: 10.0.20.21 }",
+            passes: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\ncompute:\n  hosts:\n    docker-01: { zone: servers, address: 10.0.20.21 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let zones = &parsed.lab.network.zones;
+        if zones.is_empty() {
+            return;
+        }
+        for (name, host) in parsed.lab.compute.hosts.iter() {
+            if host.zone.is_some() || host.local || parsed.implied.contains(name) {
+                continue;
+            }
+            let fits = zones.iter().find(|(_, zone)| {
+                zone.subnet
+                    .iter()
+                    .any(|subnet| host.address.iter().any(|address| subnet.value.0.contains(&address.value)))
+            });
+            let help = match fits {
+                Some((zone, _)) => format!("by its address it belongs to `zone: {zone}`"),
+                None => format!("give it a `zone`: {}", zones.keys().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            let finding = Finding::warning(
+                CODE,
+                format!("compute.hosts.{name}"),
+                host.span,
+                format!("host `{name}` is in no zone"),
+            );
+            findings.push(finding.help(help));
+        }
+    }
+}

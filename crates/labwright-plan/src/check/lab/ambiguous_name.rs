@@ -1,0 +1,50 @@
+//! LW-LAB-102: a name that could be two things.
+
+use labwright_model::{Finding, Findings, Parsed};
+
+use crate::check::references::{Wanted, endpoint, references};
+use crate::check::{Examples, Rule};
+
+pub struct AmbiguousName;
+
+const CODE: &str = "LW-LAB-102";
+
+impl Rule for AmbiguousName {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a name that could be two things"
+    }
+
+    fn doc(&self) -> &'static str {
+        "A flow ends at a zone, a host or a service, and this name is more than one of them. A service often has the name of \
+         the machine that runs it; which of the two may be reached makes a difference: all ports of the machine, or the \
+         service alone.\n\nThe way out: say which, `host/immich` or `service/immich`."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n  flows:\n    - { from: servers, to: immich, allow: https }\ncompute:\n  hosts:\n    immich: { zone: servers, address: 10.0.20.5 }\nservices:\n  immich: { run: immich, on: immich }",
+            passes: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n  flows:\n    - { from: servers, to: service/immich, allow: https }\ncompute:\n  hosts:\n    immich: { zone: servers, address: 10.0.20.5 }\nservices:\n  immich: { run: immich, on: immich }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        for reference in references(parsed).into_iter().filter(|reference| reference.wants == Wanted::Endpoint) {
+            let (Wanted::Endpoint, name) = endpoint(reference.name) else { continue };
+            let kinds =
+                [Wanted::Zone, Wanted::Host, Wanted::Service].into_iter().filter(|kind| kind.has(&parsed.lab, name));
+            let words: Vec<&str> = kinds.map(Wanted::word).collect();
+            if words.len() > 1 {
+                let message = format!("`{name}` could be the {}", words.join(" or the "));
+                let ways: Vec<String> = words.iter().map(|word| format!("`{word}/{name}`")).collect();
+                findings.push(
+                    Finding::error(CODE, reference.at, reference.name.span, message)
+                        .help(format!("write {}", ways.join(" or "))),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Rules about the lab as a whole: names and circles.
+
+mod ambiguous_name;
+mod cycle;
+mod name_form;
+mod unknown_name;
+
+pub use ambiguous_name::AmbiguousName;
+pub use cycle::Cycle;
+pub use name_form::NameForm;
+pub use unknown_name::UnknownName;

@@ -1,0 +1,79 @@
+//! LW-NET-003: zones whose subnets overlap.
+
+use std::net::IpAddr;
+
+use labwright_model::{Finding, Findings, Parsed, Span};
+
+use crate::check::{Examples, Rule};
+
+pub struct OverlappingSubnets;
+
+const CODE: &str = "LW-NET-003";
+
+impl Rule for OverlappingSubnets {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "zones whose subnets overlap"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Two subnets share addresses. A host there is in both zones, and a router cannot tell where to send to.\n\n\
+         A usual cause is a VPN that takes all of 100.64.0.0/10, or a subnet written as /16 where /24 was meant.\n\n\
+         The way out: make one of the subnets smaller, or move it."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n    lab: { subnet: 10.0.0.0/16 }",
+            passes: "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n    lab: { subnet: 10.1.0.0/16 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        // Sorted by first address, each subnet can only overlap one that began before it and has not ended. IPv4 sorts
+        // before IPv6, so the two families never meet.
+        let zones = parsed.lab.network.zones.iter();
+        let mut subnets: Vec<Range<'_>> = zones
+            .flat_map(|(name, zone)| {
+                zone.subnet.iter().map(move |subnet| Range {
+                    first: subnet.value.0.network(),
+                    last: subnet.value.0.broadcast(),
+                    zone: name,
+                    span: subnet.span,
+                    text: subnet.value.to_string(),
+                })
+            })
+            .collect();
+        subnets.sort_by_key(|subnet| (subnet.first, subnet.last, subnet.span));
+        let mut open: Option<Range<'_>> = None;
+        for subnet in subnets {
+            if let Some(before) = open.as_ref().filter(|before| subnet.first <= before.last) {
+                // The later one in the file is the one to change.
+                let (old, new) = if before.span <= subnet.span { (before, &subnet) } else { (&subnet, before) };
+                let message = match old.zone == new.zone {
+                    true => format!("zone `{}` has `{}` beside its own `{}`", new.zone, new.text, old.text),
+                    false => {
+                        format!("`{}` of zone `{}` overlaps `{}` of zone `{}`", new.text, new.zone, old.text, old.zone)
+                    }
+                };
+                let finding = Finding::error(CODE, format!("network.zones.{}.subnet", new.zone), new.span, message);
+                findings
+                    .push(finding.help("make one of the two smaller, or move it").related(old.span, "overlaps this"));
+            }
+            if open.as_ref().is_none_or(|before| subnet.last > before.last) {
+                open = Some(subnet);
+            }
+        }
+    }
+}
+
+struct Range<'a> {
+    first: IpAddr,
+    last: IpAddr,
+    zone: &'a str,
+    span: Span,
+    text: String,
+}

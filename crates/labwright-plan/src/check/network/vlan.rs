@@ -1,0 +1,55 @@
+//! LW-NET-002: a VLAN id that two zones have, or that is none.
+
+use std::collections::BTreeMap;
+
+use labwright_model::{Finding, Findings, Parsed, Span};
+
+use crate::check::{Examples, Rule};
+
+pub struct Vlan;
+
+const CODE: &str = "LW-NET-002";
+
+impl Rule for Vlan {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a VLAN id that two zones have, or that is none"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Zones are kept apart by their VLANs: two zones with one VLAN id are one network, whatever their names and subnets \
+         say. Ids go from 1 to 4094 (IEEE 802.1Q); 0 and 4095 are reserved.\n\nThe way out: give each zone an id of its own, and \
+         the same one on the switch."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "network:\n  zones:\n    servers: { vlan: 20, subnet: 10.0.20.0/24 }\n    iot: { vlan: 20, subnet: 10.0.40.0/24 }",
+            passes: "network:\n  zones:\n    servers: { vlan: 20, subnet: 10.0.20.0/24 }\n    iot: { vlan: 40, subnet: 10.0.40.0/24 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let mut first: BTreeMap<u16, (&str, Span)> = BTreeMap::new();
+        for (name, zone) in parsed.lab.network.zones.iter() {
+            let Some(vlan) = &zone.vlan else { continue };
+            let at = format!("network.zones.{name}.vlan");
+            if !(1..=4094).contains(&vlan.value) {
+                let message = format!("`{}` is no VLAN id", vlan.value);
+                findings.push(Finding::error(CODE, at, vlan.span, message).help("ids go from 1 to 4094"));
+                continue;
+            }
+            match first.get(&vlan.value) {
+                None => drop(first.insert(vlan.value, (name, vlan.span))),
+                Some((other, place)) => {
+                    let message = format!("zone `{name}` has the VLAN id {} of zone `{other}`", vlan.value);
+                    let finding = Finding::error(CODE, at, vlan.span, message).help("give each zone an id of its own");
+                    findings.push(finding.related(*place, "first given here"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Rules about services.
+
+mod placement;
+
+pub use placement::PlacementRule;

@@ -1,0 +1,140 @@
+//! Every rule at once: its page, its examples, its code. And rules against labs, from text to text.
+
+use std::collections::BTreeSet;
+
+use expect_test::{Expect, expect};
+use labwright_model::{Files, parse};
+
+use super::*;
+
+struct One<'a>(&'a str);
+
+impl Files for One<'_> {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.as_bytes().to_vec())
+    }
+    fn list(&self, _: &str) -> Option<Vec<String>> {
+        None
+    }
+}
+
+fn found(text: &str) -> (Parsed, Findings) {
+    let parsed = parse("lab.yaml", &One(text));
+    let findings = check(&parsed);
+    (parsed, findings)
+}
+
+#[track_caller]
+fn says(text: &str, golden: Expect) {
+    let (parsed, findings) = found(text);
+    let line = |finding: &Finding| {
+        let place =
+            parsed.place(finding.span).map_or("-".to_string(), |place| format!("{}:{}", place.line, place.column));
+        format!(
+            "{place} {} {}: {}\n    help: {}\n",
+            finding.severity.name(),
+            finding.code,
+            finding.message,
+            finding.help
+        )
+    };
+    golden.assert_eq(&findings.iter().map(line).collect::<String>());
+}
+
+#[test]
+fn every_rule_keeps_what_its_page_says() {
+    let mut codes = BTreeSet::new();
+    for rule in RULES {
+        let code = rule.code();
+        assert!(codes.insert(code), "{code} twice");
+        let form: Vec<&str> = code.split('-').collect();
+        assert!(
+            matches!(form[..], ["LW", "LAB" | "EDGE" | "NET" | "CMP" | "PLT" | "SVC" | "DAT", n] if n.len() == 3),
+            "{code}"
+        );
+        assert!(rule.doc().len() > 100 && rule.doc().contains("way out"), "{code} has no page");
+        let Examples { fails, passes } = rule.examples();
+        let (_, bad) = found(fails);
+        assert!(bad.iter().any(|finding| finding.code == code), "{code}: the failing example passes");
+        for finding in &bad {
+            assert!(!finding.help.is_empty(), "{code}: no help in {finding:?}");
+            assert!(
+                finding.code == code || finding.severity != Severity::Error,
+                "{code}: the failing example also breaks {finding:?}"
+            );
+        }
+        let (_, good) = found(passes);
+        assert!(
+            good.iter().all(|finding| finding.code != code && finding.severity != Severity::Error),
+            "{code}: {good:?}"
+        );
+        assert!(explain(code).is_some_and(|page| page.contains(rule.title())));
+    }
+    for code in all_codes() {
+        assert!(explain(code).is_some(), "{code}");
+    }
+}
+
+#[test]
+fn names_of_another_kind_and_near_names_are_told() {
+    says(
+        "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n  flows:\n    - { from: server, to: internet }\ncompute:\n  hosts:\n    docker-01: { zone: docker-01, address: 10.0.20.21 }\nplatform:\n  dns: docker-02\n  monitoring: doker-01\n",
+        expect![[r#"
+            5:15 error LW-LAB-101: there is no zone, host or service named `server`
+                help: did you mean `servers`?
+            8:24 error LW-LAB-101: `docker-01` is a host, and a zone belongs here
+                help: declared are servers
+            10:8 advice LW-CMP-003: hosts `docker-02`, `doker-01` are only named by their roles
+                help: describe them, as `compute: { hosts: { docker-02: { address: … } } }`
+            11:15 error LW-LAB-101: there is no host named `doker-01`
+                help: did you mean `docker-01`?
+        "#]],
+    );
+}
+
+#[test]
+fn a_cycle_is_shown_whole() {
+    says(
+        "services:\n  a: { external: x, needs: [b] }\n  b: { external: y, needs: [c] }\n  c: { external: z, needs: [a] }\n",
+        expect![[r#"
+            2:29 error LW-LAB-104: services need each other in a circle: `a` → `b` → `c` → `a`
+                help: take one of these needs out: one of the two must start without the other
+        "#]],
+    );
+}
+
+#[test]
+fn overlaps_are_found_in_both_families_and_neighbours_are_not() {
+    says(
+        "network:\n  zones:\n    a: { subnet: [10.0.0.0/16, \"fd00:1::/64\"] }\n    b: { subnet: [10.0.3.0/24, \"fd00:1::/56\"] }\n    c: { subnet: 10.1.0.0/16 }\n    vpn: { subnet: 100.64.0.0/10 }\n    cgnat: { subnet: 100.90.0.0/24 }\n",
+        expect![[r#"
+            4:19 error LW-NET-003: `10.0.3.0/24` of zone `b` overlaps `10.0.0.0/16` of zone `a`
+                help: make one of the two smaller, or move it
+            4:32 error LW-NET-003: `fd00:1::/56` of zone `b` overlaps `fd00:1::/64` of zone `a`
+                help: make one of the two smaller, or move it
+            7:22 error LW-NET-003: `100.90.0.0/24` of zone `cgnat` overlaps `100.64.0.0/10` of zone `vpn`
+                help: make one of the two smaller, or move it
+        "#]],
+    );
+}
+
+#[test]
+fn an_acceptance_counts_for_its_line_and_its_code_alone() {
+    let lab = "compute:\n  hosts:\n    a: { address: 10.0.0.5 }\n    # labwright: allow LW-NET-001 because the address moves with keepalived\n    b: { address: 10.0.0.5 }\n    c: { address: 10.0.0.5 }\n";
+    says(
+        lab,
+        expect![[r#"
+        6:19 error LW-NET-001: `c` has the address `10.0.0.5` of `a`
+            help: give `c` an address of its own
+    "#]],
+    );
+    says(
+        "compute:\n  hosts:\n    a: { address: 10.0.0.5 } # labwright: allow LW-NET-001 because it was so once\n    b: { local: true } # labwright: allow LW-NET-01 because of a typing error\n",
+        expect![[r#"
+        3:30 warning LW-LAB-010: nothing to accept here: `LW-NET-001` is not found on line 3
+            help: the fault is gone or stands on another line: remove the comment, or move it to the line of the fault
+        4:24 error LW-LAB-010: nothing to accept here: `LW-NET-01` is not found on line 4
+            help: there is no `LW-NET-01`; did you mean `LW-NET-001`?
+    "#]],
+    );
+}
