@@ -18,7 +18,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 /// Crates that must be able to build without anything that could do I/O.
 const PURE: &[(&str, &[&str])] = &[
-    ("model", &["bytesize", "granit-parser", "humantime", "indexmap", "ipnet", "schemars", "serde", "serde_json", "strsim"]),
+    (
+        "model",
+        &["bytesize", "granit-parser", "humantime", "indexmap", "ipnet", "schemars", "serde", "serde_json", "strsim"],
+    ),
     ("plan", &["base64", "blake3", "serde", "serde_json", "thiserror"]),
 ];
 const LINES_WARN: usize = 600;
@@ -42,8 +45,13 @@ pub fn tidy(root: &Path) -> anyhow::Result<()> {
 
 /// The names under `[dependencies]` of a manifest.
 fn dependencies(manifest: &str) -> Vec<String> {
-    let lines = manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1).take_while(|line| !line.starts_with('['));
-    lines.filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|name| !name.is_empty()).map(str::to_string).collect()
+    let lines =
+        manifest.lines().skip_while(|line| *line != "[dependencies]").skip(1).take_while(|line| !line.starts_with('['));
+    lines
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_string)
+        .collect()
 }
 
 fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
@@ -51,14 +59,18 @@ fn arrows(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     for entry in fs::read_dir(root.join("crates"))? {
         let folder = entry?.path();
         let name = folder.file_name().unwrap_or_default().to_string_lossy().replace("labwright-", "");
-        let manifest = fs::read_to_string(folder.join("Cargo.toml")).with_context(|| format!("{}", folder.display()))?;
+        let manifest =
+            fs::read_to_string(folder.join("Cargo.toml")).with_context(|| format!("{}", folder.display()))?;
         let all = dependencies(&manifest);
         let mut own: Vec<&str> = all.iter().filter_map(|name| name.strip_prefix("labwright-")).collect();
         own.sort_unstable();
         match arrows.get(name.as_str()) {
             Some(allowed) if own == *allowed => {}
-            Some(allowed) => faults.push(format!("labwright-{name} depends on {own:?}; ARCHITECTURE.md draws {allowed:?}")),
-            None => faults.push(format!("labwright-{name} is in no arrow: add it to ARCHITECTURE.md and to xtask/src/tidy.rs")),
+            Some(allowed) => {
+                faults.push(format!("labwright-{name} depends on {own:?}; ARCHITECTURE.md draws {allowed:?}"))
+            }
+            None => faults
+                .push(format!("labwright-{name} is in no arrow: add it to ARCHITECTURE.md and to xtask/src/tidy.rs")),
         }
         if let Some((_, allowed)) = PURE.iter().find(|(pure, _)| *pure == name) {
             for dependency in all.iter().filter(|d| !d.starts_with("labwright-") && !allowed.contains(&d.as_str())) {
@@ -125,7 +137,8 @@ fn rules(root: &Path, faults: &mut Vec<String>) -> anyhow::Result<()> {
     let folder = root.join("crates/labwright-plan/src/check");
     let mut files = Vec::new();
     rust_files(&folder, &mut files)?;
-    let with_rule = files.iter().filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("impl Rule for")));
+    let with_rule =
+        files.iter().filter(|path| fs::read_to_string(path).is_ok_and(|text| text.contains("impl Rule for")));
     let count = with_rule.count();
     let listed = labwright_plan::check::RULES.len();
     if count > listed {

@@ -1,1 +1,39 @@
-fn main() {}
+//! The program `labwright`: arguments, words, exit codes, wiring.
+//! Holds no logic of a homelab: what a lab is, what should change and how it is done are other crates.
+
+mod commands;
+mod error;
+mod lab;
+mod render;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::terminal::{Color, Terminal};
+
+/// One file describes a homelab; this checks it, plans it, applies it and watches it drift.
+///
+/// LAB is a lab file or a folder of them; without it, `lab.yaml` here or in a folder above. Data goes to standard
+/// output, everything else to standard error. Exit codes: 0 done, 1 internal error, 2 wrong usage or unreadable file,
+/// 3 findings, 4 changes or drift, 5 partly applied, 6 something was unreachable.
+#[derive(Parser)]
+#[command(name = "labwright", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// When to use colour. Nothing depends on it.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    color: Color,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.color);
+    match cli.command.run(&terminal) {
+        Ok(exit) => exit.into(),
+        Err(error) => terminal.fail(&error).into(),
+    }
+}

@@ -61,7 +61,12 @@ impl Accounts<'_> {
 
     /// Every step of a host that has no outcome yet.
     fn close(&mut self, host: &str, because: &str) -> Vec<ResourceId> {
-        let open = self.plan.steps.iter().map(|step| &step.id).filter(|id| id.host() == host && !self.outcomes.contains_key(*id));
+        let open = self
+            .plan
+            .steps
+            .iter()
+            .map(|step| &step.id)
+            .filter(|id| id.host() == host && !self.outcomes.contains_key(*id));
         let open: Vec<ResourceId> = open.cloned().collect();
         for id in &open {
             let because = because.to_string();

@@ -44,7 +44,10 @@ fn everywhere<T: Send>(targets: &[Target], act: impl Fn(&Target) -> T + Sync) ->
     std::thread::scope(|scope| {
         let act = &act;
         let threads: Vec<_> = targets.iter().map(|target| scope.spawn(move || act(target))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }
 
@@ -93,14 +96,26 @@ impl Fleet {
         let look_again = &look_again;
         let hosts = std::thread::scope(|scope| {
             let threads: Vec<_> = self.links.iter_mut().map(|link| scope.spawn(move || look_again(link))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
         });
         Observation { hosts }
     }
 }
 
-fn look(link: &mut Link, lab: &str, host: &str, resources: &[&Resource], providers: Providers) -> Result<HostSeen, ProviderError> {
-    let want = resources.iter().map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) }).collect();
+fn look(
+    link: &mut Link,
+    lab: &str,
+    host: &str,
+    resources: &[&Resource],
+    providers: Providers,
+) -> Result<HostSeen, ProviderError> {
+    let want = resources
+        .iter()
+        .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
+        .collect();
     link.send(&Request::Observe { lab: lab.to_string(), host: host.to_string(), want })?;
     match link.receive()? {
         Reply::Observed { mut seen } => {
@@ -125,7 +140,8 @@ fn light(id: &ResourceId, spec: &Spec, providers: Providers) -> Spec {
 
 /// Content that the agent left out because it is as wanted.
 fn put_content_back(seen: &mut HostSeen, resources: &[&Resource]) {
-    let wanted: BTreeMap<&ResourceId, &Spec> = resources.iter().map(|resource| (&resource.id, &resource.spec)).collect();
+    let wanted: BTreeMap<&ResourceId, &Spec> =
+        resources.iter().map(|resource| (&resource.id, &resource.spec)).collect();
     for (id, seen_here) in &mut seen.seen {
         let Seen::Present(observed) = seen_here else { continue };
         for (name, value) in observed.spec.iter_mut().filter(|(_, value)| **value == Value::Same) {
@@ -136,16 +152,28 @@ fn put_content_back(seen: &mut HostSeen, resources: &[&Resource]) {
 }
 
 /// Who holds the lab on each target, or why that could not be learned.
-pub fn leases(lab: &str, targets: &[Target], providers: Providers) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+pub fn leases(
+    lab: &str,
+    targets: &[Target],
+    providers: Providers,
+) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
     ask_leases(targets, providers, &Request::Lease { lab: lab.to_string() })
 }
 
 /// Ends the holders; answers who they were.
-pub fn break_leases(lab: &str, targets: &[Target], providers: Providers) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+pub fn break_leases(
+    lab: &str,
+    targets: &[Target],
+    providers: Providers,
+) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
     ask_leases(targets, providers, &Request::Break { lab: lab.to_string() })
 }
 
-fn ask_leases(targets: &[Target], providers: Providers, request: &Request) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+fn ask_leases(
+    targets: &[Target],
+    providers: Providers,
+    request: &Request,
+) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
     let answers = everywhere(targets, |target| {
         let mut link = open(target, providers)?;
         link.send(request)?;

@@ -70,9 +70,15 @@ impl Writer {
             because: step.because.clone(),
             outcome: None,
         });
-        let hosts: BTreeSet<String> = plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)).collect();
+        let hosts: BTreeSet<String> =
+            plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)).collect();
         fs::write(dir.join(HOSTS), hosts.into_iter().map(|host| host + "\n").collect::<String>())?;
-        let line = Line::Begin { run: run.clone(), lab: plan.lab.clone(), at: clock::now().to_string(), steps: steps.collect() };
+        let line = Line::Begin {
+            run: run.clone(),
+            lab: plan.lab.clone(),
+            at: clock::now().to_string(),
+            steps: steps.collect(),
+        };
         let writer = Writer { file: Mutex::new(file) };
         writer.line(&line)?;
         Ok(writer)
@@ -122,7 +128,8 @@ fn entry(path: &Path) -> Option<Entry> {
     let mut lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
     let Line::Begin { run, lab, at, steps } = lines.next()? else { return None };
     let mut entry = Entry { run, lab, started: at, ended: None, steps };
-    let places: HashMap<ResourceId, usize> = entry.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
+    let places: HashMap<ResourceId, usize> =
+        entry.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
     for line in lines {
         match line {
             Line::Ended { id, outcome } => {

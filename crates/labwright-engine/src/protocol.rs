@@ -56,10 +56,14 @@ pub struct Run {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    Observed { seen: Box<HostSeen> },
+    Observed {
+        seen: Box<HostSeen>,
+    },
     /// Somebody else is at it.
     Held(Lease),
-    Lease { lease: Option<Lease> },
+    Lease {
+        lease: Option<Lease>,
+    },
     Event(Event),
     /// Every step has an outcome.
     Finished,
@@ -83,11 +87,17 @@ pub enum Outcome {
     /// It was made and then unmade, and that was verified.
     Reverted(ProviderError),
     /// Something it needs did not come about, or it was not approved.
-    Skipped { because: String },
+    Skipped {
+        because: String,
+    },
     /// The run ended before its turn.
-    NotStarted { because: String },
+    NotStarted {
+        because: String,
+    },
     /// It was begun, and nobody could say how it ended.
-    Unknown { because: String },
+    Unknown {
+        because: String,
+    },
 }
 
 impl Outcome {

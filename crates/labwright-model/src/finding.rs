@@ -48,9 +48,9 @@ impl Finding {
         Finding {
             code,
             severity: Severity::Error,
-            at: at.into(),
+            at: on_one_line(at.into()),
             span,
-            message: message.into(),
+            message: on_one_line(message.into()),
             help: String::new(),
             related: Vec::new(),
         }
@@ -66,42 +66,72 @@ impl Finding {
 
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = help.into();
+        self.help = on_one_line(help.into());
         self
     }
 
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         if !span.is_none() {
-            self.related.push((span, label.into()));
+            self.related.push((span, on_one_line(label.into())));
         }
         self
     }
 }
 
+/// Texts of findings quote the user's own: neither a line break nor a control character of it may reach a terminal.
+fn on_one_line(text: String) -> String {
+    const LONGEST: usize = 1000;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut line = String::new();
+    for c in text.chars() {
+        if line.len() > LONGEST {
+            line.push('…');
+            break;
+        }
+        match c.is_control() {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
 /// Every finding of one run, in the order of the files once sorted.
 pub type Findings = Vec<Finding>;
 
-/// Files in order, places in order, then codes: the order in which findings are shown.
+/// Files in order, places in order, then codes: the order in which findings are shown. The same fault at the same place
+/// is said once, though an alias may have led there by several ways.
 pub fn sort(findings: &mut Findings) {
     findings.sort_by(|a, b| {
-        (a.span.is_none(), a.span, a.code, &a.at, &a.message).cmp(&(
+        (a.span.is_none(), a.span, a.code, &a.message, &a.at).cmp(&(
             b.span.is_none(),
             b.span,
             b.code,
-            &b.at,
             &b.message,
+            &b.at,
         ))
     });
-    findings.dedup();
+    findings.dedup_by(|later, first| {
+        (later.code, later.span, &later.message) == (first.code, first.span, &first.message)
+            && (!first.span.is_none() || later.at == first.at)
+    });
 }
 
 /// The nearest of `names` to what was typed, if it is near enough to be meant.
 pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let limit = (typed.chars().count() / 3).max(1);
+    // Comparing is the dear part, and no person has so many names of nearly one length.
+    const MOST: usize = 5000;
+    let typed = typed.to_lowercase();
+    let length = typed.chars().count();
+    let limit = (length / 3).max(1);
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase()), name))
+        .filter(|name| name.chars().count().abs_diff(length) <= limit)
+        .take(MOST)
+        .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase()), name))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)

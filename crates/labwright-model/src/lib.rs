@@ -3,6 +3,7 @@
 //! Nothing here reads a file, a clock, the environment or the network. Parsing never fails: it reports, and goes on
 //! with what can be read.
 
+mod allow;
 pub mod codes;
 mod decode;
 pub mod finding;
@@ -13,21 +14,25 @@ mod resolve;
 mod schema;
 mod show;
 pub mod span;
+mod syntax;
 mod tree;
 pub mod units;
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
+pub use allow::Allow;
 pub use decode::{Foreign, Many, Table};
 pub use finding::{Finding, Findings, Severity};
 pub use lab::Lab;
 pub use load::{Files, beside};
-pub use resolve::{Derived, Placement};
+pub use resolve::{Derived, Placement, role_hosts};
 pub use schema::schema;
 pub use span::{Place, Source, Sources, Span, Spanned};
-pub use tree::{Allow, MAX_FILE_BYTES};
+pub use tree::MAX_FILE_BYTES;
 
 use decode::{Decoder, FromNode};
+use reference::{Found, Known, Scope, Within};
 use tree::{Kind, Node};
 
 /// A lab as far as it could be read, and everything that is known about the reading.
@@ -44,9 +49,14 @@ pub struct Parsed {
     pub derived: Vec<Derived>,
     /// Hosts that exist only because a role names them.
     pub implied: Vec<String>,
-    /// The entry could not be read at all.
+    /// The secrets that the lab refers to, each time it does, with the place.
+    pub secrets: Vec<Spanned<String>>,
+    /// Something that belongs to the lab could not be read: a file is missing or is not YAML. What the rest says can be
+    /// shown, but not judged.
     pub unreadable: bool,
     root: Rc<Node>,
+    /// Paths of values that a short form gives.
+    short: HashSet<String>,
 }
 
 /// Reads the lab at `entry`, a file or a folder.
@@ -64,11 +74,14 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         let finding = Finding::error(codes::EMPTY, "", span, format!("`{entry}` is empty: there is no lab in it"));
         findings.push(finding.help("start with `lab: home`, then add `compute:` with your hosts"));
     }
-    let interpolated = interpolate(&root, &mut findings);
+    let mut found = Found::default();
+    let root = interpolate(&root, &loaded.sources, &mut found);
+    findings.append(&mut found.findings);
     let mut decoder = Decoder::new(&mut findings);
-    let mut lab = Lab::from_node(&interpolated, &mut decoder).unwrap_or_default();
-    let placements = resolve::placements(&interpolated, &lab, &mut findings);
+    let mut lab = Lab::from_node(&root, &mut decoder).unwrap_or_default();
+    let short = decoder.short();
     let (derived, implied) = resolve::resolve(&mut lab);
+    let placements = resolve::placements(&root, &lab, &loaded.sources, &mut findings);
     finding::sort(&mut findings);
     Parsed {
         lab,
@@ -78,26 +91,56 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         allows: loaded.allows,
         derived,
         implied,
+        secrets: found.secrets,
         unreadable: loaded.unreadable,
-        root: interpolated,
+        root,
+        short,
     }
 }
 
-/// Services have references of their own (`${port}`, `${env}`), so they are read in their own scope.
-fn interpolate(root: &Rc<Node>, findings: &mut Findings) -> Rc<Node> {
-    let Kind::Map(entries) = &root.kind else { return root.clone() };
-    let part = |(key, node): &(tree::Key, Rc<Node>)| {
-        let scope = reference::Scope { root, environment: None, in_service: key.text == "services" };
-        (key.clone(), reference::interpolate(node, &scope, findings))
+/// Services have references of their own (`${port}`, `${env}`), so each is read in its own scope.
+fn interpolate(root: &Rc<Node>, sources: &Sources, found: &mut Found) -> Rc<Node> {
+    let Kind::Map(sections) = &root.kind else { return root.clone() };
+    let known = Known::new(root, sources);
+    let section = |(key, node): &(tree::Key, Rc<Node>)| {
+        let new = match &node.kind {
+            Kind::Map(services) if key.text == "services" => {
+                let service = |(name, service): &(tree::Key, Rc<Node>)| {
+                    let placed = service.get("environments").is_some_and(|environments| !environments.is_null());
+                    let within = if placed { Within::Environments } else { Within::Service };
+                    (name.clone(), reference::interpolate(service, &Scope { known: &known, within }, found))
+                };
+                Rc::new(Node { kind: Kind::Map(services.iter().map(service).collect()), span: node.span })
+            }
+            _ => reference::interpolate(node, &Scope { known: &known, within: Within::Lab }, found),
+        };
+        (key.clone(), new)
     };
-    let entries = entries.iter().map(part).collect();
-    Rc::new(Node { kind: Kind::Map(entries), span: root.span })
+    Rc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span })
 }
 
 impl Parsed {
     /// The lab with every default filled in, as YAML with a comment on each value that no file says.
     pub fn show(&self) -> String {
         show::show(self, &self.root)
+    }
+
+    /// Where a value stands in the user's files, by its path: `["edge", "vpn", "wireguard"]`. Where the file does not go
+    /// that deep (a short form, a default), the place of what it does say; `Span::NONE` where it says nothing of it.
+    pub fn span_of(&self, path: &[&str]) -> Span {
+        let mut node = &self.root;
+        for (depth, part) in path.iter().enumerate() {
+            let inner = match &node.kind {
+                Kind::List(items) => part.parse::<usize>().ok().and_then(|number| items.get(number)),
+                _ => node.get(part),
+            };
+            match inner {
+                Some(inner) => node = inner,
+                None if depth == 0 => return Span::NONE,
+                None => return node.span,
+            }
+        }
+        node.span
     }
 
     /// The line (from 1) of a span's start, and its file.

@@ -1,12 +1,14 @@
 //! From an entry path to one tree: reads files through the caller, follows `include`, merges.
 //! Touches no disk itself: `Files` is the only door, and the caller holds it.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use crate::allow::Allow;
 use crate::codes;
 use crate::finding::{Finding, Findings};
 use crate::span::{Sources, Span};
-use crate::tree::{self, Allow, Key, Kind, MAX_FILE_BYTES, Node};
+use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Node};
 
 /// How the caller lets the model read. Paths are as the user writes them, relative ones from where the user stands.
 pub trait Files {
@@ -16,11 +18,14 @@ pub trait Files {
     fn list(&self, path: &str) -> Option<Vec<String>>;
 }
 
+/// Includes deeper than this are refused: a link to a folder above itself would never end.
+const MAX_INCLUDES: usize = 32;
+
 pub(crate) struct Loaded {
     pub root: Rc<Node>,
     pub sources: Sources,
     pub allows: Vec<Allow>,
-    /// Whether the entry itself could not be read: nothing below it means anything.
+    /// Whether anything that belongs to the lab could not be read.
     pub unreadable: bool,
 }
 
@@ -29,36 +34,42 @@ struct Loader<'a> {
     findings: &'a mut Findings,
     sources: Sources,
     allows: Vec<Allow>,
+    unreadable: bool,
     /// Files being read, outermost first: an include cycle runs into one of them.
     open: Vec<String>,
     /// Files already merged: a file named twice counts once.
-    done: Vec<String>,
+    done: HashSet<String>,
 }
 
 pub(crate) fn load(entry: &str, files: &dyn Files, findings: &mut Findings) -> Loaded {
-    let mut loader =
-        Loader { files, findings, sources: Sources::default(), allows: Vec::new(), open: Vec::new(), done: Vec::new() };
+    let mut loader = Loader {
+        files,
+        findings,
+        sources: Sources::default(),
+        allows: Vec::new(),
+        unreadable: false,
+        open: Vec::new(),
+        done: HashSet::new(),
+    };
     let root = loader.path(entry, Span::NONE);
-    let unreadable = loader.sources.iter().next().is_none();
     let root = root.unwrap_or_else(|| Rc::new(Node { kind: Kind::Map(Vec::new()), span: Span::NONE }));
-    Loaded { root, sources: loader.sources, allows: loader.allows, unreadable }
+    Loaded { root, sources: loader.sources, allows: loader.allows, unreadable: loader.unreadable }
 }
 
 impl Loader<'_> {
-    fn fault(&mut self, span: Span, message: String, help: &str) {
-        self.findings.push(Finding::error(codes::INCLUDE, "include", span, message).help(help));
+    /// Reports something of the lab that cannot be read.
+    fn unreadable<T>(&mut self, code: &'static str, at: Span, message: String, help: &str) -> Option<T> {
+        self.findings.push(Finding::error(code, "", at, message).help(help));
+        self.unreadable = true;
+        None
     }
 
     /// A file, or every lab file of a folder.
     fn path(&mut self, path: &str, from: Span) -> Option<Rc<Node>> {
         let Some(list) = self.files.list(path) else { return self.file(path, from) };
         if list.is_empty() {
-            self.fault(
-                from,
-                format!("the folder `{path}` holds no lab file"),
-                "put a `lab.yaml` there, or name the file",
-            );
-            return None;
+            let message = format!("the folder `{path}` holds no lab file");
+            return self.unreadable(codes::INCLUDE, from, message, "put a `lab.yaml` there, or name another folder");
         }
         let mut root = None;
         for file in list {
@@ -69,57 +80,84 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, path: &str, from: Span) -> Option<Rc<Node>> {
-        if self.open.iter().any(|open| open == path) {
-            let chain = self.open.iter().map(String::as_str).chain([path]).collect::<Vec<_>>().join("` → `");
-            self.fault(from, format!("include goes round in a circle: `{chain}`"), "remove one of these includes");
+        let identity = collapsed(path);
+        if self.open.contains(&identity) {
+            let chain = self.open.iter().chain([&identity]).map(String::as_str).collect::<Vec<_>>().join("` → `");
+            let message = format!("include goes round in a circle: `{chain}`");
+            self.findings.push(
+                Finding::error(codes::INCLUDE, "include", from, message)
+                    .help("remove one of these includes; each file is read once anyway"),
+            );
             return None;
         }
-        if self.done.iter().any(|done| done == path) {
+        if self.done.contains(&identity) {
             return None;
         }
-        self.done.push(path.to_string());
-        let text = match self.files.read(path) {
-            Ok(bytes) if bytes.len() > MAX_FILE_BYTES => {
-                let message =
-                    format!("`{path}` has {} bytes; a lab file may have {} MiB", bytes.len(), MAX_FILE_BYTES >> 20);
-                self.findings.push(
-                    Finding::error(codes::TOO_LARGE, "", from, message).help("split it, and `include` the parts"),
-                );
-                return None;
-            }
-            Ok(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(error) => {
-                    let offset = error.utf8_error().valid_up_to();
-                    let line = error.as_bytes()[..offset].iter().filter(|b| **b == b'\n').count() + 1;
-                    let message =
-                        format!("`{path}` is not UTF-8: the first bad byte is at offset {offset}, line {line}");
-                    self.findings.push(Finding::error(codes::SYNTAX, "", from, message).help("save the file as UTF-8"));
-                    return None;
-                }
-            },
-            Err(error) => {
-                self.fault(
-                    from,
-                    format!("cannot read `{path}`: {error}"),
-                    "check the path; it is relative to the file that names it",
-                );
-                return None;
-            }
-        };
-        let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_string);
-        let file = self.sources.add(path.to_string(), text);
+        if self.open.len() >= MAX_INCLUDES {
+            let message = format!("includes are nested deeper than {MAX_INCLUDES} files");
+            let help = "list the files under one `include:` instead of including them from one another";
+            return self.unreadable(codes::INCLUDE, from, message, help);
+        }
+        self.done.insert(identity.clone());
+        let file = self.text(path, from)?;
         let text = self.sources.get(file).map(|source| source.text.clone()).unwrap_or_default();
-        let node = tree::read(file, &text, self.findings, &mut self.allows)?;
-        self.open.push(path.to_string());
-        let mut root = Some(node.clone());
-        for include in includes(&node) {
+        let tree = tree::read(file, &text, self.findings, &mut self.allows);
+        self.unreadable |= !tree.whole;
+        let root = tree.root?;
+        self.open.push(identity);
+        let mut merged = Some(root.clone());
+        for include in includes(&root) {
             let (Some(relative), span) = (include.text(), include.span) else { continue };
             let more = self.path(&beside(path, relative), span);
-            root = self.merged(root, more);
+            merged = self.merged(merged, more);
         }
         self.open.pop();
-        root
+        merged
+    }
+
+    /// A file's text among the sources; the number is its place there.
+    fn text(&mut self, path: &str, from: Span) -> Option<u32> {
+        let bytes = match self.files.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let help = if from.is_none() {
+                    "name the lab's file, or the folder that holds it"
+                } else {
+                    "check the path; it is relative to the file that names it"
+                };
+                return self.unreadable(codes::INCLUDE, from, format!("cannot read `{path}`: {error}"), help);
+            }
+        };
+        if bytes.len() > MAX_FILE_BYTES {
+            let at = if from.is_none() { self.start_of(path, String::new()) } else { from };
+            let message =
+                format!("`{path}` has {} bytes; a lab file may have {} MiB", bytes.len(), MAX_FILE_BYTES >> 20);
+            return self.unreadable(codes::TOO_LARGE, at, message, "split it, and `include` the parts");
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => {
+                let text = match text.strip_prefix('\u{feff}') {
+                    Some(text) => text.to_string(),
+                    None => text,
+                };
+                Some(self.sources.add(path.to_string(), text))
+            }
+            Err(error) => {
+                let offset = error.utf8_error().valid_up_to();
+                let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
+                let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let at = self.start_of(path, shown);
+                let end = offset + char::REPLACEMENT_CHARACTER.len_utf8();
+                let at = Span { start: offset as u32, end: end as u32, ..at };
+                let message = format!("`{path}` is not UTF-8: the byte 0x{byte:02x} stands here");
+                self.unreadable(codes::SYNTAX, at, message, "save the file as UTF-8")
+            }
+        }
+    }
+
+    /// The first place of a file that is shown and not read.
+    fn start_of(&mut self, path: &str, text: String) -> Span {
+        Span { file: self.sources.add(path.to_string(), text), start: 0, end: 0 }
     }
 
     fn merged(&mut self, first: Option<Rc<Node>>, second: Option<Rc<Node>>) -> Option<Rc<Node>> {
@@ -141,18 +179,19 @@ impl Loader<'_> {
             // Only the sections and their tables unite; one host or service is described in one place.
             (Kind::Map(a), Kind::Map(b)) if path.len() < 3 => {
                 let mut entries: Vec<(Key, Rc<Node>)> = a.clone();
+                let known: HashMap<&str, usize> =
+                    a.iter().enumerate().map(|(i, (key, _))| (key.text.as_str(), i)).collect();
                 for (key, node) in b {
-                    match entries.iter().position(|(k, _)| k.text == key.text) {
+                    match known.get(key.text.as_str()) {
                         None => entries.push((key.clone(), node.clone())),
                         Some(_) if path.is_empty() && key.text == "include" => {}
-                        Some(i) => {
+                        Some(&i) => {
                             path.push(key.text.clone());
-                            entries[i].1 = if self.is_entry(path) {
+                            if is_entry(path) {
                                 self.twice(path, entries[i].0.span, key.span);
-                                entries[i].1.clone()
                             } else {
-                                self.merge(&entries[i].1.clone(), node, path)
-                            };
+                                entries[i].1 = self.merge(&a[i].1, node, path);
+                            }
                             path.pop();
                         }
                     }
@@ -167,24 +206,22 @@ impl Loader<'_> {
         }
     }
 
-    /// Whether the path is that of one named thing, such as `services.wiki` or `compute.hosts.docker-01`.
-    fn is_entry(&self, path: &[String]) -> bool {
-        match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["services", _] => true,
-            ["compute", "hosts", _] | ["network", "zones", _] => true,
-            ["protection", _, _] => true,
-            _ => false,
-        }
-    }
-
     fn twice(&mut self, path: &[String], first: Span, second: Span) {
-        let name = path.last().cloned().unwrap_or_default();
+        let name = path.last().map_or("the lab", String::as_str);
         let finding =
             Finding::error(codes::DUPLICATE_KEY, path.join("."), second, format!("`{name}` is given in two files"))
                 .help("keep one of the two; the first one counts until then")
                 .related(first, "first given here");
         self.findings.push(finding);
     }
+}
+
+/// Whether the path is that of one named thing, such as `services.wiki` or `compute.hosts.docker-01`.
+fn is_entry(path: &[String]) -> bool {
+    matches!(
+        path.iter().map(String::as_str).collect::<Vec<_>>()[..],
+        ["services", _] | ["compute", "hosts", _] | ["network", "zones", _] | ["protection", _, _]
+    )
 }
 
 fn includes(root: &Node) -> Vec<Rc<Node>> {
@@ -199,8 +236,26 @@ fn includes(root: &Node) -> Vec<Rc<Node>> {
 
 /// A path that stands in a file, seen from where the user stands.
 pub fn beside(file: &str, relative: &str) -> String {
+    let relative = relative.strip_prefix("./").unwrap_or(relative);
     match file.rfind('/') {
         Some(slash) if !relative.starts_with('/') => format!("{}/{relative}", &file[..slash]),
         _ => relative.to_string(),
     }
+}
+
+/// A path by which a file is known again, however it was spelled. The file itself is opened as it was spelled, because
+/// `..` behind a symbolic link leads elsewhere.
+fn collapsed(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "." | "" => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    let root = if path.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
 }

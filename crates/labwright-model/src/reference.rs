@@ -1,10 +1,13 @@
 //! Interpolation: `${host.x.address}`, `${service.x.url}`, `${secret.x}`, `${env}`, `${port}` in any string.
 //! What the file itself answers is put in before values are typed; secrets and ports stay references.
 
+use std::collections::HashMap;
+use std::fmt::Write;
 use std::rc::Rc;
 
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
+use crate::span::{Sources, Span, Spanned};
 use crate::tree::{Kind, Node};
 
 /// A piece of a string.
@@ -31,14 +34,19 @@ pub fn parts(text: &str) -> Vec<Part<'_>> {
             continue;
         }
         parts.push(Part::Literal(&rest[..at]));
-        match rest[at..].find('}') {
+        let after = &rest[at + 2..];
+        // What would run over a line or over the next reference was not closed.
+        let stop = after.bytes().enumerate().find(|&(i, byte)| {
+            matches!(byte, b'}' | b'\n') || (byte == b'$' && after.as_bytes().get(i + 1) == Some(&b'{'))
+        });
+        match stop.and_then(|(end, byte)| (byte == b'}').then_some(end)) {
             Some(end) => {
-                parts.push(Part::Reference(&rest[at + 2..at + end]));
-                rest = &rest[at + end + 1..];
+                parts.push(Part::Reference(&after[..end]));
+                rest = &after[end + 1..];
             }
             None => {
                 parts.push(Part::Unclosed);
-                rest = "";
+                rest = after;
             }
         }
     }
@@ -67,16 +75,77 @@ pub fn unescape(text: &str) -> String {
 
 /// What references are resolved against.
 pub(crate) struct Scope<'a> {
-    pub root: &'a Node,
-    /// The environment of the service being placed, if it is placed in one.
-    pub environment: Option<&'a str>,
-    /// Whether the string belongs to a service; `${port}` and `${env}` mean something only there.
-    pub in_service: bool,
+    pub known: &'a Known<'a>,
+    pub within: Within<'a>,
+}
+
+/// The lab's named things, looked up once.
+pub(crate) struct Known<'a> {
+    root: &'a Node,
+    sources: &'a Sources,
+    hosts: HashMap<&'a str, &'a Node>,
+    services: HashMap<&'a str, &'a Node>,
+    zones: HashMap<&'a str, &'a Node>,
+}
+
+impl<'a> Known<'a> {
+    pub fn new(root: &'a Node, sources: &'a Sources) -> Self {
+        let table = |path: &[&str]| {
+            let node = path.iter().try_fold(root, |node, key| node.get(key).map(Rc::as_ref));
+            match node.map(|node| &node.kind) {
+                Some(Kind::Map(entries)) => {
+                    entries.iter().map(|(key, node)| (key.text.as_str(), node.as_ref())).collect()
+                }
+                _ => HashMap::new(),
+            }
+        };
+        Known {
+            root,
+            sources,
+            hosts: table(&["compute", "hosts"]),
+            services: table(&["services"]),
+            zones: table(&["network", "zones"]),
+        }
+    }
+}
+
+/// Where a string stands; `${port}` and `${env}` mean something only in a service.
+#[derive(Clone, Copy)]
+pub(crate) enum Within<'a> {
+    Lab,
+    /// A service of no environment.
+    Service,
+    /// A service of some environments, before it is placed in one.
+    Environments,
+    /// A service as it is placed in one.
+    Placed(&'a str),
+}
+
+/// Why a reference stands for nothing, and the way out.
+struct Fault {
+    message: String,
+    help: String,
+    /// Values that refer to one another: a fault wherever one of them is asked for.
+    circle: bool,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Fault { message: message.into(), help: help.into(), circle: false }
+    }
 }
 
 const HOST_FIELDS: &[&str] = &["address", "name", "fqdn", "zone", "site", "owner"];
 const SERVICE_FIELDS: &[&str] = &["url", "name", "fqdn", "host"];
 const ZONE_FIELDS: &[&str] = &["subnet", "vlan", "interface"];
+
+const ALL_FORMS: &str = "write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, \
+    `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`";
+/// A value that refers to another is followed this far; further is a circle.
+const MAX_HOPS: usize = 8;
+/// Nobody reads more findings than this, and looking for near names is dear.
+const MAX_FINDINGS: usize = 1000;
+const MAX_FAULTS_OF_ONE_VALUE: usize = 100;
 
 impl Scope<'_> {
     fn domain(&self) -> String {
@@ -84,42 +153,44 @@ impl Scope<'_> {
     }
 
     fn top(&self, key: &str) -> Option<String> {
-        self.root.get(key).and_then(|node| node.text()).map(str::to_string)
+        self.known.root.get(key).and_then(|node| node.text()).map(str::to_string)
     }
 
     fn fqdn(&self, name: &str) -> String {
         if name.contains('.') { name.to_string() } else { format!("{name}.{}", self.domain()) }
     }
 
-    /// `Ok(None)`: a reference that is resolved later. `Err`: message and help.
-    fn resolve(&self, reference: &str) -> Result<Option<String>, (String, String)> {
-        let unknown = |help: String| Err((format!("unknown reference `${{{reference}}}`"), help));
+    /// `Ok(None)`: a reference that is resolved later.
+    fn resolve(&self, reference: &str, hops: usize) -> Result<Option<String>, Fault> {
+        let unknown = |help: String| Err(Fault::new(format!("unknown reference `${{{reference}}}`"), help));
         match reference.split_once('.') {
-            None => match reference {
-                "lab" => Ok(Some(self.top("lab").unwrap_or_else(|| "home".into()))),
-                "domain" => Ok(Some(self.domain())),
-                "env" if self.environment.is_some() => Ok(self.environment.map(str::to_string)),
-                "env" | "port" if self.in_service => Ok(None),
-                "env" | "port" => unknown(format!("`${{{reference}}}` means something only inside a service")),
-                _ => {
-                    let near = nearest(reference, ["lab", "domain", "env", "port"]);
-                    unknown(match near {
-                        Some(name) => format!("did you mean `${{{name}}}`?"),
-                        None => "references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}`, `${domain}`; a literal `${` is written `$${`".into(),
-                    })
+            None => match (reference, self.within) {
+                ("lab", _) => Ok(Some(self.top("lab").unwrap_or_else(|| "home".into()))),
+                ("domain", _) => Ok(Some(self.domain())),
+                ("env", Within::Placed(environment)) => Ok(Some(environment.to_string())),
+                ("env", Within::Environments) => Ok(None),
+                ("env", Within::Service) => Err(Fault::new(
+                    "`${env}` has no value: this service is in no environment",
+                    "add `environments: [dev, prod]` to the service, or write the value out",
+                )),
+                ("port", Within::Lab) | ("env", Within::Lab) => {
+                    unknown(format!("`${{{reference}}}` means something only inside a service"))
                 }
+                ("port", _) => Ok(None),
+                _ => unknown(match nearest(reference, ["lab", "domain", "env", "port"]) {
+                    Some(name) => format!("did you mean `${{{name}}}`?"),
+                    None => ALL_FORMS.into(),
+                }),
             },
-            Some(("secret", name)) if !name.is_empty() => Ok(None),
-            Some(("host", rest)) => self.field(reference, rest, "host", &["compute", "hosts"], HOST_FIELDS),
-            Some(("service", rest)) => self.field(reference, rest, "service", &["services"], SERVICE_FIELDS),
-            Some(("zone", rest)) => self.field(reference, rest, "zone", &["network", "zones"], ZONE_FIELDS),
-            Some((kind, _)) => {
-                let near = nearest(kind, ["host", "service", "zone", "secret"]);
-                unknown(near.map_or_else(
-                    || "a reference starts with `host.`, `service.`, `zone.` or `secret.`; a literal `${` is written `$${`".to_string(),
-                    |near| format!("did you mean `${{{near}.…}}`?"),
-                ))
-            }
+            Some(("secret", "")) => unknown("name the secret: `${secret.NAME}`".into()),
+            Some(("secret", _)) => Ok(None),
+            Some(("host", rest)) => self.field(reference, rest, "host", HOST_FIELDS, hops),
+            Some(("service", rest)) => self.field(reference, rest, "service", SERVICE_FIELDS, hops),
+            Some(("zone", rest)) => self.field(reference, rest, "zone", ZONE_FIELDS, hops),
+            Some((kind, _)) => unknown(match nearest(kind, ["host", "service", "zone", "secret"]) {
+                Some(near) => format!("did you mean `${{{near}.…}}`?"),
+                None => ALL_FORMS.into(),
+            }),
         }
     }
 
@@ -128,29 +199,32 @@ impl Scope<'_> {
         reference: &str,
         rest: &str,
         kind: &str,
-        table: &[&str],
         fields: &[&str],
-    ) -> Result<Option<String>, (String, String)> {
-        let message = || format!("unknown reference `${{{reference}}}`");
+        hops: usize,
+    ) -> Result<Option<String>, Fault> {
+        let unknown = |help: String| Err(Fault::new(format!("unknown reference `${{{reference}}}`"), help));
         let Some((name, field)) = rest.rsplit_once('.') else {
-            return Err((message(), format!("write `${{{kind}.{rest}.{}}}`", fields[0])));
+            let name = if rest.is_empty() { "NAME" } else { rest };
+            return unknown(format!("write `${{{kind}.{name}.{}}}`", fields[0]));
         };
         if !fields.contains(&field) {
-            let near = nearest(field, fields.iter().copied());
-            let known = format!("a {kind} has {}", fields.join(", "));
-            return Err((message(), near.map_or(known, |near| format!("did you mean `${{{kind}.{name}.{near}}}`?"))));
+            return unknown(match nearest(field, fields.iter().copied()) {
+                Some(near) => format!("did you mean `${{{kind}.{name}.{near}}}`?"),
+                None => format!("a {kind} has {}", fields.join(", ")),
+            });
         }
-        let table = table.iter().try_fold(self.root, |node, key| node.get(key).map(Rc::as_ref));
-        let Some(entry) = table.and_then(|table| table.get(name)) else {
-            let names: Vec<&str> = match table.map(|t| &t.kind) {
-                Some(Kind::Map(entries)) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
-                _ => Vec::new(),
-            };
-            let help = nearest(name, names).map_or_else(
-                || format!("there is no {kind} named `{name}`"),
-                |near| format!("did you mean `${{{kind}.{near}.{field}}}`?"),
-            );
-            return Err((message(), help));
+        let (table, path) = match kind {
+            "host" => (&self.known.hosts, "compute.hosts"),
+            "zone" => (&self.known.zones, "network.zones"),
+            _ => (&self.known.services, "services"),
+        };
+        let Some(entry) = table.get(name) else {
+            let mut names: Vec<&str> = table.keys().copied().collect();
+            names.sort_unstable();
+            return unknown(match nearest(name, names) {
+                Some(near) => format!("did you mean `${{{kind}.{near}.{field}}}`?"),
+                None => format!("there is no {kind} `{name}` under `{path}`: add it there"),
+            });
         };
         let value = match (kind, field) {
             (_, "name") => Some(name.to_string()),
@@ -159,7 +233,8 @@ impl Scope<'_> {
             ("service", "fqdn" | "url") => {
                 let url = first_text(entry.get("url")).unwrap_or_else(|| name.to_string());
                 let fqdn = self.fqdn(&url);
-                let proxied = self.root.get("platform").is_some_and(|platform| platform.get("reverse_proxy").is_some());
+                let proxied =
+                    self.known.root.get("platform").is_some_and(|platform| platform.get("reverse_proxy").is_some());
                 Some(match field {
                     "url" if url.contains("://") => url,
                     "url" if proxied => format!("https://{fqdn}"),
@@ -170,12 +245,50 @@ impl Scope<'_> {
             ("service", "host") => first_text(entry.get("on")),
             _ => first_text(entry.get(field)),
         };
-        value.map(Some).ok_or_else(|| {
-            (
-                format!("`${{{reference}}}` has no value: {kind} `{name}` has no `{field}`"),
-                format!("give {kind} `{name}` a `{field}`"),
-            )
-        })
+        match value {
+            Some(value) if value.contains("${") => self.follow(reference, &value, hops),
+            Some(value) => Ok(Some(value)),
+            None => {
+                let key = if (kind, field) == ("service", "host") { "on" } else { field };
+                Err(Fault::new(
+                    format!("`${{{reference}}}` has no value: {kind} `{name}` has no `{key}`"),
+                    format!("add `{key}: …` to {kind} `{name}`"),
+                ))
+            }
+        }
+    }
+
+    /// A value that holds references itself.
+    fn follow(&self, reference: &str, value: &str, hops: usize) -> Result<Option<String>, Fault> {
+        if hops >= MAX_HOPS {
+            let fault =
+                Fault::new(format!("`${{{reference}}}` leads round in a circle"), "write one of the values out");
+            return Err(Fault { circle: true, ..fault });
+        }
+        let mut out = String::new();
+        for part in parts(value) {
+            match part {
+                Part::Literal(literal) => out.push_str(literal),
+                Part::Escape | Part::Unclosed => out.push_str("$${"),
+                Part::Reference(inner) => match self.resolve(inner, hops + 1) {
+                    Ok(Some(value)) => out.push_str(&value),
+                    Ok(None) if inner == "env" => return Ok(None),
+                    Ok(None) => {
+                        let _ = write!(out, "${{{inner}}}");
+                    }
+                    Err(_) if matches!(inner, "env" | "port") => {
+                        return Err(Fault::new(
+                            format!("`${{{reference}}}` has no one value: it depends on `${{{inner}}}`"),
+                            "write the value out here",
+                        ));
+                    }
+                    Err(fault) if fault.circle => return Err(fault),
+                    // Reported where it stands.
+                    Err(_) => out.push_str(inner),
+                },
+            }
+        }
+        Ok(Some(out))
     }
 }
 
@@ -187,14 +300,24 @@ fn first_text(node: Option<&Rc<Node>>) -> Option<String> {
     }
 }
 
+/// What interpolation finds on its way.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub findings: Findings,
+    /// The secrets that are referred to, each time they are.
+    pub secrets: Vec<Spanned<String>>,
+}
+
 /// The tree with every reference put in that the file answers; unchanged parts are shared.
-pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, findings: &mut Findings) -> Rc<Node> {
+pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found) -> Rc<Node> {
     let kind = match &node.kind {
         Kind::Null => return node.clone(),
-        Kind::Scalar { text, .. } if !text.contains("${") => return node.clone(),
-        Kind::Scalar { text, plain } => Kind::Scalar { text: replace(text, node, scope, findings), plain: *plain },
+        Kind::Scalar { text, .. } if !text.contains("${") || found.findings.len() > MAX_FINDINGS => {
+            return node.clone();
+        }
+        Kind::Scalar { text, plain } => Kind::Scalar { text: replace(text, node.span, scope, found), plain: *plain },
         Kind::List(items) => {
-            let new: Vec<_> = items.iter().map(|item| interpolate(item, scope, findings)).collect();
+            let new: Vec<_> = items.iter().map(|item| interpolate(item, scope, found)).collect();
             if new.iter().zip(items).all(|(a, b)| Rc::ptr_eq(a, b)) {
                 return node.clone();
             }
@@ -202,7 +325,7 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, findings: &mut Fin
         }
         Kind::Map(entries) => {
             let new: Vec<_> =
-                entries.iter().map(|(key, value)| (key.clone(), interpolate(value, scope, findings))).collect();
+                entries.iter().map(|(key, value)| (key.clone(), interpolate(value, scope, found))).collect();
             if new.iter().zip(entries).all(|(a, b)| Rc::ptr_eq(&a.1, &b.1)) {
                 return node.clone();
             }
@@ -212,32 +335,67 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, findings: &mut Fin
     Rc::new(Node { kind, span: node.span })
 }
 
-fn replace(text: &str, node: &Node, scope: &Scope<'_>, findings: &mut Findings) -> String {
+fn replace(text: &str, span: Span, scope: &Scope<'_>, found: &mut Found) -> String {
     let mut out = String::with_capacity(text.len());
+    let mut faults: Vec<(Fault, Span)> = Vec::new();
+    let source =
+        scope.known.sources.get(span.file).and_then(|source| source.text.get(span.start as usize..span.end as usize));
+    let mut looked = 0;
+    // A long text is one value: the place of a reference inside it is looked up in the file.
+    let mut place = |written: &str| {
+        let at = source.and_then(|source| source.get(looked..)).and_then(|rest| rest.find(written));
+        let Some(at) = at.map(|at| looked + at) else { return span };
+        looked = at + written.len();
+        let start = span.start + at as u32;
+        Span { start, end: start + written.len() as u32, ..span }
+    };
     for part in parts(text) {
         match part {
             Part::Literal(literal) => out.push_str(literal),
-            Part::Escape => out.push_str("$${"),
-            Part::Unclosed => {
-                let finding = Finding::error(codes::BAD_REFERENCE, "", node.span, "`${` has no closing `}`");
-                findings.push(finding.help("close it, or write `$${` for a literal `${`"));
+            Part::Escape => {
+                place("$${");
                 out.push_str("$${");
             }
-            Part::Reference(reference) => match scope.resolve(reference) {
-                Ok(Some(value)) => out.push_str(&value),
-                Ok(None) => {
-                    out.push_str("${");
-                    out.push_str(reference);
-                    out.push('}');
+            Part::Unclosed if faults.len() >= MAX_FAULTS_OF_ONE_VALUE => out.push_str("$${"),
+            Part::Unclosed => {
+                let fault = Fault::new("`${` has no closing `}`", "close it, or write `$${` for a literal `${`");
+                faults.push((fault, place("${")));
+                out.push_str("$${");
+            }
+            Part::Reference(reference) if faults.len() >= MAX_FAULTS_OF_ONE_VALUE => out.push_str(reference),
+            Part::Reference(reference) => {
+                let at = place(&format!("${{{reference}}}"));
+                match scope.resolve(reference, 0) {
+                    Ok(Some(value)) => out.push_str(&value),
+                    Ok(None) => {
+                        if let Some(name) = reference_name(reference, "secret.") {
+                            found.secrets.push(Spanned::new(name.to_string(), at));
+                        }
+                        let _ = write!(out, "${{{reference}}}");
+                    }
+                    Err(fault) => {
+                        faults.push((fault, at));
+                        out.push_str(reference);
+                    }
                 }
-                Err((message, help)) => {
-                    findings.push(Finding::error(codes::BAD_REFERENCE, "", node.span, message).help(help));
-                    out.push_str(reference);
-                }
-            },
+            }
         }
     }
+    report(faults, found);
     out
+}
+
+/// One finding for all faults of one value that have the same way out: a shell script has many `${…}` of its own.
+fn report(faults: Vec<(Fault, Span)>, found: &mut Found) {
+    let mut findings: Vec<Finding> = Vec::new();
+    for (fault, span) in faults {
+        match findings.iter_mut().find(|finding| finding.help == fault.help) {
+            Some(first) if first.related.len() < 4 => *first = first.clone().related(span, fault.message),
+            Some(_) => {}
+            None => findings.push(Finding::error(codes::BAD_REFERENCE, "", span, fault.message).help(fault.help)),
+        }
+    }
+    found.findings.extend(findings);
 }
 
 #[cfg(test)]
@@ -250,7 +408,9 @@ mod tests {
         assert_eq!(parts("a${host.x.address}b"), [Literal("a"), Reference("host.x.address"), Literal("b")]);
         assert_eq!(parts("$${HOME} ${port}"), [Escape, Literal("HOME} "), Reference("port")]);
         assert_eq!(parts("no reference"), [Literal("no reference")]);
-        assert_eq!(parts("${open"), [Unclosed]);
+        assert_eq!(parts("${open"), [Unclosed, Literal("open")]);
+        assert_eq!(parts("${a ${b}"), [Unclosed, Literal("a "), Reference("b")]);
+        assert_eq!(parts("${a\n}"), [Unclosed, Literal("a\n}")]);
         assert_eq!(unescape("$${HOME}"), "${HOME}");
         assert_eq!(secrets("x ${secret.pg} ${secret.a.b}"), ["pg", "a.b"]);
     }

@@ -1,13 +1,15 @@
 //! What follows from the lab itself: implied hosts, inherited owners, services placed in environments.
 //! Judges nothing: what contradicts itself is for the rules.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::codes;
 use crate::decode::{Decoder, FromNode};
-use crate::finding::Findings;
+use crate::finding::{Finding, Findings};
 use crate::lab::{Host, Lab, Service};
-use crate::reference::{self, Scope};
-use crate::span::{Span, Spanned};
+use crate::reference::{self, Found, Known, Scope, Within};
+use crate::span::{Sources, Span, Spanned};
 use crate::tree::{Key, Kind, Node};
 
 /// A value that was filled in, and why it is that.
@@ -36,6 +38,14 @@ pub(crate) fn resolve(lab: &mut Lab) -> (Vec<Derived>, Vec<String>) {
             implied.push(name.clone());
             lab.compute.hosts.0.insert(name, Spanned::new(Host::default(), span));
         }
+    }
+    if let Some(tls) = lab.platform.reverse_proxy.as_mut().map(|proxy| &mut proxy.tls)
+        && tls.acme.is_some()
+        && tls.internal
+    {
+        // An ACME directory is the other source of certificates, so naming one is enough to choose it.
+        tls.internal = false;
+        derived.push(Derived { at: "platform.reverse_proxy.tls.internal".into(), because: "`acme` is given".into() });
     }
     if let Some(owner) = lab.owner.clone() {
         let inherit = |slot: &mut Option<Spanned<String>>, at: String, derived: &mut Vec<Derived>| {
@@ -106,37 +116,56 @@ pub fn role_hosts(lab: &Lab) -> Vec<(String, Span, &'static str)> {
 }
 
 /// Every service as it is placed. What an environment says replaces what the service says.
-pub(crate) fn placements(root: &Node, lab: &Lab, findings: &mut Findings) -> Vec<Placement> {
+pub(crate) fn placements(root: &Node, lab: &Lab, sources: &Sources, findings: &mut Findings) -> Vec<Placement> {
     let mut placements = Vec::new();
-    let nodes = root.get("services");
+    let nodes: HashMap<&str, &Rc<Node>> = match root.get("services").map(|services| &services.kind) {
+        Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
+        _ => HashMap::new(),
+    };
+    let known = Known::new(root, sources);
     for (name, service) in lab.services.iter() {
-        let node = nodes.and_then(|nodes| nodes.get(name));
         if service.environments.is_empty() {
             placements.push(Placement { service: name.clone(), environment: None, entry: service.value.clone() });
             continue;
         }
-        let Some(node) = node else { continue };
+        let Some(node) = nodes.get(name.as_str()) else { continue };
         for environment in service.environments.keys() {
+            let path = ["services", name, "environments", environment];
             let overrides = node.get("environments").and_then(|table| table.get(environment));
+            if let Some(overrides) = overrides
+                && !matches!(overrides.kind, Kind::Map(_) | Kind::Null)
+            {
+                let mut decoder = Decoder::new(findings);
+                let help = format!("for example `{environment}: {{ on: HOST }}`");
+                decoder.under(&path, |d| d.wrong_help::<()>(overrides, "a map of what differs there", help));
+            }
+            if let Some(Kind::Map(entries)) = overrides.map(|overrides| &overrides.kind)
+                && let Some((key, _)) = entries.iter().find(|(key, _)| key.text == "environments")
+            {
+                let at = format!("{}.environments", path.join("."));
+                findings.push(
+                    Finding::error(codes::UNKNOWN_KEY, at, key.span, "environments hold no environments")
+                        .help("list every environment directly under the service's `environments:`"),
+                );
+            }
             let merged = overlay(node, overrides.map(Rc::as_ref));
-            let scope = Scope { root, environment: Some(environment), in_service: true };
-            let merged = reference::interpolate(&Rc::new(merged), &scope, findings);
+            let scope = Scope { known: &known, within: Within::Placed(environment) };
+            let mut found = Found::default();
+            let merged = reference::interpolate(&Rc::new(merged), &scope, &mut found);
+            findings.append(&mut found.findings);
             // The service itself was read already: only faults of the overrides are new here.
             let mut found = Findings::new();
             let mut decoder = Decoder::new(&mut found);
-            let entry = decoder
-                .within(&format!("services.{name}.environments.{environment}"), |d| Service::from_node(&merged, d));
-            let span = overrides.map_or(Span::NONE, |node| node.span);
-            findings.extend(
-                found
-                    .into_iter()
-                    .filter(|f| f.span.file == span.file && f.span.start >= span.start && f.span.end <= span.end),
-            );
-            placements.push(Placement {
-                service: name.clone(),
-                environment: Some(environment.clone()),
-                entry: entry.unwrap_or_default(),
-            });
+            let entry = decoder.under(&path, |d| Service::from_node(&merged, d));
+            if let Some(span) = overrides.map(|node| node.span) {
+                findings.extend(found.into_iter().filter(|finding| {
+                    let at = finding.span;
+                    at.file == span.file && at.start >= span.start && at.end <= span.end
+                }));
+            }
+            let mut entry = entry.unwrap_or_default();
+            entry.owner = entry.owner.or_else(|| service.owner.clone());
+            placements.push(Placement { service: name.clone(), environment: Some(environment.clone()), entry });
         }
     }
     placements
@@ -147,7 +176,7 @@ fn overlay(base: &Node, overrides: Option<&Node>) -> Node {
     let mut entries: Vec<(Key, Rc<Node>)> =
         entries.iter().filter(|(key, _)| key.text != "environments").cloned().collect();
     if let Some(Node { kind: Kind::Map(more), .. }) = overrides {
-        for (key, node) in more {
+        for (key, node) in more.iter().filter(|(key, _)| key.text != "environments") {
             match entries.iter_mut().find(|(k, _)| k.text == key.text) {
                 Some(entry) => entry.1 = node.clone(),
                 None => entries.push((key.clone(), node.clone())),

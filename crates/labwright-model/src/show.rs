@@ -1,64 +1,70 @@
-//! The lab with every default filled in, as YAML that says where each value comes from.
+//! The lab with every default filled in, as YAML that says where each value comes from and reads back as the same lab.
 //! Writes text only; the values are the model's own.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::Parsed;
 use crate::tree::{Kind, Node};
 
 pub(crate) fn show(parsed: &Parsed, root: &Node) -> String {
-    let mut out = String::new();
     let lab = serde_json::to_value(&parsed.lab).unwrap_or_default();
-    Shower { parsed, out: &mut out }.map(&lab, Some(root), 0, &mut Vec::new());
-    out
+    let derived = parsed.derived.iter().map(|derived| (derived.at.as_str(), derived.because.as_str())).collect();
+    let mut shower = Shower { parsed, derived, out: String::new(), path: Vec::new() };
+    if let Value::Object(entries) = &lab {
+        shower.map(entries, Some(root), 0);
+    }
+    shower.out
 }
 
 struct Shower<'a> {
     parsed: &'a Parsed,
-    out: &'a mut String,
+    derived: HashMap<&'a str, &'a str>,
+    out: String,
+    path: Vec<String>,
 }
 
 impl Shower<'_> {
-    fn map(&mut self, value: &Value, node: Option<&Node>, indent: usize, path: &mut Vec<String>) {
-        let Value::Object(entries) = value else { return };
-        for (key, value) in entries {
-            path.push(key.clone());
-            let child = node.and_then(|node| node.get(key)).map(|node| node.as_ref());
-            let _ = write!(self.out, "{:indent$}{}:", "", scalar_text(key));
-            self.value(value, child, node, indent, path);
-            path.pop();
+    fn map(&mut self, entries: &Map<String, Value>, node: Option<&Node>, outer: usize) {
+        let nodes: HashMap<&str, &Node> = match node.map(|node| &node.kind) {
+            Some(Kind::Map(nodes)) => nodes.iter().map(|(key, node)| (key.text.as_str(), node.as_ref())).collect(),
+            _ => HashMap::new(),
+        };
+        for (number, (key, value)) in entries.iter().enumerate() {
+            let child = nodes.get(key.as_str()).copied();
+            self.path.push(key.clone());
+            // The first key of a list's entry stands behind its dash.
+            let indent = if number == 0 && self.out.ends_with("- ") { 0 } else { outer };
+            let _ = write!(self.out, "{:indent$}{}:", "", plain_or_quoted(key, &["true", "false", "null"]));
+            self.value(value, child, outer);
+            self.path.pop();
         }
     }
 
-    fn value(
-        &mut self,
-        value: &Value,
-        node: Option<&Node>,
-        parent: Option<&Node>,
-        indent: usize,
-        path: &mut Vec<String>,
-    ) {
-        let origin = self.origin(node, parent, path);
+    /// What stands behind a key.
+    fn value(&mut self, value: &Value, node: Option<&Node>, indent: usize) {
+        let origin = self.origin(value, node);
         match value {
             Value::Object(entries) if !entries.is_empty() => {
                 let _ = writeln!(self.out, "{origin}");
                 // A short form stands for the whole map: its parts have no place of their own.
                 let inner = node.filter(|node| matches!(node.kind, Kind::Map(_)));
-                self.map(value, inner, indent + 2, path);
+                self.map(entries, inner, indent + 2);
             }
-            Value::Array(items) if items.iter().any(Value::is_object) => {
+            Value::Array(items) if items.iter().any(|item| item.as_object().is_some_and(|map| !map.is_empty())) => {
                 let _ = writeln!(self.out, "{origin}");
                 for (i, item) in items.iter().enumerate() {
-                    let child = node.and_then(|node| match &node.kind {
-                        Kind::List(nodes) => nodes.get(i).map(|node| node.as_ref()),
-                        _ => Some(node),
-                    });
-                    path.push(i.to_string());
-                    let _ = writeln!(self.out, "{:indent$}-", "");
-                    self.map(item, child, indent + 2, path);
-                    path.pop();
+                    match node.map(|node| &node.kind) {
+                        Some(Kind::List(nodes)) => {
+                            self.path.push(i.to_string());
+                            self.item(item, nodes.get(i).map(|node| node.as_ref()), indent);
+                            self.path.pop();
+                        }
+                        // One value alone is a list of one.
+                        _ => self.item(item, node, indent),
+                    }
                 }
             }
             _ => {
@@ -67,36 +73,77 @@ impl Shower<'_> {
         }
     }
 
+    fn item(&mut self, item: &Value, node: Option<&Node>, indent: usize) {
+        match item {
+            Value::Object(entries) if !entries.is_empty() => {
+                let _ = write!(self.out, "{:indent$}- ", "");
+                // As for a map: the parts of a short form have no place of their own.
+                self.map(entries, node.filter(|node| matches!(node.kind, Kind::Map(_))), indent + 2);
+            }
+            other => {
+                let _ = writeln!(self.out, "{:indent$}- {}", "", inline(other));
+            }
+        }
+    }
+
     /// The comment that says where a value comes from; nothing where the file says it right there.
-    fn origin(&self, node: Option<&Node>, parent: Option<&Node>, path: &[String]) -> String {
-        let at = path.join(".");
-        if node.is_some_and(|node| !matches!(node.kind, Kind::Null)) {
+    fn origin(&self, value: &Value, node: Option<&Node>) -> String {
+        // A key with nothing behind it still says that the thing is there: `pve-02:` is a host.
+        if node.is_some_and(|node| !node.is_null() || value.is_object()) {
             return String::new();
         }
-        if let Some(derived) = self.parsed.derived.iter().find(|derived| derived.at == at) {
-            return format!("  # {}", derived.because);
-        }
-        match parent.map(|parent| &parent.kind) {
-            Some(Kind::Scalar { .. } | Kind::List(_)) => "  # from the short form".into(),
-            _ => "  # default".into(),
+        let at = self.path.join(".");
+        match self.derived.get(at.as_str()) {
+            Some(because) => format!("  # {because}"),
+            None if self.parsed.short.contains(&at) => "  # from the short form".into(),
+            None => "  # default".into(),
         }
     }
 }
 
+/// A value on one line. JSON is YAML, so what is nested is written as JSON.
 fn inline(value: &Value) -> String {
     match value {
-        Value::String(text) => scalar_text(text),
+        Value::String(text) => scalar(text),
         Value::Array(items) => format!("[{}]", items.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            let entry = |(key, value): (&String, &Value)| format!("{}: {}", scalar(key), inline(value));
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string(),
     }
 }
 
-/// A string as YAML: bare where that reads back as the same string, quoted as JSON elsewhere.
-fn scalar_text(text: &str) -> String {
-    let bare = !text.is_empty()
+fn scalar(text: &str) -> String {
+    // The last four are booleans to readers of YAML 1.1.
+    plain_or_quoted(text, &["true", "false", "null", "yes", "no", "on", "off"])
+}
+
+/// A string as YAML: bare where that reads back as the same string and is no reserved word, in double quotes elsewhere.
+fn plain_or_quoted(text: &str, reserved: &[&str]) -> String {
+    let bare = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '/')
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./@+".contains(c))
-        && !text.starts_with(['-', '.', '@', '+'])
         && text.parse::<f64>().is_err()
-        && !matches!(text.to_ascii_lowercase().as_str(), "true" | "false" | "null" | "yes" | "no" | "on" | "off");
-    if bare { text.to_string() } else { Value::String(text.to_string()).to_string() }
+        && !reserved.contains(&text.to_ascii_lowercase().as_str());
+    if bare {
+        return text.to_string();
+    }
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\t' => quoted.push_str("\\t"),
+            '\r' => quoted.push_str("\\r"),
+            // Control characters, line ends of other systems and the byte order mark do not survive as themselves.
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                let _ = write!(quoted, "\\u{:04x}", c as u32);
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
 }

@@ -1,15 +1,17 @@
 //! YAML text as a tree of nodes that know their place.
 //! Knows nothing of labs: keys are text, values are scalars, lists and maps.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
+use crate::allow::{Allow, Comments};
 use crate::codes;
 use crate::finding::{Finding, Findings};
 use crate::span::Span;
+use crate::syntax;
 
 /// Larger files are refused: no lab that a person wrote comes near it.
 pub const MAX_FILE_BYTES: usize = 4 << 20;
@@ -42,16 +44,6 @@ pub struct Key {
     pub span: Span,
 }
 
-/// `# labwright: allow CODE because REASON`, standing at the end of a line or alone above one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allow {
-    pub code: String,
-    pub reason: String,
-    pub span: Span,
-    /// The line (from 1) whose finding it accepts.
-    pub line: usize,
-}
-
 impl Node {
     pub fn get(&self, key: &str) -> Option<&Rc<Node>> {
         match &self.kind {
@@ -67,6 +59,10 @@ impl Node {
         }
     }
 
+    pub fn is_null(&self) -> bool {
+        matches!(self.kind, Kind::Null)
+    }
+
     /// What a person would call this kind of value.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
@@ -80,70 +76,117 @@ impl Node {
     }
 }
 
-enum Frame {
-    List {
-        items: Vec<Rc<Node>>,
-        start: Span,
-        anchor: usize,
-    },
+/// What reading one file gave.
+pub struct Tree {
+    /// `None` for a file without a document, and for one that could not be read.
+    pub root: Option<Rc<Node>>,
+    /// Whether all of the file was read. The findings say why not.
+    pub whole: bool,
+}
+
+/// A collection that is still being read.
+struct Open {
+    contents: Contents,
+    start: Span,
+    /// Where the last thing inside ends: the end event of a block collection stands on whatever follows it.
+    end: u32,
+    flow: bool,
+    anchor: usize,
+}
+
+enum Contents {
+    List(Vec<Rc<Node>>),
     Map {
         entries: Vec<(Key, Rc<Node>)>,
-        /// Hashes of the keys so far, so that a map of ten thousand entries is not searched for each.
-        seen: HashSet<u64>,
-        key: Option<Key>,
+        /// The keys so far, so that a map of ten thousand entries is not searched for each.
+        seen: HashMap<String, Span>,
+        key: Slot,
         merges: Vec<Rc<Node>>,
-        start: Span,
-        anchor: usize,
+        /// How many entries have a key that is no text.
+        dropped: usize,
     },
+}
+
+/// What the next value of a map is for.
+enum Slot {
+    /// It is a key itself.
+    None,
+    Key(Key),
+    /// `<<`
+    Merge,
+    /// Its key could not be read, so the value is dropped with it.
+    Dropped,
+}
+
+/// How much an anchored node stands for, so that an alias can be weighed before it is followed.
+#[derive(Clone, Copy)]
+struct Weight {
+    nodes: usize,
+    depth: usize,
 }
 
 struct Builder<'a> {
     file: u32,
     text: &'a str,
     findings: &'a mut Findings,
-    frames: Vec<Frame>,
-    /// Anchored nodes, with the number of nodes each stands for.
-    anchors: HashMap<usize, (Rc<Node>, usize)>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, (Rc<Node>, Weight)>,
     alias_nodes: usize,
+    /// Up to where indentation was looked at for tabs, which the parser lets pass inside brackets.
+    indented: usize,
     root: Option<Rc<Node>>,
 }
 
-/// Reads one file's text. `None` where there is nothing to go on with; the findings say why.
-pub fn read(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>) -> Option<Rc<Node>> {
-    let mut builder =
-        Builder { file, text, findings, frames: Vec::new(), anchors: HashMap::new(), alias_nodes: 0, root: None };
+/// Reads one file's text.
+pub fn read(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>) -> Tree {
+    let mut builder = Builder {
+        file,
+        text,
+        findings,
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        alias_nodes: 0,
+        indented: 0,
+        root: None,
+    };
+    let mut comments = Comments::new(text);
     let mut documents = 0;
-    for next in Parser::new_from_str(text) {
+    let mut read_to = 0;
+    let options = granit_parser::options! {
+        emit_unresolved_aliases: true,
+        max_buffered_comment_events: usize::MAX,
+    };
+    for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = match next {
             Ok(next) => next,
             Err(error) => {
-                builder.syntax_error(&error);
-                return None;
+                let finding = syntax::finding(file, text, read_to, &error);
+                builder.findings.push(finding);
+                return Tree { root: None, whole: false };
             }
         };
         let span = builder.span(span);
         if let Event::DocumentStart(..) = event {
             documents += 1;
             if documents > 1 {
-                let finding = Finding::error(
-                    codes::SYNTAX,
-                    "",
-                    span,
-                    "a lab file holds one YAML document, and a second one starts here",
-                );
+                let message = "a lab file holds one YAML document, and a second one starts here";
                 builder.findings.push(
-                    finding.help("remove the `---`, or put the second document in a file of its own and `include` it"),
+                    Finding::error(codes::SYNTAX, "", span, message)
+                        .help("remove the `---`, or put the second document in a file of its own and `include` it"),
                 );
-                return builder.root;
+                return Tree { root: builder.root, whole: false };
             }
         }
         if let Event::Comment(comment, _) = &event {
-            allow(comment, span, text, builder.findings, allows);
+            comments.comment(comment, span, builder.findings, allows);
             continue;
         }
-        builder.event(event, span)?;
+        read_to = read_to.max(span.end as usize);
+        if builder.event(event, span).is_none() {
+            return Tree { root: None, whole: false };
+        }
     }
-    builder.root
+    Tree { root: builder.root, whole: true }
 }
 
 impl Builder<'_> {
@@ -152,203 +195,257 @@ impl Builder<'_> {
         Span { file: self.file, start: range.start as u32, end: range.end as u32 }
     }
 
-    fn syntax_error(&mut self, error: &granit_parser::ScanError) {
-        let offset = error.marker().byte_offset().unwrap_or(0).min(self.text.len()) as u32;
-        let line_end = self.text[offset as usize..].find('\n').map_or(self.text.len(), |i| offset as usize + i) as u32;
-        let span = Span { file: self.file, start: offset, end: line_end.max(offset) };
-        let line_start = self.text[..offset as usize].rfind('\n').map_or(0, |i| i + 1);
-        let line = &self.text[line_start..line_end as usize];
-        let finding = Finding::error(codes::SYNTAX, "", span, format!("not valid YAML: {}", error.info()));
-        let help = if line.trim_start_matches(' ').starts_with('\t') || line.contains('\t') {
-            "YAML is indented with spaces; a tab stands here"
-        } else {
-            "often a missing quote, a wrong indentation or a missing `:` on this line or the one above"
-        };
-        self.findings.push(finding.help(help));
+    fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.findings.push(Finding::error(code, "", span, message).help(help));
     }
 
     /// `None` stops reading: the file asks for more than a lab may.
     fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {
+        self.indentation(span);
         match event {
-            Event::Scalar(text, style, anchor, _) => {
-                let plain = style == ScalarStyle::Plain;
+            Event::Scalar(text, style, anchor, tag) => {
+                let text_tag = self.tag(tag, span);
+                let plain = style == ScalarStyle::Plain && !text_tag;
+                // The parser hands over `~` for a value that is not there.
+                let text = if span.start == span.end && text == "~" { Cow::Borrowed("") } else { text };
                 let kind = if plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
                     Kind::Null
                 } else {
                     Kind::Scalar { text: text.into_owned(), plain }
                 };
-                self.put(Node { kind, span }, anchor)
+                let span = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => self.trimmed(span),
+                    _ => span,
+                };
+                self.put(Node { kind, span }, span, anchor)
             }
             Event::Alias(id) => {
-                let (node, size) = self.anchors.get(&id).cloned()?;
-                self.alias_nodes = self.alias_nodes.saturating_add(size);
-                if self.alias_nodes > MAX_ALIAS_NODES {
-                    let finding = Finding::error(
-                        codes::TOO_LARGE,
-                        "",
-                        span,
-                        format!("aliases expand to more than {MAX_ALIAS_NODES} values"),
-                    );
-                    self.findings.push(finding.help("write the repeated part out, or split it with `include`"));
-                    return None;
-                }
-                self.put_shared(node, 0, size)
-            }
-            Event::SequenceStart(_, anchor, _) => {
-                self.push(Frame::List { items: Vec::new(), start: span, anchor }, span)
-            }
-            Event::MappingStart(_, anchor, _) => {
-                let (entries, seen, merges) = (Vec::new(), HashSet::new(), Vec::new());
-                self.push(Frame::Map { entries, seen, key: None, merges, start: span, anchor }, span)
-            }
-            Event::SequenceEnd => {
-                let Some(Frame::List { items, start, anchor }) = self.frames.pop() else { return None };
-                self.put(Node { kind: Kind::List(items), span: close(start, span) }, anchor)
-            }
-            Event::MappingEnd => {
-                let Some(Frame::Map { mut entries, merges, start, anchor, .. }) = self.frames.pop() else {
-                    return None;
+                let Some((node, weight)) = self.anchors.get(&id).cloned() else {
+                    let message = format!("`{}` stands inside what it stands for", self.source(span));
+                    self.error(codes::SYNTAX, span, message, "write the value out here");
+                    return self.put_text(span);
                 };
-                for merge in merges {
-                    self.merge(&mut entries, &merge);
+                self.alias_nodes = self.alias_nodes.saturating_add(weight.nodes);
+                if self.alias_nodes > MAX_ALIAS_NODES {
+                    let message = format!("aliases expand to more than {MAX_ALIAS_NODES} values");
+                    self.error(
+                        codes::TOO_LARGE,
+                        span,
+                        message,
+                        "write the repeated part out, or split it with `include`",
+                    );
+                    return None;
                 }
-                self.put(Node { kind: Kind::Map(entries), span: close(start, span) }, anchor)
+                if self.open.len() + weight.depth > MAX_DEPTH {
+                    return self.too_deep(span);
+                }
+                self.put_shared(node, span, 0, weight)
+            }
+            Event::UnresolvedAlias(name) => {
+                let message = format!("`*{name}` refers to an anchor that is not in this file");
+                let help = format!(
+                    "a text that starts with `*` is quoted: `\"*{name}\"`; an anchor is set with `&{name}` before its first use"
+                );
+                self.error(codes::SYNTAX, span, message, help);
+                self.put_text(span)
+            }
+            Event::SequenceStart(style, anchor, tag) => {
+                self.tag(tag, span);
+                self.push(Contents::List(Vec::new()), style, anchor, span)
+            }
+            Event::MappingStart(style, anchor, tag) => {
+                self.tag(tag, span);
+                let (entries, seen, merges) = (Vec::new(), HashMap::new(), Vec::new());
+                let contents = Contents::Map { entries, seen, key: Slot::None, merges, dropped: 0 };
+                self.push(contents, style, anchor, span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Open { contents, start, end, flow, anchor } = self.open.pop()?;
+                let end = if flow { span.end } else { end };
+                let span = Span { end: end.max(start.end), ..start };
+                let kind = match contents {
+                    Contents::List(items) => Kind::List(items),
+                    // `{{ x }}` was meant as a text, and that was reported.
+                    Contents::Map { entries, dropped: 1.., .. } if flow && entries.is_empty() => {
+                        return self.put_text(span);
+                    }
+                    Contents::Map { mut entries, merges, .. } => {
+                        self.merge_all(&mut entries, &merges);
+                        Kind::Map(entries)
+                    }
+                };
+                self.put(Node { kind, span }, span, anchor)
             }
             _ => Some(()),
         }
     }
 
-    fn push(&mut self, frame: Frame, span: Span) -> Option<()> {
-        if self.frames.len() >= MAX_DEPTH {
-            let finding = Finding::error(codes::TOO_LARGE, "", span, format!("nested deeper than {MAX_DEPTH} levels"));
-            self.findings.push(finding.help("no key of a lab file needs this depth; a bracket may be missing"));
-            return None;
+    /// The user's own text at a place.
+    fn source(&self, span: Span) -> &str {
+        self.text.get(span.start as usize..span.end as usize).unwrap_or_default()
+    }
+
+    /// A block scalar without the blank lines that follow it.
+    fn trimmed(&self, span: Span) -> Span {
+        let kept = self.source(span).trim_end().len() as u32;
+        Span { end: span.start + kept, ..span }
+    }
+
+    /// Reports a tab in the indentation of a line on which something starts.
+    fn indentation(&mut self, span: Span) {
+        let start = span.start as usize;
+        let Some(passed) = self.text.get(self.indented..start) else { return };
+        self.indented = start;
+        let Some(newline) = passed.rfind('\n') else { return };
+        let line = &passed[newline + 1..];
+        let blank = &line[..line.len() - line.trim_start().len()];
+        if let Some(tab) = blank.find('\t') {
+            let tab = (start - line.len() + tab) as u32;
+            let place = Span { file: self.file, start: tab, end: tab + 1 };
+            let finding = syntax::tab(place);
+            self.findings.push(finding);
         }
-        self.frames.push(frame);
+    }
+
+    /// Whether a tag says "this is text". Tags of the user's own mean nothing in a lab file.
+    fn tag(&mut self, tag: Option<Cow<'_, Tag>>, span: Span) -> bool {
+        let Some(tag) = tag else { return false };
+        match tag.core_suffix() {
+            Some(core) => core == "str",
+            None => {
+                let word = format!("{}{}", tag.original_handle(), tag.suffix());
+                let before = self.text.get(..span.start as usize).unwrap_or_default();
+                let place = before.rfind(&word).map_or(span, |at| {
+                    let (start, end) = (at as u32, (at + word.len()) as u32);
+                    Span { file: self.file, start, end }
+                });
+                let help = match tag.suffix() {
+                    "include" => "list further lab files under `include:` at the top of the file",
+                    "secret" | "vault" => "write `${secret.NAME}`",
+                    _ => "remove the tag, or quote the value if it starts with `!`",
+                };
+                self.error(codes::WRONG_VALUE, place, format!("the tag `{word}` means nothing in a lab file"), help);
+                false
+            }
+        }
+    }
+
+    fn too_deep(&mut self, span: Span) -> Option<()> {
+        self.findings.push(syntax::too_deep(span));
+        None
+    }
+
+    fn push(&mut self, contents: Contents, style: StructureStyle, anchor: usize, span: Span) -> Option<()> {
+        if self.open.len() >= MAX_DEPTH {
+            return self.too_deep(span);
+        }
+        let flow = style == StructureStyle::Flow;
+        self.open.push(Open { contents, start: span, end: span.end, flow, anchor });
         Some(())
     }
 
-    fn put(&mut self, node: Node, anchor: usize) -> Option<()> {
-        let size = if anchor == 0 { 0 } else { size(&node) };
-        self.put_shared(Rc::new(node), anchor, size)
+    fn put(&mut self, node: Node, at: Span, anchor: usize) -> Option<()> {
+        let weight = if anchor == 0 { Weight { nodes: 0, depth: 0 } } else { weigh(&node) };
+        self.put_shared(Rc::new(node), at, anchor, weight)
     }
 
-    fn put_shared(&mut self, node: Rc<Node>, anchor: usize, size: usize) -> Option<()> {
+    /// Puts what stands in the file as a text, so that one fault does not look like two.
+    fn put_text(&mut self, span: Span) -> Option<()> {
+        let text = self.source(span).to_string();
+        self.put(Node { kind: Kind::Scalar { text, plain: false }, span }, span, 0)
+    }
+
+    /// Puts a node where the file has it or an alias of it: `at` is that place.
+    fn put_shared(&mut self, node: Rc<Node>, at: Span, anchor: usize, weight: Weight) -> Option<()> {
         if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+            self.anchors.insert(anchor, (node.clone(), weight));
         }
-        match self.frames.last_mut() {
-            None => self.root = Some(node),
-            Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { entries, seen, key, merges, .. }) => match key.take() {
-                None => {
-                    let Kind::Scalar { text, .. } = &node.kind else {
-                        let finding = Finding::error(
-                            codes::SYNTAX,
-                            "",
-                            node.span,
-                            format!("a key must be a string, found {}", node.kind_name()),
-                        );
-                        self.findings.push(finding.help("quote it, or check for a `{` that should be a `\"${`"));
-                        *key = Some(Key { text: String::new(), span: node.span });
-                        return Some(());
-                    };
-                    *key = Some(Key { text: text.clone(), span: node.span });
-                }
-                Some(name) if name.text == "<<" => merges.push(node),
-                Some(name) => match repeated(seen, entries, &name.text) {
-                    Some(first) => {
-                        let message = format!("`{}` is given twice in one map", name.text);
-                        let finding = Finding::error(codes::DUPLICATE_KEY, name.text.clone(), name.span, message)
-                            .help("keep one of the two; the first one counts until then")
-                            .related(first, "first given here");
-                        self.findings.push(finding);
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Some(());
+        };
+        open.end = open.end.max(at.end);
+        match &mut open.contents {
+            Contents::List(items) => items.push(node),
+            Contents::Map { entries, seen, key, merges, dropped } => match std::mem::replace(key, Slot::None) {
+                Slot::None => match &node.kind {
+                    Kind::Scalar { text, plain: true } if text == "<<" => *key = Slot::Merge,
+                    Kind::Scalar { text, .. } => *key = Slot::Key(Key { text: text.clone(), span: at }),
+                    _ => {
+                        *key = Slot::Dropped;
+                        *dropped += 1;
+                        let message = format!("a key must be a string, found {}", node.kind_name());
+                        let help = match node.kind {
+                            Kind::Null => "write the key before the `:`",
+                            _ => {
+                                "quote it; a value that starts with `{` or `[` and is text is quoted too: `\"{{ x }}\"`"
+                            }
+                        };
+                        self.error(codes::SYNTAX, at, message, help);
                     }
-                    None => entries.push((name, node)),
+                },
+                Slot::Merge => merges.push(node),
+                Slot::Dropped => {}
+                Slot::Key(name) => match seen.get(&name.text) {
+                    Some(&first) => self.twice(&name, first),
+                    None => {
+                        seen.insert(name.text.clone(), name.span);
+                        entries.push((name, node));
+                    }
                 },
             },
         }
         Some(())
     }
 
-    /// Merge keys: what the map says itself wins over what it merges in.
-    fn merge(&mut self, entries: &mut Vec<(Key, Rc<Node>)>, merge: &Rc<Node>) {
-        match &merge.kind {
-            Kind::Map(more) => {
-                for (key, node) in more {
-                    if !entries.iter().any(|(k, _)| k.text == key.text) {
-                        entries.push((key.clone(), node.clone()));
-                    }
-                }
+    fn twice(&mut self, name: &Key, first: Span) {
+        let outer = self.open.iter().filter_map(|open| match &open.contents {
+            Contents::Map { key: Slot::Key(key), .. } => Some(key.text.as_str()),
+            _ => None,
+        });
+        let at = outer.chain([name.text.as_str()]).collect::<Vec<_>>().join(".");
+        let message = format!("`{}` is given twice in one map", name.text);
+        let finding = Finding::error(codes::DUPLICATE_KEY, at, name.span, message)
+            .help("keep one of the two; the first one counts until then")
+            .related(first, "first given here");
+        self.findings.push(finding);
+    }
+
+    /// Merge keys: what the map says itself wins over what it merges in, and an earlier merge over a later one.
+    fn merge_all(&mut self, entries: &mut Vec<(Key, Rc<Node>)>, merges: &[Rc<Node>]) {
+        if merges.is_empty() {
+            return;
+        }
+        let mut known: HashSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
+        let mut flat: Vec<&Rc<Node>> = Vec::new();
+        for merge in merges {
+            match &merge.kind {
+                Kind::List(maps) => flat.extend(maps),
+                _ => flat.push(merge),
             }
-            Kind::List(maps) => maps.iter().for_each(|map| self.merge(entries, map)),
-            _ => {
-                let finding = Finding::error(
-                    codes::SYNTAX,
-                    "",
-                    merge.span,
-                    format!("`<<` merges maps, found {}", merge.kind_name()),
-                );
-                self.findings.push(finding.help("give it an alias of a map: `<<: *defaults`"));
+        }
+        for merge in flat {
+            if let Kind::Map(more) = &merge.kind {
+                let new = more.iter().filter(|(key, _)| known.insert(key.text.clone()));
+                entries.extend(new.cloned());
+            } else if !merge.is_null() {
+                let message = format!("`<<` merges maps, found {}", merge.kind_name());
+                self.error(codes::SYNTAX, merge.span, message, "give it an alias of a map: `<<: *defaults`");
             }
         }
     }
 }
 
-/// The place of an earlier key of the same name.
-fn repeated(seen: &mut HashSet<u64>, entries: &[(Key, Rc<Node>)], name: &str) -> Option<Span> {
-    let mut hasher = DefaultHasher::new();
-    name.hash(&mut hasher);
-    if seen.insert(hasher.finish()) {
-        return None;
-    }
-    entries.iter().find(|(key, _)| key.text == name).map(|(key, _)| key.span)
-}
-
-/// A block collection's end event stands on the next token; the span ends with its start line's own text instead when empty.
-fn close(start: Span, end: Span) -> Span {
-    Span { end: end.end.max(start.end), ..start }
-}
-
-fn size(node: &Node) -> usize {
+fn weigh(node: &Node) -> Weight {
+    let around = |parts: &mut dyn Iterator<Item = &Rc<Node>>| {
+        parts.map(|part| weigh(part)).fold(Weight { nodes: 1, depth: 1 }, |sum, part| Weight {
+            nodes: sum.nodes.saturating_add(part.nodes),
+            depth: sum.depth.max(part.depth + 1),
+        })
+    };
     match &node.kind {
-        Kind::Null | Kind::Scalar { .. } => 1,
-        Kind::List(items) => items.iter().fold(1, |n, item| n.saturating_add(size(item))),
-        Kind::Map(entries) => entries.iter().fold(1, |n, (_, node)| n.saturating_add(size(node))),
+        Kind::Null | Kind::Scalar { .. } => Weight { nodes: 1, depth: 0 },
+        Kind::List(items) => around(&mut items.iter()),
+        Kind::Map(entries) => around(&mut entries.iter().map(|(_, part)| part)),
     }
-}
-
-fn allow(comment: &str, span: Span, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>) {
-    let Some(rest) = comment.trim().strip_prefix("labwright:") else { return };
-    let rest = rest.trim();
-    let parsed = rest.strip_prefix("allow ").and_then(|rest| {
-        let (code, reason) = rest.trim().split_once(char::is_whitespace)?;
-        let reason = reason.trim().strip_prefix("because")?.trim();
-        (!reason.is_empty()).then_some((code, reason))
-    });
-    let Some((code, reason)) = parsed else {
-        let finding =
-            Finding::error(codes::BAD_ALLOW, "", span, format!("cannot read the comment `# labwright: {rest}`"));
-        findings
-            .push(finding.help(
-                "write `# labwright: allow LW-NET-003 because REASON`, at the end of the line or alone above it",
-            ));
-        return;
-    };
-    let start = span.start as usize;
-    let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
-    let own_line = text[..start].bytes().filter(|b| *b == b'\n').count() + 1;
-    let alone = text[line_start..start].trim().is_empty();
-    // A comment alone on its line speaks of the next line that is neither blank nor a comment.
-    let line = if alone {
-        let after = text
-            .lines()
-            .enumerate()
-            .skip(own_line)
-            .find(|(_, l)| !l.trim().is_empty() && !l.trim_start().starts_with('#'));
-        after.map_or(own_line, |(i, _)| i + 1)
-    } else {
-        own_line
-    };
-    allows.push(Allow { code: code.to_string(), reason: reason.to_string(), span, line });
 }

@@ -43,8 +43,28 @@ string_form!(Size, "a size with its unit: 8GiB, 512MiB, 10GB");
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", bytesize::ByteSize(self.0).display().iec())
+        const UNITS: &[(&str, u64)] = &[
+            ("EiB", 1 << 60),
+            ("PiB", 1 << 50),
+            ("TiB", 1 << 40),
+            ("GiB", 1 << 30),
+            ("MiB", 1 << 20),
+            ("TB", 1_000_000_000_000),
+            ("GB", 1_000_000_000),
+            ("MB", 1_000_000),
+            ("KiB", 1 << 10),
+            ("kB", 1_000),
+        ];
+        // Exact, so that what is shown reads back as the same size.
+        match UNITS.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => write!(f, "{}B", self.0),
+        }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 impl FromNode for Size {
@@ -52,7 +72,12 @@ impl FromNode for Size {
         let text = node.text().filter(|text| !text.trim().parse::<f64>().is_ok_and(|n| n != 0.0));
         match text.and_then(|text| text.parse::<bytesize::ByteSize>().ok()) {
             Some(size) => Some(Size(size.as_u64())),
-            None => decoder.wrong(node, "a size with its unit, such as 8GiB"),
+            None => match node.text() {
+                Some(text) if is_number(text) => {
+                    decoder.wrong_help(node, "a size with its unit", format!("write `{text}GiB` or `{text}MiB`"))
+                }
+                _ => decoder.wrong_help(node, "a size with its unit", "for example `8GiB`, `512MiB` or `10GB`"),
+            },
         }
     }
 }
@@ -71,7 +96,8 @@ impl fmt::Display for Subnet {
 impl FromNode for Subnet {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         let Some(net) = node.text().and_then(|text| text.parse::<IpNet>().ok()) else {
-            return decoder.wrong(node, "a subnet such as 10.0.20.0/24");
+            let help = "write network and prefix length, such as `10.0.20.0/24`";
+            return decoder.wrong_help(node, "a subnet", help);
         };
         if net.addr() != net.network() {
             let help = format!("host bits are set: the subnet is `{}`", net.trunc());
@@ -96,7 +122,16 @@ impl FromNode for Period {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         match node.text().and_then(|text| humantime::parse_duration(text).ok()) {
             Some(duration) => Some(Period(duration)),
-            None => decoder.wrong(node, "a duration with its unit, such as 90s, 3h or 14d"),
+            None => match node.text() {
+                Some(text) if is_number(text) => decoder.wrong_help(
+                    node,
+                    "a duration with its unit",
+                    format!("write `{text}s`, `{text}h` or `{text}d`"),
+                ),
+                _ => {
+                    decoder.wrong_help(node, "a duration with its unit", "for example `90s`, `3h`, `14d` or `6 months`")
+                }
+            },
         }
     }
 }
@@ -218,11 +253,11 @@ impl fmt::Display for Traffic {
 
 impl FromNode for Traffic {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
-        let wanted = "a port with its protocol (443/tcp), a service name (https), `icmp` or `any`";
+        let wanted = "a port with its protocol, a service name, `icmp` or `any`";
         match node.text().map(str::parse::<Traffic>) {
             Some(Ok(traffic)) => Some(traffic),
             Some(Err(Some(name))) => decoder.wrong_help(node, wanted, format!("did you mean `{name}`?")),
-            _ => decoder.wrong(node, wanted),
+            _ => decoder.wrong_help(node, wanted, "for example `443/tcp`, `8000-8010/udp`, `https` or `icmp`"),
         }
     }
 }
@@ -300,7 +335,8 @@ impl FromNode for Mode {
         let wanted = "permission bits such as \"0644\"";
         match &node.kind {
             Kind::Scalar { text, .. } => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
-                // 420 is 0644 written by a tool that took it for a decimal number.
+                // 420 is 0644 as a tool writes it that took it for a decimal number.
+                Ok(_) if text == "420" => decoder.wrong_help(node, wanted, "420 is \"0644\" in decimal: write that"),
                 Ok(bits) if bits <= 0o7777 && text.len() >= 3 => Some(Mode(bits)),
                 _ => decoder.wrong_help(node, wanted, "write it in octal, quoted: \"0644\""),
             },

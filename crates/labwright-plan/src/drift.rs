@@ -1,15 +1,16 @@
 //! Drift: reality against the last apply, told apart from edits of the lab file that are not applied yet.
 //! Compares marks with what was seen; the lab file is asked only whether a thing is still declared.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::observation::{Observation, Sight};
 use crate::plan::Change;
-use crate::planner::differences;
+use crate::planner::{differences, is_private, without_content};
 use crate::provider::{Provider, Seen, kind_of};
-use crate::resource::ResourceId;
+use crate::resource::{Resource, ResourceId};
+use crate::value::Value;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Drift {
@@ -40,7 +41,8 @@ pub enum What {
     Unfinished,
 }
 
-pub fn drift(observed: &Observation, declared: &BTreeSet<ResourceId>, providers: &[&'static dyn Provider]) -> Drift {
+pub fn drift(observed: &Observation, desired: &[Resource], providers: &[&'static dyn Provider]) -> Drift {
+    let desired: BTreeMap<&ResourceId, &Resource> = desired.iter().map(|resource| (&resource.id, resource)).collect();
     let mut drift = Drift::default();
     for (host, sight) in &observed.hosts {
         let seen = match sight {
@@ -51,7 +53,7 @@ pub fn drift(observed: &Observation, declared: &BTreeSet<ResourceId>, providers:
             Sight::Reached(seen) => seen,
         };
         for (id, mark) in &seen.marks {
-            let declared = declared.contains(id);
+            let declared = desired.contains_key(id);
             let mut push = |what, changes| drift.drifted.push(Drifted { id: id.clone(), what, changes, declared });
             match seen.seen.get(id) {
                 _ if mark.in_flight => push(What::Unfinished, Vec::new()),
@@ -65,8 +67,12 @@ pub fn drift(observed: &Observation, declared: &BTreeSet<ResourceId>, providers:
                     };
                     let changes = differences(kind, &mark.applied, &observed.spec);
                     // `differences` goes from what is there to what is wanted; drift went the other way.
-                    let turned =
-                        |change: Change| Change { before: change.after, after: change.before, field: change.field };
+                    let hidden = is_private(&mark.applied) || is_private(&observed.spec);
+                    let turned = |change: Change| {
+                        let before = known_content(desired.get(id).copied(), &change);
+                        let change = Change { before, after: change.before, field: change.field };
+                        if hidden { without_content(change) } else { change }
+                    };
                     match changes.is_empty() {
                         true => drift.steady += 1,
                         false => push(What::Changed, changes.into_iter().map(turned).collect()),
@@ -76,4 +82,10 @@ pub fn drift(observed: &Observation, declared: &BTreeSet<ResourceId>, providers:
         }
     }
     drift
+}
+
+/// What was applied: the mark holds only its digest, but while the lab file still says the same, the content is known.
+fn known_content(resource: Option<&Resource>, change: &Change) -> Value {
+    let declared = resource.and_then(|resource| resource.spec.get(&change.field));
+    declared.filter(|declared| declared.same(&change.after)).unwrap_or(&change.after).clone()
 }

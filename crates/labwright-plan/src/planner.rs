@@ -268,7 +268,8 @@ impl Planner<'_> {
         };
         self.by_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id.clone());
         let (spec, after) = (resource.spec.clone(), resource.after.clone());
-        let changes = if is_private(&spec) { changes.into_iter().map(without_content).collect() } else { changes };
+        let hidden = is_private(&spec) || changes.iter().any(was_private);
+        let changes = if hidden { changes.into_iter().map(without_content).collect() } else { changes };
         self.steps.insert(id.clone(), Step { id, action, consequence, because, spec, changes, needs, after, expect });
     }
 
@@ -430,13 +431,18 @@ fn change(field: &str, before: Value, after: Value) -> Change {
 }
 
 /// Whether only its owner may read it: then nobody else is shown what stands in it.
-fn is_private(spec: &Spec) -> bool {
+pub(crate) fn is_private(spec: &Spec) -> bool {
     let mode = spec.get("mode").and_then(Value::text).and_then(|mode| u32::from_str_radix(mode, 8).ok());
     mode.is_some_and(|mode| mode & 0o044 == 0)
 }
 
+/// Whether a file stops being private with this change: what stood in it is still its owner's.
+fn was_private(change: &Change) -> bool {
+    change.field == "mode" && is_private(&Spec::from([("mode".to_string(), change.before.clone())]))
+}
+
 /// The same change with content as digests.
-fn without_content(change: Change) -> Change {
+pub(crate) fn without_content(change: Change) -> Change {
     let digest = |value: Value| match change.field.as_str() {
         "content" => value.digest().map_or(value, Value::Digest),
         _ => value,

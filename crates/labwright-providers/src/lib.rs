@@ -1,1 +1,11 @@
 //! How to see and change one outside thing: a folder each.
+//! Never plans; the contract is `labwright_plan::Provider`.
+
+use labwright_plan::Provider;
+
+mod host;
+
+/// Every provider. Only the command line names this.
+pub const ALL: &[&'static dyn Provider] = &[&host::Host];
+
+pub use host::assets;

@@ -47,7 +47,13 @@ pub fn take(dir: &Path, run: &Run) -> io::Result<Result<Held, Lease>> {
     }
     let path = dir.join("lease.json");
     let acquired = clock::now().as_second();
-    let lease = Lease { run: run.clone(), pid: std::process::id(), acquired, expires: acquired + EXPIRES_AFTER_SECONDS, age: 0 };
+    let lease = Lease {
+        run: run.clone(),
+        pid: std::process::id(),
+        acquired,
+        expires: acquired + EXPIRES_AFTER_SECONDS,
+        age: 0,
+    };
     write(&path, &lease)?;
     let over = Arc::new(AtomicBool::new(false));
     let renewer = std::thread::spawn({

@@ -28,20 +28,33 @@ pub struct Ledger {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Begin { run: Run, steps: Vec<ResourceId> },
+    Begin {
+        run: Run,
+        steps: Vec<ResourceId>,
+    },
     /// About to be done; `origin` is what its mark will say.
-    Start { id: ResourceId, origin: Origin },
-    Done { id: ResourceId, mark: Option<Mark> },
+    Start {
+        id: ResourceId,
+        origin: Origin,
+    },
+    Done {
+        id: ResourceId,
+        mark: Option<Mark>,
+    },
     /// It ended without being done.
-    Ended { id: ResourceId, outcome: Outcome },
+    Ended {
+        id: ResourceId,
+        outcome: Outcome,
+    },
     End,
 }
 
 /// Reads marks and unended journals. A lab that was never applied here has none.
 pub fn load(dir: &Path) -> io::Result<Ledger> {
     let marks = match fs::read(dir.join("marks.json")) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("`{}`: {error}", dir.join("marks.json").display())))?,
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("`{}`: {error}", dir.join("marks.json").display()))
+        })?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
         Err(error) => return Err(error),
     };
@@ -106,8 +119,13 @@ impl Ledger {
         }
         if let Some((run, steps)) = begun {
             let not_started = steps.len().saturating_sub(ended + open.len());
-            self.interrupted =
-                Some(Interrupted { run: run.id, by: run.by, done: ended, unknown: open.into_iter().collect(), not_started });
+            self.interrupted = Some(Interrupted {
+                run: run.id,
+                by: run.by,
+                done: ended,
+                unknown: open.into_iter().collect(),
+                not_started,
+            });
         }
     }
 }
@@ -211,14 +229,14 @@ fn write_marks(dir: &Path, marks: &BTreeMap<ResourceId, Mark>) -> io::Result<()>
     fs::rename(&new, dir.join("marks.json"))
 }
 
-/// A spec with long content replaced by its digest: marks need to recognise content, not to hold it.
+/// A spec with content, and any other long text, replaced by its digest: marks need to recognise it, not to hold it.
 pub fn digests(spec: &Spec) -> Spec {
-    let short = |value: &Value| match value {
-        Value::Text(text) if text.len() <= 128 => value.clone(),
+    let light = |name: &str, value: &Value| match value {
+        Value::Text(text) if name != "content" && text.len() <= 128 => value.clone(),
         Value::Text(_) | Value::Bytes(_) => value.digest().map_or_else(|| value.clone(), Value::Digest),
         other => other.clone(),
     };
-    spec.iter().map(|(name, value)| (name.clone(), short(value))).collect()
+    spec.iter().map(|(name, value)| (name.clone(), light(name, value))).collect()
 }
 
 #[cfg(test)]
@@ -278,7 +296,8 @@ mod tests {
     #[test]
     fn what_was_there_before_is_adopted_and_what_is_made_is_created() {
         let dir = tempfile::tempdir().unwrap();
-        let (made, taken, gone) = (step("/made", Action::Create), step("/taken", Action::Update), step("/gone", Action::Delete));
+        let (made, taken, gone) =
+            (step("/made", Action::Create), step("/taken", Action::Update), step("/gone", Action::Delete));
         let mut journal = Journal::begin(dir.path(), Ledger::default(), &run("r1"), &[]).unwrap();
         for step in [&made, &taken, &gone] {
             journal.start(step).unwrap();

@@ -118,18 +118,24 @@ impl Agent {
     fn observe(&self, lab: &str, host: &str, want: &[Want]) -> Result<HostSeen, ProviderError> {
         let ledger = self.ledger(lab)?;
         let sessions = self.sessions(&ledger)?;
-        let mut wanted: BTreeMap<&ResourceId, &Spec> = ledger.marks.iter().map(|(id, mark)| (id, &mark.applied)).collect();
+        let mut wanted: BTreeMap<&ResourceId, &Spec> =
+            ledger.marks.iter().map(|(id, mark)| (id, &mark.applied)).collect();
         wanted.extend(want.iter().map(|want| (&want.id, &want.spec)));
         let mut seen = BTreeMap::new();
         for (provider, session) in &sessions {
-            let part: Vec<Wanted<'_>> =
-                wanted.iter().filter(|(id, _)| id.provider() == *provider).map(|(id, spec)| Wanted { id, spec }).collect();
+            let part: Vec<Wanted<'_>> = wanted
+                .iter()
+                .filter(|(id, _)| id.provider() == *provider)
+                .map(|(id, spec)| Wanted { id, spec })
+                .collect();
             if !part.is_empty() {
                 seen.extend(session.observe(&part));
             }
         }
         for (id, seen) in &mut seen {
-            if let (Seen::Present(observed), Some(kind), Some(spec)) = (seen, kind_of(self.providers, id), wanted.get(id)) {
+            if let (Seen::Present(observed), Some(kind), Some(spec)) =
+                (seen, kind_of(self.providers, id), wanted.get(id))
+            {
                 leave_equal_content(kind, spec, observed);
             }
         }
@@ -147,7 +153,8 @@ impl Agent {
         };
         let ready = self.ledger(&work.lab).and_then(|ledger| {
             let sessions = self.sessions(&ledger)?;
-            let journal = Journal::begin(&dir, ledger, &work.run, &work.steps).map_err(|error| state_error(&self.state, &error))?;
+            let journal = Journal::begin(&dir, ledger, &work.run, &work.steps)
+                .map_err(|error| state_error(&self.state, &error))?;
             Ok(Hands { agent: self, sessions, journal: Mutex::new(journal) })
         });
         let hands = match ready {
@@ -205,7 +212,8 @@ impl Hands<'_> {
     /// Looks again before anything is touched: what was reviewed is what is applied.
     fn still_as_planned(&self, session: &dyn Session, steps: &[&Step]) -> Vec<Result<(), ProviderError>> {
         let exact = |step: &&&Step| matches!(step.expect, Expect::Fingerprint(_));
-        let wanted: Vec<Wanted<'_>> = steps.iter().filter(exact).map(|step| Wanted { id: &step.id, spec: &step.spec }).collect();
+        let wanted: Vec<Wanted<'_>> =
+            steps.iter().filter(exact).map(|step| Wanted { id: &step.id, spec: &step.spec }).collect();
         let seen = if wanted.is_empty() { BTreeMap::new() } else { session.observe(&wanted) };
         let judge = |step: &&Step| {
             let Expect::Fingerprint(expected) = &step.expect else { return Ok(()) };
@@ -263,7 +271,9 @@ impl Crew for Hands<'_> {
                 results[i] = session.apply(step, self);
             }
         }
-        let outcome = |(step, result): (&&Step, Result<(), ProviderError>)| match result.and_then(|()| self.journal(|journal| journal.done(step))) {
+        let outcome = |(step, result): (&&Step, Result<(), ProviderError>)| match result
+            .and_then(|()| self.journal(|journal| journal.done(step)))
+        {
             Ok(()) => Outcome::Done,
             Err(error) => Outcome::Failed(error),
         };

@@ -110,7 +110,12 @@ impl<'a> Board<'a> {
                     continue;
                 }
                 // Only what was never begun is left: say so, once each.
-                let rest: Vec<usize> = state.ready.iter().copied().chain((0..self.steps.len()).filter(|i| state.waiting[*i] > 0)).collect();
+                let rest: Vec<usize> = state
+                    .ready
+                    .iter()
+                    .copied()
+                    .chain((0..self.steps.len()).filter(|i| state.waiting[*i] > 0))
+                    .collect();
                 state.left = 0;
                 state.ready.clear();
                 drop(state);
@@ -131,7 +136,8 @@ impl<'a> Board<'a> {
             let mut batch = vec![first];
             if let Some(key) = crew.batch(&self.steps[first]) {
                 let same = |i: &usize| crew.batch(&self.steps[*i]).as_ref() == Some(&key);
-                let more: Vec<usize> = state.ready.iter().copied().filter(same).filter(|i| !state.doomed.contains_key(i)).collect();
+                let more: Vec<usize> =
+                    state.ready.iter().copied().filter(same).filter(|i| !state.doomed.contains_key(i)).collect();
                 state.ready.retain(|i| !more.contains(i));
                 batch.extend(more);
             }
@@ -146,7 +152,12 @@ impl<'a> Board<'a> {
         }
     }
 
-    fn end<'b>(&'b self, mut state: MutexGuard<'b, State>, crew: &dyn Crew, ended: &[(usize, Outcome)]) -> MutexGuard<'b, State> {
+    fn end<'b>(
+        &'b self,
+        mut state: MutexGuard<'b, State>,
+        crew: &dyn Crew,
+        ended: &[(usize, Outcome)],
+    ) -> MutexGuard<'b, State> {
         for (i, outcome) in ended {
             let step = &self.steps[*i];
             crew.ended(step, outcome);

@@ -46,7 +46,12 @@ pub trait End: Send {
 
 impl Link {
     /// Sets up a link on two streams: passes over what comes before the greeting, then reads replies on a thread.
-    fn on(host: &str, writer: Box<dyn Write + Send>, reader: Box<dyn Read + Send>, mut end: Box<dyn End>) -> Result<Link, ProviderError> {
+    fn on(
+        host: &str,
+        writer: Box<dyn Write + Send>,
+        reader: Box<dyn Read + Send>,
+        mut end: Box<dyn End>,
+    ) -> Result<Link, ProviderError> {
         let mut reader = BufReader::with_capacity(1 << 16, reader);
         if !greeted(&mut reader) {
             return Err(end.autopsy().unwrap_or_else(|| broken(host)));
@@ -96,7 +101,8 @@ impl Listener {
             Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.lost()),
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let message = format!("`{}` said nothing for {} minutes", self.host, SILENCE_LIMIT.as_secs() / 60);
-                Err(ProviderError::new(ErrorKind::Timeout, message).help("it may hang in a step; `labwright history` shows which"))
+                Err(ProviderError::new(ErrorKind::Timeout, message)
+                    .help("it may hang in a step; `labwright history` shows which"))
             }
         }
     }
@@ -123,4 +129,3 @@ fn greeted(reader: &mut impl BufRead) -> bool {
     }
     false
 }
-

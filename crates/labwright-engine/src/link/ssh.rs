@@ -22,8 +22,8 @@ pub struct Address {
     pub addresses: Vec<String>,
     pub user: Option<String>,
     pub port: Option<u16>,
-    /// `user@host:port`, first hop first.
-    pub jump: Vec<String>,
+    /// Hosts to go through, first hop first.
+    pub jump: Vec<Address>,
     pub identity: Option<String>,
     /// Public host keys that the lab file declares.
     pub host_keys: Vec<String>,
@@ -52,6 +52,17 @@ fi
 if [ "$(id -u)" = 0 ]; then exec "$bin" agent; fi
 exec sudo -n -- "$bin" agent
 "#;
+/// How strict and how plain every connection is.
+const OPTIONS: &[&str] = &[
+    "BatchMode=yes",
+    "StrictHostKeyChecking=yes",
+    "ControlMaster=no",
+    "ControlPath=none",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=4",
+];
 const MISSING: &str = "labwright agent missing";
 const CONNECT_SECONDS: u32 = 10;
 /// From connecting to the greeting, the program's own way there included.
@@ -76,38 +87,55 @@ pub fn open(address: &Address) -> Result<Link, ProviderError> {
 
 fn command(address: &Address, candidate: Option<&str>) -> io::Result<Command> {
     let mut ssh = Command::new("ssh");
-    ssh.args(["-T", "-x", "-a", "-oBatchMode=yes", "-oStrictHostKeyChecking=yes", "-oControlMaster=no", "-oControlPath=none"]);
-    ssh.args(["-oClearAllForwardings=yes", "-oPermitLocalCommand=no", "-oServerAliveInterval=15", "-oServerAliveCountMax=4"]);
-    ssh.arg(format!("-oConnectTimeout={CONNECT_SECONDS}"));
-    if let Some(config) = &address.config {
-        ssh.arg("-F").arg(config);
-    }
-    if let Some(candidate) = candidate {
-        ssh.arg(format!("-oHostName={candidate}"));
-    }
-    if let Some(user) = &address.user {
-        ssh.args(["-l", user]);
-    }
-    if let Some(port) = address.port {
-        ssh.args(["-p", &port.to_string()]);
-    }
-    if !address.jump.is_empty() {
-        ssh.args(["-J", &address.jump.join(",")]);
-    }
-    if let Some(identity) = &address.identity {
-        ssh.args(["-i", identity]);
-    }
-    if !address.host_keys.is_empty() {
-        let known = known_hosts(address)?;
-        ssh.arg(format!("-oHostKeyAlias={}", address.name));
-        ssh.arg(format!("-oUserKnownHostsFile={}", known.display()));
-        ssh.arg("-oGlobalKnownHostsFile=/dev/null");
-    }
+    ssh.args(arguments(address, candidate, &address.jump)?);
     ssh.arg("--").arg(&address.name).arg(format!("exec sh -c '{BOOTSTRAP}'"));
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Ctrl-C is for us: the connection must live until what was begun has ended.
     std::os::unix::process::CommandExt::process_group(&mut ssh, 0);
     Ok(ssh)
+}
+
+/// The options for one host, which is reached through `hops`. Every hop gets the same strictness as the host itself,
+/// which `ssh -J` would not give it.
+fn arguments(address: &Address, candidate: Option<&str>, hops: &[Address]) -> io::Result<Vec<String>> {
+    let mut args: Vec<String> = ["-T", "-x", "-a"].map(String::from).to_vec();
+    args.extend(OPTIONS.iter().map(|option| format!("-o{option}")));
+    args.push(format!("-oConnectTimeout={CONNECT_SECONDS}"));
+    let mut pair = |flag: &str, value: String| args.extend([flag.to_string(), value]);
+    if let Some(config) = &address.config {
+        pair("-F", config.display().to_string());
+    }
+    if let Some(user) = &address.user {
+        pair("-l", user.clone());
+    }
+    if let Some(port) = address.port {
+        pair("-p", port.to_string());
+    }
+    if let Some(identity) = &address.identity {
+        pair("-i", identity.clone());
+    }
+    if let Some(candidate) = candidate {
+        args.push(format!("-oHostName={candidate}"));
+    }
+    if !address.host_keys.is_empty() {
+        let known = known_hosts(address)?;
+        args.push(format!("-oHostKeyAlias={}", address.name));
+        args.push(format!("-oUserKnownHostsFile={}", known.display()));
+        args.push("-oGlobalKnownHostsFile=/dev/null".into());
+    }
+    if let Some((last, before)) = hops.split_last() {
+        let inner = arguments(last, last.addresses.first().map(String::as_str), before)?;
+        let inner: Vec<String> = inner.iter().map(|arg| quoted(arg)).collect();
+        // What belongs to the inner connection must not be filled in by the outer one.
+        let inner = inner.join(" ").replace('%', "%%");
+        args.push(format!("-oProxyCommand=ssh {inner} -W [%h]:%p -- {}", quoted(&last.name)));
+    }
+    Ok(args)
+}
+
+/// A word for the shell that runs a proxy command.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A known-hosts file with exactly the keys that the lab file declares.
@@ -126,10 +154,12 @@ fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderE
         _ => ProviderError::bug(format!("cannot start `ssh`: {error}")),
     };
     let mut child = command(address, candidate).and_then(|mut ssh| ssh.spawn()).map_err(start)?;
-    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+    let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
         return Err(ProviderError::bug("ssh has no pipes"));
     };
-    let mut end = Process { child, stderr: Stderr::collect(stderr), name: name.clone(), place: place(address, candidate) };
+    let mut end =
+        Process { child, stderr: Stderr::collect(stderr), name: name.clone(), place: place(address, candidate) };
     let mut reader = BufReader::with_capacity(1 << 16, stdout);
     let watchdog = Watchdog::over(&end.child);
     // The hash is computed while the connection is being made.
@@ -229,10 +259,11 @@ struct Process {
     place: String,
 }
 
+/// As a person would type it: `-p 2222 root@10.0.0.5`.
 fn place(address: &Address, candidate: Option<&str>) -> String {
     let user = address.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let port = address.port.map(|port| format!(" port {port}")).unwrap_or_default();
-    format!("{user}{}{port}", candidate.unwrap_or(&address.name))
+    let port = address.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    format!("{port}{user}{}", candidate.unwrap_or(&address.name))
 }
 
 impl End for Process {
@@ -286,17 +317,27 @@ impl Watchdog {
 /// What ssh or the bootstrap said, as an error that says what to do.
 fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> ProviderError {
     let said = |needle: &str| stderr.contains(needle);
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@')).collect();
+    let lines: Vec<&str> =
+        stderr.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('@')).collect();
     let last = lines.last().copied().unwrap_or("nothing was said");
     let error = |kind, message: String, help: String| ProviderError::new(kind, message).help(help);
-    if said("REMOTE HOST IDENTIFICATION HAS CHANGED") || (said("Host key verification failed") && said("does not match")) {
-        let message = format!("the host key of `{name}` ({place}) has changed: it may be a new machine, or somebody in between");
-        let help = format!("compare `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console; if it is yours: `ssh-keygen -R {}`, then connect once with `ssh {place}`", bare(place));
+    if said("REMOTE HOST IDENTIFICATION HAS CHANGED")
+        || (said("Host key verification failed") && said("does not match"))
+    {
+        let message =
+            format!("the host key of `{name}` ({place}) has changed: it may be a new machine, or somebody in between");
+        let help = format!(
+            "compare `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its console; if it is yours: `ssh-keygen -R {}`, then connect once with `ssh {place}`",
+            bare(place)
+        );
         return error(ErrorKind::Auth, message, help);
     }
     if said("Host key verification failed") || said("host key is known for") {
-        let message = format!("the host key of `{name}` ({place}) is not known yet, so it cannot be told from an impostor");
-        let help = format!("connect once with `ssh {place}` and compare the fingerprint, or put the key into `hosts.{name}.ssh.host_key`");
+        let message =
+            format!("the host key of `{name}` ({place}) is not known yet, so it cannot be told from an impostor");
+        let help = format!(
+            "connect once with `ssh {place}` and compare the fingerprint, or put the key into `hosts.{name}.ssh.host_key`"
+        );
         return error(ErrorKind::Auth, message, help);
     }
     if said("Permission denied") && !said("labwright") {
@@ -317,7 +358,8 @@ fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> Provid
         Some(90 | 92 | 93) => error(
             ErrorKind::Rejected,
             format!("cannot put the agent on `{name}`: {last}"),
-            "it needs a few MiB below /var/lib/labwright, on a file system that is writable and may run programs".into(),
+            "it needs a few MiB below /var/lib/labwright, on a file system that is writable and may run programs"
+                .into(),
         ),
         // 126 and 127 are the shell's own: the program is there and cannot be run.
         Some(126 | 127) => error(
@@ -325,14 +367,21 @@ fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> Provid
             format!("the agent does not run on `{name}`: {last}"),
             "its C library may be older than the one that labwright was built with".into(),
         ),
-        Some(255) => error(ErrorKind::Unreachable, format!("`{name}` does not answer at {place}: {last}"), format!("try `ssh {place}`")),
-        _ => error(ErrorKind::Unreachable, format!("the connection to `{name}` was lost: {last}"), format!("try `ssh {place}`")),
+        Some(255) => error(
+            ErrorKind::Unreachable,
+            format!("`{name}` does not answer at {place}: {last}"),
+            format!("try `ssh {place}`"),
+        ),
+        _ => error(
+            ErrorKind::Unreachable,
+            format!("the connection to `{name}` was lost: {last}"),
+            format!("try `ssh {place}`"),
+        ),
     }
 }
 
 fn bare(place: &str) -> &str {
-    let place = place.split_once('@').map_or(place, |(_, host)| host);
-    place.split(' ').next().unwrap_or(place)
+    place.rsplit(['@', ' ']).next().unwrap_or(place)
 }
 
 #[cfg(test)]
@@ -345,15 +394,34 @@ mod tests {
     }
 
     #[test]
+    fn every_hop_is_as_strict_as_the_host_and_nests() {
+        let hop = |name: &str| Address { name: name.into(), addresses: vec![format!("10.0.0.{}", name.len())], ..Address::default() };
+        let args = arguments(&hop("deep"), None, &[hop("a"), hop("it's")]).unwrap();
+        let proxy = args.last().unwrap();
+        assert!(proxy.starts_with("-oProxyCommand=ssh ") && proxy.ends_with(r"-W [%h]:%p -- 'it'\''s'"), "{proxy}");
+        assert_eq!(proxy.matches("StrictHostKeyChecking=yes").count(), 2, "{proxy}");
+        assert!(proxy.contains("-W [%%h]:%%p -- "), "the inner hop's own target is filled in by the inner hop: {proxy}");
+    }
+
+    #[test]
     fn what_ssh_says_becomes_what_to_do() {
         let kind = |status, stderr: &str| explain("nas", "root@10.0.0.5", Some(status), stderr).kind;
         assert_eq!(kind(255, "ssh: connect to host 10.0.0.5 port 22: Connection refused\n"), ErrorKind::Unreachable);
         assert_eq!(kind(255, "root@10.0.0.5: Permission denied (publickey,password).\n"), ErrorKind::Auth);
-        assert_eq!(kind(255, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n"), ErrorKind::Auth);
-        assert_eq!(kind(255, "No ED25519 host key is known for 10.0.0.5 and you have requested strict checking.\nHost key verification failed.\n"), ErrorKind::Auth);
+        assert_eq!(
+            kind(255, "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.\n"),
+            ErrorKind::Auth
+        );
+        assert_eq!(
+            kind(
+                255,
+                "No ED25519 host key is known for 10.0.0.5 and you have requested strict checking.\nHost key verification failed.\n"
+            ),
+            ErrorKind::Auth
+        );
         assert_eq!(kind(1, "sudo: a password is required\n"), ErrorKind::Auth);
         assert_eq!(kind(91, "labwright: this host is aarch64\n"), ErrorKind::Rejected);
-        let changed = explain("nas", "root@10.0.0.5 port 2222", Some(255), "REMOTE HOST IDENTIFICATION HAS CHANGED");
+        let changed = explain("nas", "-p 2222 root@10.0.0.5", Some(255), "REMOTE HOST IDENTIFICATION HAS CHANGED");
         assert!(changed.help.contains("ssh-keygen -R 10.0.0.5"), "{}", changed.help);
     }
 }

@@ -64,11 +64,17 @@ section! {
 section! {
     /// What is kept, counted as restic and borg count it.
     pub struct Keep {
+        /// The newest, as many as this.
         last: Option<u32>,
+        /// One an hour, for as many hours.
         hourly: Option<u32>,
+        /// One a day, for as many days.
         daily: Option<u32>,
+        /// One a week, for as many weeks.
         weekly: Option<u32>,
+        /// One a month, for as many months.
         monthly: Option<u32>,
+        /// One a year, for as many years.
         yearly: Option<u32>,
         /// Everything younger than this.
         within: Option<Period>,

@@ -170,6 +170,7 @@ section! {
 /// The environments of a service: a list of names, or a map of what differs in each.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
 #[serde(transparent)]
+#[schemars(transform = crate::decode::or_strings)]
 pub struct EnvironmentTable(pub Table<Foreign>);
 
 impl std::ops::Deref for EnvironmentTable {

@@ -1,5 +1,5 @@
-//! Pages of the findings that reading the text itself makes.
-//! The faults are found in `labwright-model`; here is only what `explain` prints.
+//! Pages of the findings that no rule makes: those of reading the text, and those of lowering.
+//! The faults are found in `labwright-model` and in the providers; here is only what `explain` prints.
 
 use labwright_model::codes;
 
@@ -73,6 +73,19 @@ pub(super) const PAGES: &[Page] = &[
         title: "an acceptance that accepts nothing",
         doc: "A comment accepts a finding that is not there any more, or not on that line. It would hide the next fault of \
               the kind, so remove it. An acceptance counts for the line it stands on, or, alone on a line, for the next line.",
+    },
+    Page {
+        code: "LW-CMP-008",
+        title: "a file beside the lab file that is not there",
+        doc: "A host's file is a copy of a `source` that cannot be read. Paths are relative to the file that names them. \
+              Found when the lab is planned: `check` looks at no file but the lab's own.",
+    },
+    Page {
+        code: "LW-CMP-009",
+        title: "a key that is not a public key",
+        doc: "What stands in `keys` or `authorized_keys` is not an SSH public key: a type (`ssh-ed25519`), the key in base64, \
+              and a comment if you like, on one line, as in `~/.ssh/id_ed25519.pub`. Without the `.pub` it is the private \
+              key, which belongs in no lab file; if one was ever saved there, make a new pair.",
     },
     Page {
         code: codes::EMPTY,

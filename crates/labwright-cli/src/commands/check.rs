@@ -1,0 +1,64 @@
+//! `labwright check`: every finding, offline.
+
+use labwright_model::Severity;
+
+use crate::error::{CliError, Exit};
+use crate::lab::{LabArg, read};
+use crate::render::findings::{self, count};
+use crate::terminal::Terminal;
+
+/// Finds contradictions, offline: no host, clock or environment is asked.
+///
+/// Exits with 3 when a finding is at or above the threshold of `--deny`.
+#[derive(clap::Args)]
+pub struct Check {
+    #[command(flatten)]
+    lab: LabArg,
+    /// The mildest severity that fails the check.
+    #[arg(long, value_enum, default_value_t = Deny::Error, value_name = "SEVERITY")]
+    deny: Deny,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Deny {
+    Error,
+    Warning,
+    Advice,
+}
+
+impl Check {
+    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
+        let lab = read(&self.lab)?;
+        let deny = match self.deny {
+            Deny::Error => Severity::Error,
+            Deny::Warning => Severity::Warning,
+            Deny::Advice => Severity::Advice,
+        };
+        let denied = lab.findings.iter().any(|finding| finding.severity >= deny);
+        if self.json {
+            terminal.json(&findings::json(&lab.findings, &lab.parsed))?;
+        } else {
+            terminal.data(&findings::text(&lab.findings, &lab.parsed, terminal.out_color, terminal.width));
+            let of = |severity| lab.findings.iter().filter(|finding| finding.severity == severity).count();
+            let hosts = count(lab.parsed.lab.compute.hosts.len(), "host");
+            let services = count(lab.parsed.lab.services.len(), "service");
+            let counts = match lab.findings.len() {
+                0 => "nothing to say".to_string(),
+                _ => format!(
+                    "{}, {}, {} advice",
+                    count(of(Severity::Error), "error"),
+                    count(of(Severity::Warning), "warning"),
+                    of(Severity::Advice)
+                ),
+            };
+            terminal.say(&format!("lab `{}` with {hosts} and {services}: {counts}", lab.parsed.lab.lab.value));
+            if let Some(first) = lab.findings.first() {
+                terminal.hint(&format!("`labwright explain {}` tells what a finding means", first.code));
+            }
+        }
+        Ok(if denied { Exit::Findings } else { Exit::Done })
+    }
+}

@@ -1,0 +1,90 @@
+//! `labwright drift`: reality against the last apply, told apart from edits that are not applied yet.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use labwright_plan::{Drift, Drifted, Options, Selection, What};
+
+use super::planning;
+use crate::error::{CliError, Exit};
+use crate::lab::{self, LabArg, PROVIDERS, SshArgs};
+use crate::render::diff;
+use crate::render::findings::count;
+use crate::terminal::{Ink, Terminal, ink};
+
+/// Shows what was changed by hand since the last apply. Changes nothing.
+///
+/// Edits of the lab file that are not applied yet are no drift; they are counted, and `labwright plan` shows them.
+/// Exits with 4 when there is drift.
+#[derive(clap::Args)]
+pub struct DriftCommand {
+    #[command(flatten)]
+    lab: LabArg,
+    #[command(flatten)]
+    ssh: SshArgs,
+    /// Only these hosts or ids.
+    #[arg(long, value_name = "PATTERN")]
+    only: Vec<String>,
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl DriftCommand {
+    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
+        let ready = lab::ready(&self.lab, terminal)?;
+        let selection = Selection { only: self.only.clone(), ..Selection::default() };
+        let options = Options { selection, ..Options::default() };
+        let world = planning::look(&ready, &ready.desired, &options, &self.ssh)?;
+        let mut drift = labwright_plan::drift(&world.observed, &ready.desired, PROVIDERS);
+        drift.drifted.retain(|drifted| options.selection.wants(&drifted.id));
+        let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
+        let by_hand: BTreeSet<_> = drift.drifted.iter().map(|drifted| &drifted.id).collect();
+        let edits = plan.steps.iter().filter(|step| !by_hand.contains(&step.id)).count();
+        lab::sweep();
+        if self.json {
+            terminal.json(&serde_json::json!({ "drift": drift, "edits_not_applied": edits }))?;
+        } else {
+            terminal.data(&text(&drift, edits, terminal.out_color));
+        }
+        Ok(match () {
+            () if !drift.drifted.is_empty() => Exit::Changes,
+            () if plan.is_partial() => Exit::Unreachable,
+            () => Exit::Done,
+        })
+    }
+}
+
+fn text(drift: &Drift, edits: usize, color: bool) -> String {
+    let mut out = String::new();
+    for Drifted { id, what, changes, declared } in &drift.drifted {
+        let word = match what {
+            What::Changed => "changed by hand",
+            What::Removed => "removed by hand",
+            What::Unfinished => "left unfinished by a run that was cut off",
+        };
+        let aside = if *declared { "" } else { " (no longer declared)" };
+        let _ = writeln!(out, "{} {word}{aside}", ink(color, Ink::Yellow, id.as_str()));
+        for change in changes {
+            for line in diff::lines(change, false) {
+                let _ = writeln!(
+                    out,
+                    "    {}",
+                    line.replace("+++ planned", "+++ now").replace("--- now", "--- as applied")
+                );
+            }
+        }
+    }
+    for (id, why) in &drift.unknown {
+        let _ = writeln!(out, "{id}: unknown: {why}");
+    }
+    for (host, why) in &drift.away {
+        let _ = writeln!(out, "{host}: not reached: {why}");
+    }
+    let edits = match edits {
+        0 => String::new(),
+        n => format!("; {} of the lab file not applied yet (`labwright plan`)", count(n, "edit")),
+    };
+    let _ = writeln!(out, "{} drifted, {} as applied{edits}", drift.drifted.len(), drift.steady);
+    out
+}

@@ -1,0 +1,56 @@
+//! The command tree: one file a command, and its line here.
+
+mod agent;
+mod apply;
+mod check;
+mod completions;
+mod destroy;
+mod drift;
+mod explain;
+mod history;
+mod inventory;
+mod locks;
+mod plan;
+mod planning;
+mod schema;
+mod show;
+
+use crate::error::{CliError, Exit};
+use crate::terminal::Terminal;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Check(check::Check),
+    Explain(explain::Explain),
+    Plan(plan::PlanCommand),
+    Apply(apply::Apply),
+    Drift(drift::DriftCommand),
+    Destroy(destroy::Destroy),
+    History(history::History),
+    Locks(locks::Locks),
+    Show(show::Show),
+    Inventory(inventory::Inventory),
+    Schema(schema::SchemaCommand),
+    Completions(completions::Completions),
+    Agent(agent::Agent),
+}
+
+impl Command {
+    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
+        match self {
+            Command::Check(command) => command.run(terminal),
+            Command::Explain(command) => command.run(terminal),
+            Command::Plan(command) => command.run(terminal),
+            Command::Apply(command) => command.run(terminal),
+            Command::Drift(command) => command.run(terminal),
+            Command::Destroy(command) => command.run(terminal),
+            Command::History(command) => command.run(terminal),
+            Command::Locks(command) => command.run(terminal),
+            Command::Show(command) => command.run(terminal),
+            Command::Inventory(command) => command.run(terminal),
+            Command::Schema(command) => command.run(terminal),
+            Command::Completions(command) => command.run(terminal),
+            Command::Agent(command) => command.run(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `labwright plan`: what would change and what it costs. Writes nothing anywhere but the file it is told to.
+
+use std::path::PathBuf;
+
+use labwright_plan::Plan;
+
+use super::planning::{self, PlanArgs};
+use crate::error::{CliError, Exit};
+use crate::lab::{self, LabArg};
+use crate::render::{markdown, plan};
+use crate::terminal::Terminal;
+
+/// Shows what would change, and what that costs. Changes nothing.
+///
+/// Exits with 6 when a host that should be there did not answer.
+#[derive(clap::Args)]
+pub struct PlanCommand {
+    #[command(flatten)]
+    lab: LabArg,
+    #[command(flatten)]
+    args: PlanArgs,
+    /// Save the plan, for `labwright apply --plan FILE`. It holds file contents: keep it as private as those.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exit with 4 when there is anything to change.
+    #[arg(long)]
+    exit_code: bool,
+    #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    format: Format,
+    /// The same as `--format json`.
+    #[arg(long)]
+    json: bool,
+    /// Fold and cut nothing.
+    #[arg(long)]
+    full: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Markdown,
+    Json,
+}
+
+impl PlanCommand {
+    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
+        let ready = lab::ready(&self.lab, terminal)?;
+        let options = self.args.options(&ready)?;
+        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh)?;
+        let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
+        lab::sweep();
+        if let Some(path) = &self.out {
+            save(&plan, path)?;
+        }
+        match self.format {
+            _ if self.json => terminal.json(&plan)?,
+            Format::Json => terminal.json(&plan)?,
+            Format::Markdown => terminal.data(&markdown::text(&plan)),
+            Format::Text => {
+                terminal.data(&plan::text(&plan, &plan::Style { color: terminal.out_color, full: self.full }))
+            }
+        }
+        if let Some(path) = &self.out {
+            terminal.hint(&format!("to apply exactly this: `labwright apply --plan {}`", path.display()));
+        }
+        Ok(planning::exit(&plan, if self.exit_code { Exit::Changes } else { Exit::Done }))
+    }
+}
+
+fn save(plan: &Plan, path: &PathBuf) -> Result<(), CliError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let text = serde_json::to_vec(plan).map_err(CliError::bug)?;
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(&text)
+    };
+    write().map_err(|error: std::io::Error| {
+        CliError::usage(format!("cannot save the plan to `{}`: {error}", path.display()))
+    })
+}
+
+/// Reads a saved plan back, and refuses one that another version wrote.
+pub fn load(path: &PathBuf) -> Result<Plan, CliError> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| CliError::usage(format!("cannot read the plan `{}`: {error}", path.display())))?;
+    let damaged = |error: serde_json::Error| {
+        CliError::usage(format!("`{}` is not a saved plan: {error}", path.display()))
+            .hint("save one with `labwright plan --out FILE`")
+    };
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(damaged)?;
+    if value["version"] != labwright_plan::PLAN_VERSION {
+        let error = CliError::usage(format!(
+            "`{}` has plan version {}, and this labwright reads {}",
+            path.display(),
+            value["version"],
+            labwright_plan::PLAN_VERSION
+        ));
+        return Err(error.hint("plan again with this version"));
+    }
+    serde_json::from_value(value).map_err(damaged)
+}

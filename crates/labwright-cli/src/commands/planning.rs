@@ -1,0 +1,99 @@
+//! What `plan`, `apply`, `destroy` and `drift` have in common: the options, looking at the world, making the plan.
+
+use std::collections::BTreeSet;
+
+use labwright_engine::{Fleet, Target};
+use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Resource, ResourceId, Selection};
+
+use crate::error::{CliError, Exit};
+use crate::lab::{PROVIDERS, Ready, SshArgs};
+
+#[derive(clap::Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Only these: a host, an id, or the front of one (`docker-01/host/file`); `*` stands for anything.
+    #[arg(long, value_name = "PATTERN")]
+    pub only: Vec<String>,
+    /// All but these.
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Only hosts with this tag.
+    #[arg(long, value_name = "TAG")]
+    pub tag: Option<String>,
+    /// Also remove what is the lab's and no longer declared. Data is kept all the same.
+    #[arg(long)]
+    pub prune: bool,
+    /// Remove this although it holds data. Name it by its id.
+    #[arg(long, value_name = "ID")]
+    pub delete_data: Vec<String>,
+    /// Take over what is there and is not the lab's: an id, or `all`.
+    #[arg(long, value_name = "ID")]
+    pub adopt: Vec<String>,
+    /// Let more than 30 % of ten or more things of a kind be removed at once.
+    #[arg(long)]
+    pub release_brake: bool,
+    #[command(flatten)]
+    pub ssh: SshArgs,
+}
+
+impl PlanArgs {
+    pub fn options(&self, ready: &Ready) -> Result<Options, CliError> {
+        let hosts = self.tag.as_deref().map(|tag| ready.tagged(tag)).transpose()?;
+        let adopt = match self.adopt.iter().any(|id| id == "all") {
+            true => Adopt::All,
+            false if self.adopt.is_empty() => Adopt::AsDeclared,
+            false => Adopt::These(ids(&self.adopt)?),
+        };
+        Ok(Options {
+            selection: Selection { only: self.only.clone(), exclude: self.exclude.clone(), hosts },
+            prune: self.prune,
+            delete_data: ids(&self.delete_data)?,
+            adopt,
+            release_brake: self.release_brake,
+        })
+    }
+}
+
+pub fn ids(texts: &[String]) -> Result<BTreeSet<ResourceId>, CliError> {
+    let parse = |text: &String| {
+        ResourceId::parse(text).ok_or_else(|| {
+            CliError::usage(format!("`{text}` is not an id"))
+                .hint("an id is host/provider/kind/name, as the plan prints it")
+        })
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// The world as it was seen, and the links to go on with.
+pub struct World {
+    pub fleet: Fleet,
+    pub observed: Observation,
+}
+
+/// Looks at every host that the selection can mean.
+pub fn look(ready: &Ready, desired: &[Resource], options: &Options, ssh: &SshArgs) -> Result<World, CliError> {
+    let targets: Vec<Target> = ready.targets(ssh, options.prune, |host| options.selection.wants_host(host))?;
+    let (fleet, observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
+    Ok(World { fleet, observed })
+}
+
+pub fn make(ready: &Ready, desired: &[Resource], observed: &Observation, options: &Options) -> Plan {
+    labwright_plan::plan(&PlanInput {
+        lab: ready.name(),
+        lab_hash: &ready.hash,
+        desired,
+        observed,
+        providers: PROVIDERS,
+        options,
+        intermittent: &ready.intermittent(),
+        clock: Some(labwright_engine::now().as_second()),
+    })
+}
+
+/// What a plan without a run ends with.
+pub fn exit(plan: &Plan, changes: Exit) -> Exit {
+    match plan {
+        plan if plan.is_partial() => Exit::Unreachable,
+        plan if !plan.is_empty() || !plan.report.blocked.is_empty() => changes,
+        _ => Exit::Done,
+    }
+}

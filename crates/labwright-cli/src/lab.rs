@@ -1,0 +1,259 @@
+//! From the command line to a lab: finds the file, reads it, checks it, lowers it, and knows the ways to its hosts.
+//! The only place that opens the user's files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use labwright_engine::{Address, Target, Way};
+use labwright_model::lab::Host;
+use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
+use labwright_plan::{Input, Lowered, Provider, Resource, check};
+
+use crate::error::{CliError, Exit};
+use crate::render::findings;
+use crate::terminal::Terminal;
+
+/// Every provider there is.
+pub const PROVIDERS: &[&dyn Provider] = labwright_providers::ALL;
+
+#[derive(Args, Clone, Debug)]
+pub struct LabArg {
+    /// The lab: a file, or a folder of files.
+    #[arg(value_name = "LAB")]
+    pub lab: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SshArgs {
+    /// Use this SSH configuration instead of your own.
+    #[arg(long, value_name = "FILE")]
+    pub ssh_config: Option<PathBuf>,
+}
+
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let error = |error: std::io::Error| match error.kind() {
+            ErrorKind::NotFound => "no such file".to_string(),
+            ErrorKind::PermissionDenied => "permission denied".to_string(),
+            _ => error.to_string(),
+        };
+        let length = fs::metadata(path).map_err(error)?.len();
+        if length > 16 * MAX_FILE_BYTES as u64 {
+            return Err(format!("it has {} MiB, and a lab file may have {}", length >> 20, MAX_FILE_BYTES >> 20));
+        }
+        fs::read(path).map_err(error)
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<String>> {
+        let mut files: Vec<String> = fs::read_dir(path)
+            .ok()?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
+            .filter(|path| path.is_file())
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect();
+        files.sort();
+        Some(files)
+    }
+}
+
+/// The lab that was named, or the nearest `lab.yaml` here or above.
+pub fn locate(arg: &LabArg) -> Result<String, CliError> {
+    if let Some(path) = &arg.lab {
+        if !path.exists() {
+            let error = CliError::usage(format!("there is no `{}`", path.display()));
+            return Err(
+                error.hint("name a lab file or a folder of them, or leave it out to use `lab.yaml` here or above")
+            );
+        }
+        return Ok(path.to_string_lossy().into_owned());
+    }
+    let here =
+        std::env::current_dir().map_err(|error| CliError::usage(format!("cannot tell the current folder: {error}")))?;
+    let mut prefix = PathBuf::new();
+    for folder in here.ancestors() {
+        if folder.join("lab.yaml").is_file() {
+            return Ok(prefix.join("lab.yaml").to_string_lossy().into_owned());
+        }
+        prefix.push("..");
+    }
+    let error = CliError::usage("there is no `lab.yaml` here or in a folder above");
+    Err(error
+        .hint("name one: `labwright check path/to/lab.yaml`")
+        .hint("or start one: it needs no more than `lab: home`"))
+}
+
+/// A lab that was read and checked.
+pub struct Read {
+    pub parsed: Parsed,
+    /// Accepted findings taken out.
+    pub findings: Findings,
+}
+
+pub fn read(arg: &LabArg) -> Result<Read, CliError> {
+    let path = locate(arg)?;
+    let parsed = labwright_model::parse(&path, &Disk);
+    if parsed.unreadable {
+        let finding = parsed.findings.first();
+        let message = finding.map_or_else(|| format!("cannot read `{path}`"), |finding| finding.message.clone());
+        let help = finding.map(|finding| finding.help.clone()).unwrap_or_default();
+        return Err(CliError::usage(message).hint(help));
+    }
+    let findings = check::check(&parsed);
+    Ok(Read { parsed, findings })
+}
+
+/// A lab without contradictions, lowered to resources.
+pub struct Ready {
+    pub parsed: Parsed,
+    pub desired: Vec<Resource>,
+    /// BLAKE3 over every file that the lab was read from.
+    pub hash: String,
+}
+
+/// Reads, checks and lowers. A lab with errors is shown and goes no further.
+pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
+    let Read { parsed, mut findings } = read(arg)?;
+    let assets: BTreeMap<String, Result<Vec<u8>, String>> =
+        labwright_providers::assets(&parsed).into_iter().map(|path| (path.clone(), Disk.read(&path))).collect();
+    let mut lowered = Lowered::default();
+    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
+        let input = Input { parsed: &parsed, assets: &assets };
+        PROVIDERS.iter().for_each(|provider| provider.lower(&input, &mut lowered));
+        findings.extend(lowered.findings);
+        labwright_model::finding::sort(&mut findings);
+    }
+    let errors: Findings = findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
+    if !errors.is_empty() {
+        terminal.say(findings::text(&errors, &parsed, terminal.err_color, terminal.width).trim_end());
+        let error = CliError::new(
+            Exit::Findings,
+            format!(
+                "the lab contradicts itself in {}; nothing was looked at or changed",
+                findings::count(errors.len(), "place")
+            ),
+        );
+        return Err(error.hint("`labwright explain CODE` tells what a finding means"));
+    }
+    let mut hasher = blake3::Hasher::new();
+    for source in parsed.sources.iter() {
+        hasher.update(source.name.as_bytes()).update(&[0]).update(source.text.as_bytes()).update(&[0]);
+    }
+    for (path, bytes) in &assets {
+        hasher.update(path.as_bytes()).update(&[0]).update(bytes.as_deref().unwrap_or_default()).update(&[0]);
+    }
+    let hash = hasher.finalize().to_hex()[..32].to_string();
+    Ok(Ready { parsed, desired: lowered.resources, hash })
+}
+
+impl Ready {
+    pub fn name(&self) -> &str {
+        &self.parsed.lab.lab
+    }
+
+    pub fn intermittent(&self) -> BTreeSet<String> {
+        let hosts = self.parsed.lab.compute.hosts.iter();
+        hosts.filter(|(_, host)| host.intermittent).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Hosts that carry a tag.
+    pub fn tagged(&self, tag: &str) -> Result<BTreeSet<String>, CliError> {
+        let hosts = self.parsed.lab.compute.hosts.iter();
+        let tagged: BTreeSet<String> = hosts
+            .filter(|(_, host)| host.tags.iter().any(|own| own.value == tag))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if tagged.is_empty() {
+            return Err(
+                CliError::usage(format!("no host has the tag `{tag}`")).hint("tags are given with `tags:` on a host")
+            );
+        }
+        Ok(tagged)
+    }
+
+    /// The hosts to connect to: those with something declared, those where this machine applied something before, and,
+    /// when `all`, every host that can be reached at all.
+    pub fn targets(&self, ssh: &SshArgs, all: bool, wanted: impl Fn(&str) -> bool) -> Result<Vec<Target>, CliError> {
+        let declared: BTreeSet<&str> = self.desired.iter().map(|resource| resource.id.host()).collect();
+        let before = labwright_engine::history::hosts(self.name());
+        let hosts = &self.parsed.lab.compute.hosts;
+        let reachable = |name: &String, host: &Host| {
+            (all && (host.local || !host.address.is_empty()))
+                || declared.contains(name.as_str())
+                || before.contains(name)
+        };
+        let chosen = hosts.iter().filter(|(name, host)| reachable(name, host) && wanted(name));
+        chosen.map(|(name, host)| Ok(Target { host: name.clone(), way: self.way(name, host, ssh)? })).collect()
+    }
+
+    fn way(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {
+        match host.local {
+            true => Ok(Way::Local),
+            false => Ok(Way::Ssh(Box::new(self.address(name, host, ssh)?))),
+        }
+    }
+
+    fn address(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
+        let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+        let hops: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| self.hops(jump, ssh)).collect();
+        Ok(Address {
+            name: name.to_string(),
+            addresses: host.address.iter().map(|address| address.to_string()).collect(),
+            user: text(&host.ssh.user),
+            port: host.ssh.port.as_ref().map(|port| port.value),
+            jump: hops?.concat(),
+            identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
+            host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
+            config: ssh.ssh_config.clone(),
+            scratch: scratch()?,
+        })
+    }
+
+    /// A hop: a host of the lab by its own way and its own hops, or `user@host:port` as it stands.
+    fn hops(&self, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliError> {
+        if let Some(host) = self.parsed.lab.host(hop) {
+            let mut address = self.address(hop, host, ssh)?;
+            let mut hops = std::mem::take(&mut address.jump);
+            hops.push(address);
+            return Ok(hops);
+        }
+        let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_string()), place));
+        let (name, port) = match place.rsplit_once(':') {
+            Some((name, port)) if !name.contains(':') => (name, port.parse().ok()),
+            _ => (place, None),
+        };
+        let name = name.trim_matches(['[', ']']).to_string();
+        Ok(vec![Address { name, user, port, config: ssh.ssh_config.clone(), scratch: scratch()?, ..Address::default() }])
+    }
+}
+
+fn expand_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), std::env::var("HOME")) {
+        (Some(rest), Ok(home)) => format!("{home}/{rest}"),
+        _ => path.to_string(),
+    }
+}
+
+/// A folder of this process for what SSH must read from a file.
+fn scratch() -> Result<PathBuf, CliError> {
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = base.join(format!("labwright-{}", std::process::id()));
+    fs::create_dir_all(&folder)
+        .map_err(|error| CliError::usage(format!("cannot use `{}`: {error}", folder.display())))?;
+    Ok(folder)
+}
+
+/// Takes the folder away again.
+pub fn sweep() {
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = base.join(format!("labwright-{}", std::process::id()));
+    if Path::new(&folder).is_dir() {
+        // Only public keys stand there; a folder that cannot be removed is no reason to fail.
+        drop(fs::remove_dir_all(folder));
+    }
+}

@@ -1,0 +1,9 @@
+//! Values as text: findings, plans, results. One place for each.
+//! Prints nothing; the commands do.
+
+pub mod diff;
+pub mod findings;
+pub mod markdown;
+pub mod plan;
+pub mod progress;
+pub mod table;

@@ -1,0 +1,113 @@
+//! Where words go: data to standard output, everything else to standard error.
+//! Knows widths and colours, and nothing of what is said.
+
+use std::io::{self, IsTerminal, Write};
+
+use crate::error::{CliError, Exit};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+pub struct Terminal {
+    /// Colour on standard output, and on standard error.
+    pub out_color: bool,
+    pub err_color: bool,
+    /// Columns that text is fitted to.
+    pub width: usize,
+    /// Whether somebody watches standard error.
+    pub watched: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ink {
+    Bold,
+    Dim,
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+}
+
+/// Text in an ink, where there is colour.
+pub fn ink(color: bool, ink: Ink, text: &str) -> String {
+    if !color {
+        return text.to_string();
+    }
+    let code = match ink {
+        Ink::Bold => 1,
+        Ink::Dim => 2,
+        Ink::Red => 31,
+        Ink::Green => 32,
+        Ink::Yellow => 33,
+        Ink::Cyan => 36,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
+impl Terminal {
+    pub fn new(color: Color) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let colored = |terminal: bool| match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal && !plain && !dumb,
+        };
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        Terminal {
+            out_color: colored(io::stdout().is_terminal()),
+            err_color: colored(io::stderr().is_terminal()),
+            width: columns.unwrap_or(80).clamp(60, 200),
+            watched: io::stderr().is_terminal(),
+        }
+    }
+
+    /// Writes data. A reader that went away (`| head`) ends the program quietly.
+    pub fn data(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            std::process::exit(0);
+        }
+    }
+
+    pub fn json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+        let mut text = serde_json::to_string_pretty(value).map_err(CliError::bug)?;
+        text.push('\n');
+        self.data(&text);
+        Ok(())
+    }
+
+    /// One line of JSON: an event.
+    pub fn json_line(&self, value: &impl serde::Serialize) {
+        if let Ok(mut text) = serde_json::to_string(value) {
+            text.push('\n');
+            self.data(&text);
+        }
+    }
+
+    /// Says something to the person. Nobody listening is not an error.
+    pub fn say(&self, text: &str) {
+        let mut err = io::stderr().lock();
+        drop(err.write_all(format!("{text}\n").as_bytes()));
+    }
+
+    pub fn warn(&self, text: &str) {
+        self.say(&format!("{} {text}", ink(self.err_color, Ink::Yellow, "warning:")));
+    }
+
+    pub fn hint(&self, text: &str) {
+        self.say(&format!("{} {text}", ink(self.err_color, Ink::Cyan, "hint:")));
+    }
+
+    pub fn fail(&self, error: &CliError) -> Exit {
+        self.say(&format!("{} {}", ink(self.err_color, Ink::Red, "error:"), error.message));
+        for hint in &error.hints {
+            self.hint(hint);
+        }
+        error.exit
+    }
+}

@@ -1,0 +1,109 @@
+//! A host that is full, read-only, busy or in somebody else's hands.
+
+use std::time::{Duration, Instant};
+
+use labwright_testkit::HostOptions;
+
+use crate::world::{Ran, World};
+
+#[test]
+fn a_full_disk_is_told_and_leaves_nothing_half_written() {
+    let world = World::new();
+    let host = world.net.light_host_with("web", HostOptions::new().disk_mib(400)).unwrap();
+    let old = "o".repeat(4000);
+    world.lab(&format!(
+        "lab: test\ncompute: {{ hosts: {{ web: {{ files: {{ /srv/lw: {{ content: \"{old}\" }} }} }} }} }}\n"
+    ));
+    world.apply().code(0);
+    host.fill_disk().unwrap();
+    let new = "n".repeat(400_000);
+    world.lab(&format!(
+        "lab: test\ncompute: {{ hosts: {{ web: {{ files: {{ /srv/lw: {{ content: \"{new}\" }} }} }} }} }}\n"
+    ));
+    let ran = world.apply();
+    assert_ne!(ran.code, 0, "{}", ran.out);
+    let all = format!("{}{}", ran.out, ran.err);
+    assert!(all.contains("no space left") || all.contains("No space left"), "{all}");
+    host.free_disk().unwrap();
+    assert_eq!(host.read("/srv/lw").unwrap(), old);
+    assert_eq!(host.ssh_stdout("ls -A /srv").unwrap().trim(), "lw", "a leftover");
+    world.apply().code(0);
+    assert_eq!(host.read("/srv/lw").unwrap(), new);
+}
+
+#[test]
+fn a_read_only_root_is_told() {
+    let world = World::new();
+    let _host = world.net.light_host_with("web", HostOptions::new().read_only_root()).unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { files: { /srv/lw: { content: x } } } } }\n");
+    let ran = world.apply();
+    assert_ne!(ran.code, 0);
+    ran.says("ead-only file system");
+}
+
+#[test]
+fn two_applies_at_once_one_is_told_who_holds_it() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    // A program that takes its time stands in for a slow useradd, so that the first run holds the host for a while.
+    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 4\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } } } } }\n");
+    let first = world
+        .with_ssh(&["apply", "--yes"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let held = world.run(&["locks"]);
+        if held.out.contains("held") {
+            assert!(held.out.contains('@'), "{}", held.out);
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}{}", held.out, held.err);
+    }
+    world.apply().code(5).says("`web` is held by").says("labwright locks");
+    let first: Ran = first.wait_with_output().unwrap().into();
+    first.code(0).says("1 of 1 step done");
+    world.run(&["locks"]).code(0).says("free");
+    world.apply().code(0).says("nothing to do");
+}
+
+#[test]
+fn a_holder_can_be_ended_safely() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 20\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } }, files: { /etc/lw: { content: x, owner: ada } } } } }\n");
+    let first = world
+        .with_ssh(&["apply", "--yes"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !world.run(&["locks"]).out.contains("held") {
+        assert!(Instant::now() < deadline);
+    }
+    world.run(&["locks", "--break", "web"]).code(0).says("ended");
+    let first: Ran = first.wait_with_output().unwrap().into();
+    first.code(5).says("unknown").says("not started");
+    host.ssh_stdout("mv /usr/sbin/useradd.real /usr/sbin/useradd").unwrap();
+    world.run(&["plan"]).says("was cut off").says("begun with unknown outcome");
+    world.apply().code(0);
+    assert_eq!(host.ssh_stdout("stat -c %U /etc/lw").unwrap(), "ada\n");
+}
+
+#[test]
+fn a_host_changed_after_the_plan_is_not_touched() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    world.lab(
+        "lab: test\ncompute: { hosts: { web: { files: { /etc/lw: { content: x }, /etc/lw2: { content: y } } } } }\n",
+    );
+    world.run(&["plan", "--out", "plan.json"]).code(0);
+    host.write("/etc/lw", "by hand").unwrap();
+    world.run(&["apply", "--yes", "--plan", "plan.json"]).code(5).says("changed since the plan was made");
+    assert_eq!((host.read("/etc/lw").unwrap(), host.read("/etc/lw2").unwrap()), ("by hand".into(), "y".into()));
+}

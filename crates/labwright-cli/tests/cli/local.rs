@@ -1,0 +1,165 @@
+//! This machine, without root's things: files, directories and links through the agent in process.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::world::Desk;
+
+fn desk() -> Desk {
+    let desk = Desk::new("");
+    let root = desk.path("things").display().to_string();
+    desk.lab(&format!(
+        "lab: home\ncompute:\n  hosts:\n    here:\n      local: true\n      directories:\n        {root}: {{ mode: \"0750\" }}\n      files:\n        {root}/motd: {{ content: \"hello\\n\", mode: \"0640\" }}\n        {root}/copy: {{ source: beside.txt }}\n      symlinks:\n        {root}/link: motd\n"
+    ));
+    desk.write("beside.txt", "from beside\n");
+    desk
+}
+
+#[test]
+fn the_first_apply_makes_it_and_the_second_has_nothing_to_do() {
+    let desk = desk();
+    desk.run(&["plan", "--exit-code"]).code(4).says("4 to create");
+    assert!(!desk.path("things").exists() && !desk.path("state").exists(), "a plan writes nothing");
+    desk.run(&["apply", "--yes"]).code(0).says("4 of 4 steps done");
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "hello\n");
+    assert_eq!(fs::read_to_string(desk.path("things/link")).unwrap(), "hello\n");
+    assert_eq!(fs::read_to_string(desk.path("things/copy")).unwrap(), "from beside\n");
+    assert_eq!(fs::metadata(desk.path("things/motd")).unwrap().permissions().mode() & 0o7777, 0o640);
+    desk.run(&["plan", "--exit-code"]).code(0).says("nothing to do, 4 unchanged");
+    desk.run(&["apply", "--yes"]).code(0).says("nothing to do, 4 unchanged");
+    desk.run(&["drift"]).code(0).says("0 drifted, 4 as applied");
+}
+
+#[test]
+fn an_edit_by_hand_is_drift_and_an_edit_of_the_file_is_not() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    desk.write("beside.txt", "edited beside\n");
+    desk.run(&["drift"]).code(0).says("1 edit of the lab file not applied yet");
+    fs::write(desk.path("things/motd"), "by hand\n").unwrap();
+    desk.run(&["drift"]).code(4).says("changed by hand").says("+by hand").says("-hello");
+    desk.run(&["plan"]).code(0).says("content was changed by hand");
+    desk.run(&["apply", "--yes"]).code(0);
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "hello\n");
+    let kept: Vec<_> = fs::read_dir(desk.path("state/replaced"))
+        .unwrap()
+        .map(|e| fs::read_to_string(e.unwrap().path()).unwrap())
+        .collect();
+    assert_eq!(kept, ["by hand\n"], "what was written by hand is not lost");
+}
+
+#[test]
+fn what_is_there_already_is_taken_over_only_by_word() {
+    let desk = desk();
+    fs::create_dir(desk.path("things")).unwrap();
+    fs::set_permissions(desk.path("things"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(desk.path("things/motd"), "mine\n").unwrap();
+    let id = format!("here/host/file/{}", desk.path("things/motd").display());
+    desk.run(&["apply", "--yes"]).code(5).says("is not the lab's").says(&format!("--adopt {id}"));
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "mine\n");
+    assert!(desk.path("things/copy").exists(), "what does not depend on it goes on");
+    desk.run(&["apply", "--yes", "--adopt", &id]).code(0);
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "hello\n");
+}
+
+#[test]
+fn nothing_of_value_goes_with_a_stanza() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    fs::write(desk.path("things/precious"), "data").unwrap();
+    fs::write(desk.path("things/copy"), "edited by hand\n").unwrap();
+    desk.lab("lab: home\ncompute: { hosts: { here: { local: true } } }\n");
+    desk.run(&["apply", "--yes"]).code(0).says("no longer declared; `--prune` removes it");
+    assert!(desk.path("things/motd").exists());
+    desk.run(&["apply", "--yes", "--prune"]).code(0).says("it holds data").says("was changed by hand");
+    assert!(!desk.path("things/motd").exists() && !desk.path("things/link").exists());
+    assert!(desk.path("things/precious").exists() && desk.path("things/copy").exists());
+    desk.run(&["plan", "--prune", "--exit-code"]).code(0);
+}
+
+#[test]
+fn destroy_removes_what_the_lab_made_and_nothing_else() {
+    let desk = desk();
+    fs::create_dir(desk.path("things")).unwrap();
+    fs::set_permissions(desk.path("things"), fs::Permissions::from_mode(0o750)).unwrap();
+    desk.run(&["apply", "--yes"]).code(0).says("it becomes the lab's");
+    desk.run(&["destroy", "--yes"]).code(0);
+    assert!(!desk.path("things/motd").exists());
+    assert!(desk.path("things").exists(), "it was there before the lab");
+    desk.run(&["destroy", "--yes"]).code(0).says("nothing to do");
+}
+
+#[test]
+fn a_saved_plan_is_applied_exactly_or_refused() {
+    let desk = desk();
+    desk.run(&["plan", "--out", "plan.json"]).code(0);
+    desk.write("beside.txt", "changed\n");
+    desk.run(&["apply", "--yes", "--plan", "plan.json"]).code(2).says("the lab's files changed since plan");
+    desk.write("beside.txt", "from beside\n");
+    desk.run(&["apply", "--yes", "--plan", "plan.json"]).code(0);
+    fs::write(desk.path("things/motd"), "one\n").unwrap();
+    desk.run(&["plan", "--out", "plan.json"]).code(0);
+    fs::write(desk.path("things/motd"), "two\n").unwrap();
+    desk.run(&["apply", "--yes", "--plan", "plan.json"]).code(5).says("changed since the plan was made");
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "two\n");
+    desk.write("broken.json", "{");
+    desk.run(&["apply", "--plan", "broken.json"]).code(2).says("is not a saved plan");
+}
+
+#[test]
+fn nobody_to_ask_means_nothing_is_changed() {
+    let desk = desk();
+    desk.run(&["apply"]).code(2).says("nobody is there to approve this").says("--yes");
+    assert!(!desk.path("things").exists());
+}
+
+#[test]
+fn history_tells_who_what_and_with_which_result() {
+    let desk = desk();
+    desk.run(&["history"]).code(0).says("nothing was applied");
+    desk.run(&["apply", "--yes"]).code(0);
+    desk.run(&["history"]).code(0).says("4 done");
+    desk.run(&["history", "--run", "last"]).code(0).says("create").says("/things/motd");
+    let json: serde_json::Value = serde_json::from_str(&desk.run(&["history", "--json"]).code(0).out).unwrap();
+    assert_eq!(json["runs"][0]["steps"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_selection_leaves_the_rest_alone() {
+    let desk = desk();
+    let only = format!("here/host/file/{}", desk.path("things/motd").display());
+    desk.run(&["apply", "--yes", "--only", &only]).code(0).says("2 left out");
+    assert!(desk.path("things/motd").exists() && !desk.path("things/copy").exists());
+    desk.run(&["plan", "--exclude", "here"]).code(0).says("nothing to do");
+    desk.run(&["plan", "--tag", "none-such"]).code(2).says("no host has the tag");
+}
+
+#[test]
+fn a_private_file_is_never_shown() {
+    let desk = Desk::new("");
+    let path = desk.path("key").display().to_string();
+    let lab = |content: &str| {
+        format!(
+            "lab: home\ncompute:\n  hosts:\n    here:\n      local: true\n      files:\n        {path}: {{ content: \"{content}\\n\", mode: \"0600\" }}\n"
+        )
+    };
+    desk.lab(&lab("canary-declared-1"));
+    desk.run(&["apply", "--yes"]).code(0).says_not("canary");
+    fs::write(desk.path("key"), "canary-by-hand\n").unwrap();
+    desk.lab(&lab("canary-declared-2"));
+    for verb in [&["plan"][..], &["drift"], &["plan", "--format", "markdown"]] {
+        desk.run(verb).says_not("canary");
+    }
+    desk.run(&["apply", "--yes"]).code(0).says_not("canary");
+    desk.run(&["history", "--run", "last", "--json"]).code(0).says_not("canary");
+    for entry in walk(&desk.path("state")) {
+        let inside = fs::read(&entry).unwrap();
+        let private = entry.starts_with(desk.path("state/replaced"));
+        assert!(private || !String::from_utf8_lossy(&inside).contains("canary"), "{}", entry.display());
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}

@@ -1,0 +1,258 @@
+//! From nodes to typed values, reporting every fault and going on.
+//! Knows no key of the lab file: the `section!` and `choice!` declarations do.
+
+mod collections;
+mod declare;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+pub use collections::{Foreign, Many, Table};
+pub use declare::{or_bool, or_string, or_strings};
+pub(crate) use declare::{choice, section};
+
+use crate::codes;
+use crate::finding::{Finding, Findings, nearest};
+use crate::span::{Span, Spanned};
+use crate::tree::{Key, Kind, Node};
+
+/// Where we are and what was found so far.
+pub struct Decoder<'a> {
+    pub findings: &'a mut Findings,
+    path: Vec<Part>,
+    short: HashSet<String>,
+}
+
+#[derive(Debug)]
+enum Part {
+    Key(String),
+    Entry(usize),
+}
+
+/// A type of the lab file. `None` means that a finding was reported and the default stands in.
+pub trait FromNode: Sized {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self>;
+}
+
+/// A map of the lab file with known keys.
+pub trait Section {
+    /// The keys whose values are not the defaults.
+    fn beyond_defaults(&self) -> Vec<&'static str>;
+}
+
+impl<'a> Decoder<'a> {
+    pub fn new(findings: &'a mut Findings) -> Self {
+        Decoder { findings, path: Vec::new(), short: HashSet::new() }
+    }
+
+    /// Notes which values a short form gave: those that are not the defaults.
+    pub fn from_short_form(&mut self, read: &dyn Section) {
+        for key in read.beyond_defaults() {
+            let at = self.within(key, |d| d.at());
+            self.short.insert(at);
+        }
+    }
+
+    /// The paths of all values that short forms gave.
+    pub fn short(self) -> HashSet<String> {
+        self.short
+    }
+
+    /// The path of the value being read: `compute.hosts.docker-01.zone`.
+    pub fn at(&self) -> String {
+        let part = |part: &Part| match part {
+            Part::Key(key) => key.clone(),
+            Part::Entry(number) => number.to_string(),
+        };
+        self.path.iter().map(part).collect::<Vec<_>>().join(".")
+    }
+
+    pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.inside(Part::Key(key.to_string()), read)
+    }
+
+    /// As `within`, several levels down.
+    pub fn under<T>(&mut self, path: &[&str], read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.extend(path.iter().map(|key| Part::Key(key.to_string())));
+        let value = read(self);
+        self.path.truncate(self.path.len() - path.len());
+        value
+    }
+
+    fn inside<T>(&mut self, part: Part, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(part);
+        let value = read(self);
+        self.path.pop();
+        value
+    }
+
+    /// What a person would call the value being read.
+    fn what(&self) -> String {
+        let key = self.path.iter().rev().find_map(|part| match part {
+            Part::Key(key) => Some(key),
+            Part::Entry(_) => None,
+        });
+        match (self.path.last(), key) {
+            (Some(Part::Entry(number)), Some(key)) => format!("entry {} of `{key}`", number + 1),
+            (_, Some(key)) => format!("`{key}`"),
+            _ => "the lab file".into(),
+        }
+    }
+
+    /// Reports a value of the wrong type or form.
+    pub fn wrong<T>(&mut self, node: &Node, wanted: &str) -> Option<T> {
+        let found = match &node.kind {
+            Kind::Scalar { text, .. } if text.is_empty() => "an empty string".to_string(),
+            Kind::Scalar { text, .. } if text.chars().count() <= 40 && !text.contains(char::is_control) => {
+                format!("`{text}`")
+            }
+            _ => node.kind_name().to_string(),
+        };
+        let message = format!("{} must be {wanted}, found {found}", self.what());
+        self.findings.push(Finding::error(codes::WRONG_VALUE, self.at(), node.span, message));
+        None
+    }
+
+    /// As `wrong`, with the fix.
+    pub fn wrong_help<T>(&mut self, node: &Node, wanted: &str, help: impl Into<String>) -> Option<T> {
+        let none = self.wrong(node, wanted);
+        if let Some(last) = self.findings.pop() {
+            self.findings.push(last.help(help));
+        }
+        none
+    }
+
+    /// The entries of a map whose keys are all among `known`; others are reported with the nearest known one.
+    pub fn known_keys(&mut self, entries: &[(Key, Rc<Node>)], known: &[&str]) {
+        for (key, _) in entries {
+            if known.contains(&key.text.as_str()) {
+                continue;
+            }
+            let place = match self.path.is_empty() {
+                false => format!("in {}", self.what()),
+                true => "at the top of a lab file".to_string(),
+            };
+            let at = self.within(&key.text, |d| d.at());
+            let finding =
+                Finding::error(codes::UNKNOWN_KEY, at, key.span, format!("unknown key `{}` {place}", key.text));
+            let help = match nearest(&key.text, known.iter().copied()) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None if known.is_empty() => "remove it: nothing is known here".to_string(),
+                None => format!("known keys here: {}", known.join(", ")),
+            };
+            self.findings.push(finding.help(help));
+        }
+    }
+
+    /// Reports something that is not the map it has to be.
+    pub fn not_a_map<T>(&mut self, node: &Node, known: &[&str]) -> Option<T> {
+        let near = node.text().and_then(|text| nearest(text.trim_end_matches(':'), known.iter().copied()));
+        let help = match near {
+            Some(key) => format!("write `{key}: …`, with a space after the colon"),
+            None => format!("known keys here: {}", known.join(", ")),
+        };
+        self.wrong_help(node, "a map", help)
+    }
+
+    pub fn field<T: FromNode>(&mut self, node: Option<&Rc<Node>>, key: &str) -> Option<T> {
+        let node = node?;
+        if matches!(node.kind, Kind::Null) {
+            return None;
+        }
+        self.within(key, |d| T::from_node(node, d))
+    }
+
+    pub fn missing(&mut self, node: &Node, key: &str) {
+        let start_only = Span { end: node.span.end.min(node.span.start + 1), ..node.span };
+        let message = format!("{} needs `{key}`", self.what());
+        let finding = Finding::error(codes::MISSING_KEY, self.at(), start_only, message);
+        self.findings.push(finding.help(format!("add `{key}: …` here")));
+    }
+}
+
+impl<T: FromNode> FromNode for Option<T> {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        T::from_node(node, decoder).map(Some)
+    }
+}
+
+impl<T: FromNode> FromNode for Box<T> {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        T::from_node(node, decoder).map(Box::new)
+    }
+}
+
+impl<T: FromNode> FromNode for Spanned<T> {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        T::from_node(node, decoder).map(|value| Spanned::new(value, node.span))
+    }
+}
+
+impl FromNode for String {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar { text, .. } => Some(text.clone()),
+            Kind::List(items) if items.len() == 1 => {
+                decoder.wrong_help(node, "a string", "write the value without the brackets")
+            }
+            Kind::Null => {
+                decoder.wrong_help(node, "a string", "write the value behind the `:`, or `\"\"` for an empty one")
+            }
+            _ => decoder.wrong(node, "a string"),
+        }
+    }
+}
+
+impl FromNode for bool {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match &node.kind {
+            Kind::Scalar { text, plain: true } if text == "true" => Some(true),
+            Kind::Scalar { text, plain: true } if text == "false" => Some(false),
+            Kind::Scalar { text, plain: true } if matches!(text.as_str(), "yes" | "on") => {
+                decoder.wrong_help(node, "true or false", "YAML 1.2 writes `true`")
+            }
+            Kind::Scalar { text, plain: true } if matches!(text.as_str(), "no" | "off") => {
+                decoder.wrong_help(node, "true or false", "YAML 1.2 writes `false`")
+            }
+            _ => decoder.wrong(node, "true or false"),
+        }
+    }
+}
+
+macro_rules! parsed_scalar {
+    ($($type:ty => $wanted:literal),* $(,)?) => { $(
+        impl FromNode for $type {
+            fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+                match node.text().and_then(|text| text.parse().ok()) {
+                    Some(value) => Some(value),
+                    None => decoder.wrong(node, $wanted),
+                }
+            }
+        }
+    )* };
+}
+parsed_scalar! {
+    u8 => "a number from 0 to 255",
+    u16 => "a number from 0 to 65535",
+    u32 => "a whole number",
+    u64 => "a whole number",
+}
+
+impl FromNode for IpAddr {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let wanted = "an IP address such as 10.0.20.21";
+        let text = node.text().unwrap_or_default();
+        match text.parse() {
+            Ok(address) => Some(address),
+            Err(_) => match text.split_once('/').filter(|(address, _)| address.parse::<IpAddr>().is_ok()) {
+                Some((address, _)) => decoder.wrong_help(
+                    node,
+                    wanted,
+                    format!("write `{address}`; how large the network is stands in the zone's `subnet`"),
+                ),
+                None => decoder.wrong_help(node, wanted, "write the IPv4 or IPv6 address; a name is not looked up"),
+            },
+        }
+    }
+}

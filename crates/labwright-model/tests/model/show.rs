@@ -1,0 +1,292 @@
+//! The lab with every default filled in: what is shown, and that it reads back as the same lab.
+
+use expect_test::expect;
+use labwright_model::Parsed;
+
+use crate::support::{WHOLE, clean, read, shown};
+
+/// Reads what is shown, and shows that.
+pub fn reads_back(parsed: &Parsed) {
+    let text = parsed.show();
+    let again = read(&text);
+    assert_eq!(shown(&again, &again.findings), "", "what is shown is no lab:\n{text}");
+    assert_eq!(again.lab, parsed.lab, "what is shown is another lab:\n{text}");
+}
+
+#[test]
+fn every_default_is_marked() {
+    let parsed = clean(
+        "\
+lab: home
+owner: stian
+edge: { router: gateway-01 }
+network:
+  zones: { servers: { vlan: 20, subnet: 10.0.20.0/24 } }
+  flows: [{ from: servers, to: internet }]
+compute:
+  hosts:
+    docker-01: { zone: servers }
+platform: { dns: [docker-01], monitoring: { on: docker-01, routes: [{ to: none, repeat: 3h }] } }
+services:
+  wiki: { use: wiki, on: docker-01, backup: nightly }
+",
+    );
+    expect![[r#"
+        lab: home
+        domain: lab.home.arpa  # default
+        owner: stian
+        timezone: UTC  # default
+        environments: []  # default
+        include: []  # default
+        edge:
+          router:
+            on: gateway-01  # from the short form
+            kind: linux  # default
+          vpn: null  # default
+          public: null  # default
+        network:
+          zones:
+            servers:
+              vlan: 20
+              subnet: [10.0.20.0/24]
+              interface: null  # default
+              description: null  # default
+          flows:
+          - from: [servers]
+            to: [internet]
+            allow: []  # default
+            because: null  # default
+        compute:
+          proxmox: []  # default
+          docker_hosts: []  # default
+          hosts:
+            docker-01:
+              zone: servers
+              address: []  # default
+              site: null  # default
+              failure_domain: []  # default
+              owner: stian  # the lab's owner
+              tier: lab  # default
+              description: null  # default
+              tags: []  # default
+              os: debian  # default
+              flake: null  # default
+              intermittent: false  # default
+              local: false  # default
+              routes: []  # default
+              vm: null  # default
+              lxc: null  # default
+              ssh:  # default
+                user: null  # default
+                port: null  # default
+                jump: []  # default
+                identity: null  # default
+                host_key: []  # default
+              hostname: null  # default
+              packages: []  # default
+              groups: {}  # default
+              users: {}  # default
+              authorized_keys: {}  # default
+              directories: {}  # default
+              files: {}  # default
+              symlinks: {}  # default
+              units: {}  # default
+              mounts: {}  # default
+              sysctl: {}  # default
+              sshd: null  # default
+            gateway-01:  # named by edge.router
+              zone: null  # default
+              address: []  # default
+              site: null  # default
+              failure_domain: []  # default
+              owner: stian  # the lab's owner
+              tier: lab  # default
+              description: null  # default
+              tags: []  # default
+              os: debian  # default
+              flake: null  # default
+              intermittent: false  # default
+              local: false  # default
+              routes: []  # default
+              vm: null  # default
+              lxc: null  # default
+              ssh:  # default
+                user: null  # default
+                port: null  # default
+                jump: []  # default
+                identity: null  # default
+                host_key: []  # default
+              hostname: null  # default
+              packages: []  # default
+              groups: {}  # default
+              users: {}  # default
+              authorized_keys: {}  # default
+              directories: {}  # default
+              files: {}  # default
+              symlinks: {}  # default
+              units: {}  # default
+              mounts: {}  # default
+              sysctl: {}  # default
+              sshd: null  # default
+        platform:
+          dns:
+            on: [docker-01]  # from the short form
+            upstream: []  # default
+            block: []  # default
+            allow: []  # default
+            records: {}  # default
+          reverse_proxy: null  # default
+          identity: null  # default
+          secrets: null  # default
+          monitoring:
+            on: [docker-01]
+            notify: {}  # default
+            routes:
+            - match: {}  # default
+              to: [none]
+              repeat: 3h
+            alerts: {}  # default
+            scrape: {}  # default
+          registry: null  # default
+          runners: null  # default
+          telemetry: null  # default
+          backup: null  # default
+        services:
+          wiki:
+            use: wiki
+            compose: null  # default
+            containers: null  # default
+            run: null  # default
+            external: null  # default
+            on: [docker-01]
+            tier: lab  # default
+            owner: stian  # the lab's owner
+            description: null  # default
+            tags: []  # default
+            expose: nowhere  # default
+            url: []  # default
+            port: null  # default
+            needs: []  # default
+            data: []  # default
+            backup:
+              policy: nightly  # from the short form
+              dump: {}  # default
+              hooks:  # default
+                before: []  # default
+                after: []  # default
+              exclude: []  # default
+            probe: null  # default
+            egress: null  # default
+            environments: {}  # default
+            seed: []  # default
+            up: null  # default
+            restore_notes: null  # default
+        protection:  # default
+          repositories: {}  # default
+          policies: {}  # default
+          offline: {}  # default
+    "#]]
+    .assert_eq(&parsed.show());
+    reads_back(&parsed);
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same_lab() {
+    reads_back(&clean(WHOLE));
+    reads_back(&clean(
+        "edge: { router: gw, vpn: tailscale }\nplatform: { reverse_proxy: { on: p, tls: letsencrypt } }\n",
+    ));
+    reads_back(&clean(
+        "environments: [a]\nservices: { s: { use: x, environments: { a: { on: h, up: [1, [2], { b: [] }] } } } }\n",
+    ));
+}
+
+#[test]
+fn awkward_texts_read_back() {
+    for text in [
+        "true",
+        "no",
+        "~",
+        "null",
+        "5",
+        "1e3",
+        ".5",
+        "-",
+        "- a",
+        "a: b",
+        "a #b",
+        "#a",
+        "*a",
+        "&a",
+        "!a",
+        "%a",
+        "@a",
+        "`a",
+        "'",
+        "\"",
+        "\\",
+        "a\nb",
+        "a\n\nb\n",
+        "\ta",
+        " a ",
+        "",
+        "{a}",
+        "[a]",
+        "|",
+        ">",
+        "<<",
+        "=",
+        "..",
+        "...",
+        "---",
+        "$${x}",
+        "${secret.x}",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{feff}x",
+        "é",
+        "\u{1f600}",
+        "0x1f",
+        "0o17",
+        "1_000",
+        "infinity",
+        "NaN",
+        "2026-01-01",
+        "\r\n",
+        "\u{0}",
+        "\u{1b}[0m",
+        "Null",
+        "TRUE",
+        "a,b",
+        "?",
+        "? a",
+        ":",
+        ":a",
+        "a:",
+        "10:30",
+    ] {
+        let mut parsed =
+            clean("compute: { hosts: { a: { files: { /x: { content: y } } } } }\nservices: { a: { up: {} } }\n");
+        let file = &mut parsed.lab.compute.hosts.0["a"].value.files.0["/x"].value;
+        file.content = Some(text.to_string().into());
+        let up = serde_json::json!({ "text": text, "list": [text, [text]], "maps": [{ "text": text }] });
+        parsed.lab.services.0["a"].value.up.0 = up;
+        reads_back(&parsed);
+    }
+}
+
+#[test]
+fn sizes_and_periods_read_back() {
+    for (size, wanted) in
+        [("10GB", "10GB"), ("8GiB", "8GiB"), ("1.5GiB", "1536MiB"), ("1234567B", "1234567B"), ("0B", "0B")]
+    {
+        let parsed = clean(&format!("platform: {{ registry: {{ on: r, watch_disk: {size} }} }}\n"));
+        assert_eq!(parsed.lab.platform.registry.as_ref().and_then(|r| r.watch_disk).unwrap().to_string(), wanted);
+        reads_back(&parsed);
+    }
+    for every in ["6 months", "90s", "14d", "1h 30m", "500ms"] {
+        reads_back(&clean(&format!("protection: {{ offline: {{ usb: {{ every: {every} }} }} }}\n")));
+    }
+}

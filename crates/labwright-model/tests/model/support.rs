@@ -1,0 +1,83 @@
+//! Helpers from text to text: a lab in, its findings out.
+//! Touch no disk: the files are a map.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use expect_test::Expect;
+use labwright_model::{Files, Finding, Parsed, parse};
+
+/// The lab of the design's annotated example, which uses every section.
+pub const WHOLE: &str = include_str!("../whole.yaml");
+
+/// Files that exist only here.
+#[derive(Default)]
+pub struct InMemory(pub BTreeMap<String, Vec<u8>>);
+
+impl InMemory {
+    pub fn of(files: &[(&str, &str)]) -> Self {
+        InMemory(files.iter().map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).collect())
+    }
+}
+
+impl Files for InMemory {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        self.0.get(path).cloned().ok_or_else(|| "no such file".to_string())
+    }
+
+    fn list(&self, path: &str) -> Option<Vec<String>> {
+        let folder = format!("{}/", path.trim_end_matches('/'));
+        let inside: Vec<&String> = self.0.keys().filter(|name| name.starts_with(&folder)).collect();
+        let lab_file = |name: &&&String| name.ends_with(".yaml") && !name[folder.len()..].contains('/');
+        (!inside.is_empty()).then(|| inside.iter().filter(lab_file).map(|name| name.to_string()).collect())
+    }
+}
+
+/// Reads one text as `lab.yaml`.
+pub fn read(text: &str) -> Parsed {
+    parse("lab.yaml", &InMemory::of(&[("lab.yaml", text)]))
+}
+
+/// Findings as a person reads them, one paragraph each.
+pub fn shown(parsed: &Parsed, findings: &[Finding]) -> String {
+    let mut out = String::new();
+    for finding in findings {
+        let place = |span| match parsed.place(span) {
+            Some(place) => {
+                format!("{}:{}:{}..{}:{}", place.file, place.line, place.column, place.end_line, place.end_column)
+            }
+            None => "nowhere".to_string(),
+        };
+        let _ = write!(out, "{} {} at {}", finding.severity.name(), finding.code, place(finding.span));
+        if !finding.at.is_empty() {
+            let _ = write!(out, " ({})", finding.at);
+        }
+        let _ = write!(out, "\n  {}\n", finding.message);
+        if !finding.help.is_empty() {
+            let _ = writeln!(out, "  help: {}", finding.help);
+        }
+        for (span, label) in &finding.related {
+            let _ = writeln!(out, "  {}: {label}", place(*span));
+        }
+    }
+    out
+}
+
+/// The findings of one text.
+pub fn check(text: &str, expected: Expect) {
+    let parsed = read(text);
+    expected.assert_eq(&shown(&parsed, &parsed.findings));
+}
+
+/// The findings of several files, read from the first one.
+pub fn check_files(files: &[(&str, &str)], expected: Expect) {
+    let parsed = parse(files[0].0, &InMemory::of(files));
+    expected.assert_eq(&shown(&parsed, &parsed.findings));
+}
+
+/// A lab that is read without a finding.
+pub fn clean(text: &str) -> Parsed {
+    let parsed = read(text);
+    assert_eq!(shown(&parsed, &parsed.findings), "", "in\n{text}");
+    parsed
+}

@@ -1,0 +1,168 @@
+//! The state of a host: packages, accounts, files, units, mounts, kernel parameters, its name and its SSH server.
+//! Runs on the host itself, in the agent; it opens no connection and plans nothing.
+
+mod authorized_keys;
+mod directory;
+mod file;
+mod group;
+mod hostname;
+mod mount;
+mod package;
+mod sshd;
+mod symlink;
+mod sysctl;
+mod unit;
+mod user;
+
+mod lower;
+mod order;
+mod session;
+
+mod accounts;
+mod apt;
+mod atomic;
+mod command;
+mod content;
+mod entry;
+mod errors;
+mod lockout;
+mod paths;
+mod public_key;
+mod replaced;
+mod systemd;
+mod touched;
+mod waiting;
+
+use labwright_plan::{Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session};
+
+pub use lower::assets;
+
+/// The provider `host`.
+pub struct Host;
+
+/// Every kind, in the order in which a host is usually made.
+static KINDS: [Kind; 12] = [
+    package::KIND,
+    group::KIND,
+    user::KIND,
+    authorized_keys::KIND,
+    directory::KIND,
+    file::KIND,
+    symlink::KIND,
+    unit::KIND,
+    mount::KIND,
+    sysctl::KIND,
+    hostname::KIND,
+    sshd::KIND,
+];
+
+impl Provider for Host {
+    fn name(&self) -> &'static str {
+        "host"
+    }
+
+    fn kinds(&self) -> &'static [Kind] {
+        &KINDS
+    }
+
+    fn lower(&self, input: &Input<'_>, out: &mut Lowered) {
+        lower::lower(input, out);
+    }
+
+    fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal> {
+        fault(resource).or_else(|| lacking(resource, facts))
+    }
+
+    fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {
+        Ok(Box::new(session::Here::new(context)))
+    }
+}
+
+/// Why a resource can be on no host at all.
+fn fault(resource: &Resource) -> Option<Refusal> {
+    let name = resource.id.name();
+    match resource.id.kind() {
+        "file" | "directory" | "symlink" => paths::fault(name),
+        "mount" => mount::fault(resource),
+        "package" => package::fault(name),
+        "user" | "group" | "authorized_keys" => accounts::name_fault(name)
+            .map(|fault| Refusal { reason: format!("`{name}` {fault}"), help: "choose another name".into() }),
+        "unit" => unit::fault(resource),
+        "sysctl" => sysctl::fault(name),
+        "hostname" => hostname::fault(resource),
+        "sshd" => sshd::fault(resource),
+        _ => None,
+    }
+}
+
+/// What a host of these facts lacks for a resource.
+fn lacking(resource: &Resource, facts: &Facts) -> Option<Refusal> {
+    let (host, name, kind) = (resource.id.host(), resource.id.name(), resource.id.kind());
+    let needs_root = !matches!(kind, "file" | "directory" | "symlink");
+    if matches!(kind, "unit" | "mount") && !facts.systemd {
+        return Some(Refusal {
+            reason: format!("`{host}` does not run systemd, so `{name}` cannot be managed there"),
+            help: format!("take it out of `{kind}s` of `{host}`, or move it to a host that runs systemd"),
+        });
+    }
+    if kind == "package" && !facts.apt {
+        return Some(Refusal {
+            reason: format!("`{host}` has no apt, so `{name}` cannot be installed there"),
+            help: format!("take it out of `packages` of `{host}`, and say what it runs: `os: …`"),
+        });
+    }
+    (needs_root && !facts.root).then(|| Refusal {
+        reason: format!("`{name}` needs root, and labwright runs as `{}` on `{host}`", facts.user),
+        help: errors::NOT_ROOT.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use labwright_model::Span;
+    use labwright_plan::{OnChange, ResourceId};
+
+    use super::*;
+
+    fn refused(kind: &str, name: &str, facts: &Facts) -> Option<String> {
+        let resource = Resource::new(ResourceId::new("web", "host", kind, name), Span::NONE);
+        Host.refuse(&resource, facts).map(|refusal| format!("{}; {}", refusal.reason, refusal.help))
+    }
+
+    #[test]
+    fn a_host_is_told_what_it_lacks() {
+        let able = Facts { systemd: true, apt: true, root: true, user: "root".into(), ..Facts::default() };
+        let user = Facts { root: false, user: "stian".into(), ..able.clone() };
+        let bare = Facts { systemd: false, apt: false, ..able.clone() };
+        for (kind, name) in
+            [("unit", "a.service"), ("package", "nginx"), ("file", "/etc/motd"), ("sysctl", "vm.swappiness")]
+        {
+            assert_eq!(refused(kind, name, &able), None);
+        }
+        assert_eq!(refused("file", "/home/stian/x", &user), None);
+        assert!(
+            refused("sysctl", "vm.swappiness", &user)
+                .unwrap()
+                .starts_with("`vm.swappiness` needs root, and labwright runs as `stian`")
+        );
+        assert!(
+            refused("unit", "a.service", &bare)
+                .unwrap()
+                .starts_with("`web` does not run systemd, so `a.service` cannot be")
+        );
+        assert!(refused("package", "nginx", &bare).unwrap().starts_with("`web` has no apt"));
+        assert!(refused("file", "etc/motd", &able).unwrap().starts_with("`etc/motd` is not an absolute path"));
+    }
+
+    #[test]
+    fn every_kind_is_described() {
+        for kind in Host.kinds() {
+            assert!(kind.doc.ends_with('.'), "{}", kind.name);
+            for field in kind.fields {
+                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
+            }
+        }
+        let file = Host.kinds().iter().find(|kind| kind.name == "file").unwrap();
+        assert_eq!(file.field("type").map(|field| field.on_change), Some(OnChange::Replace));
+    }
+}

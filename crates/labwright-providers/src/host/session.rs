@@ -1,0 +1,221 @@
+//! One host's things, seen and changed from where they are: hands each resource to its kind.
+//! Knows no kind itself; what they share is what a session knows, and locks on what only one may change at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use labwright_plan::{
+    Action, Context, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
+};
+
+use super::accounts::Accounts;
+use super::errors::file_error;
+use super::systemd::{self, States};
+use super::touched::Touched;
+use super::{authorized_keys, directory, file, group, hostname, mount, package, sshd, symlink, sysctl, unit, user};
+
+/// What was found of one resource: `None` where it is not there, an error where nobody can say.
+pub type Look = Result<Option<Observed>, ProviderError>;
+
+/// What every kind is told: where it is, and what was touched.
+pub struct Here {
+    pub context: Context,
+    pub touched: Touched,
+    accounts: Mutex<()>,
+    systemd: Mutex<()>,
+    packages: Mutex<()>,
+}
+
+/// What is read once for all resources that are looked at together.
+pub struct Sights {
+    pub accounts: Result<Accounts, ProviderError>,
+    pub units: Result<States, ProviderError>,
+    pub packages: Result<BTreeSet<String>, ProviderError>,
+}
+
+/// Says what is going on with one step.
+pub struct Saying<'a> {
+    pub id: &'a ResourceId,
+    pub progress: &'a dyn Progress,
+}
+
+impl Saying<'_> {
+    pub fn say(&self, what: &str) {
+        self.progress.say(self.id, what);
+    }
+}
+
+impl Here {
+    pub fn new(context: &Context) -> Self {
+        Here {
+            context: context.clone(),
+            touched: Touched::default(),
+            accounts: Mutex::default(),
+            systemd: Mutex::default(),
+            packages: Mutex::default(),
+        }
+    }
+
+    pub fn facts(&self) -> &Facts {
+        &self.context.facts
+    }
+
+    /// What a resource was last made to be.
+    pub fn applied(&self, id: &ResourceId) -> Option<&Spec> {
+        self.context.applied.get(id)
+    }
+
+    /// A field as it is wanted; where it is no longer declared, as it was last applied.
+    pub fn asked<'a>(&'a self, wanted: &Wanted<'a>, field: &str) -> Option<&'a Value> {
+        wanted.spec.get(field).or_else(|| self.applied(wanted.id)?.get(field))
+    }
+
+    pub fn file_error(&self, doing: &str, path: &Path, error: &io::Error) -> ProviderError {
+        file_error(doing, path, error, self.facts())
+    }
+
+    pub fn accounts(&self) -> Result<Accounts, ProviderError> {
+        Accounts::read(self.facts())
+    }
+
+    /// Only one may change `/etc/passwd` and its like at a time.
+    pub fn lock_accounts(&self) -> MutexGuard<'_, ()> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Unit files are written and then read by systemd in one go.
+    pub fn lock_systemd(&self) -> MutexGuard<'_, ()> {
+        self.systemd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn lock_packages(&self) -> MutexGuard<'_, ()> {
+        self.packages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads what several of the wanted resources need, once, and nothing that none of them needs.
+    fn sights(&self, wanted: &[Wanted<'_>]) -> Sights {
+        let names =
+            |kind: &str| wanted.iter().filter(move |w| w.id.kind() == kind).map(|w| w.id.name()).collect::<Vec<_>>();
+        let packages = names("package");
+        let mut units: Vec<String> = names("unit").into_iter().map(str::to_string).collect();
+        units.extend(names("mount").into_iter().flat_map(mount::unit_names));
+        let units = if units.is_empty() { Ok(States::default()) } else { systemd::show(&units) };
+        let packages = if packages.is_empty() { Ok(BTreeSet::new()) } else { package::installed(&packages) };
+        Sights { accounts: self.accounts(), units, packages }
+    }
+
+    fn look(&self, wanted: &Wanted<'_>, sights: &Sights) -> Look {
+        match wanted.id.kind() {
+            "package" => package::observe(wanted, sights),
+            "group" => group::observe(wanted, sights),
+            "user" => user::observe(self, wanted, sights),
+            "authorized_keys" => authorized_keys::observe(self, wanted, sights),
+            "directory" => directory::observe(self, wanted, sights),
+            "file" => file::observe(self, wanted, sights),
+            "symlink" => symlink::observe(self, wanted),
+            "unit" => unit::observe(self, wanted, sights),
+            "mount" => mount::observe(self, wanted, sights),
+            "sysctl" => sysctl::observe(self, wanted),
+            "hostname" => hostname::observe(self, wanted),
+            "sshd" => sshd::observe(self),
+            kind => Err(ProviderError::bug(format!("the host provider has no kind `{kind}`"))),
+        }
+    }
+
+    /// Only what is declared, or was, is anybody's business; anything more would make steps stale for nothing.
+    fn keep_asked(&self, wanted: &Wanted<'_>, mut observed: Observed) -> Observed {
+        let applied = self.applied(wanted.id);
+        if wanted.spec.is_empty() && applied.is_none_or(Spec::is_empty) {
+            return observed;
+        }
+        observed.spec.retain(|field, _| self.asked(wanted, field).is_some());
+        observed
+    }
+}
+
+impl Session for Here {
+    fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
+        let sights = self.sights(wanted);
+        let seen = |wanted: &Wanted<'_>| match self.look(wanted, &sights) {
+            Ok(Some(observed)) => Seen::Present(self.keep_asked(wanted, observed)),
+            Ok(None) => Seen::Absent,
+            Err(error) => Seen::Unknown(error),
+        };
+        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+    }
+
+    fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
+        if matches!(step.action, Action::Adopt | Action::Release) {
+            return Ok(());
+        }
+        let saying = &Saying { id: &step.id, progress };
+        match step.id.kind() {
+            "package" | "unit" => self.apply_batch(&[step], progress).pop().unwrap_or(Ok(())),
+            "group" => group::apply(self, step, saying),
+            "user" => user::apply(self, step, saying),
+            "authorized_keys" => authorized_keys::apply(self, step, saying),
+            "directory" => directory::apply(self, step, saying),
+            "file" => file::apply(self, step, saying),
+            "symlink" => symlink::apply(self, step, saying),
+            "mount" => mount::apply(self, step, saying),
+            "sysctl" => sysctl::apply(self, step),
+            "hostname" => hostname::apply(self, step),
+            "sshd" => sshd::apply(self, step, saying),
+            kind => Err(ProviderError::bug(format!("the host provider has no kind `{kind}`"))),
+        }
+    }
+
+    fn batches(&self, kind: &str) -> bool {
+        matches!(kind, "package" | "unit")
+    }
+
+    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
+        let mut results: Vec<Result<(), ProviderError>> = steps.iter().map(|_| Ok(())).collect();
+        for kind in ["package", "unit"] {
+            for delete in [false, true] {
+                let group = |i: &usize| {
+                    let step = steps[*i];
+                    let changes = !matches!(step.action, Action::Adopt | Action::Release);
+                    changes && step.id.kind() == kind && (step.action == Action::Delete) == delete
+                };
+                let at: Vec<usize> = (0..steps.len()).filter(group).collect();
+                if at.is_empty() {
+                    continue;
+                }
+                let part: Vec<&Step> = at.iter().map(|i| steps[*i]).collect();
+                let made = match (kind, delete) {
+                    ("package", false) => package::install(self, &part, progress),
+                    ("package", true) => package::remove(self, &part, progress),
+                    (_, false) => unit::bring(self, &part, progress),
+                    (_, true) => unit::remove(self, &part, progress),
+                };
+                at.into_iter().zip(made).for_each(|(i, result)| results[i] = result);
+            }
+        }
+        for (i, step) in steps.iter().enumerate().filter(|(_, step)| !self.batches(step.id.kind())) {
+            results[i] = self.apply(step, progress);
+        }
+        results
+    }
+
+    fn persist(&self) -> Result<(), ProviderError> {
+        self.touched.sync().map_err(|(folder, error)| self.file_error("make durable", &folder, &error))
+    }
+}
+
+/// A text field of a step.
+pub fn text<'a>(spec: &'a Spec, field: &str) -> Option<&'a str> {
+    spec.get(field).and_then(Value::text)
+}
+
+/// A number field of a step, as the system's own ids are.
+pub fn number(spec: &Spec, field: &str) -> Option<u32> {
+    spec.get(field).and_then(Value::int).and_then(|number| u32::try_from(number).ok())
+}
+
+/// Permission bits, spelled in octal.
+pub fn mode(spec: &Spec) -> Option<u32> {
+    u32::from_str_radix(text(spec, "mode")?, 8).ok()
+}

@@ -1,0 +1,291 @@
+//! Hardening of the SSH server, as one drop-in file: checked by sshd itself before it is believed.
+//! Leaves the main configuration alone, restarts nothing, and never takes the last way in away.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use labwright_plan::{
+    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Refusal, Resource, Spec, Step,
+};
+use rustix::process::{Pid, Signal};
+
+use super::command::{SHORT, run};
+use super::content;
+use super::directory::look;
+use super::entry::{Entry, Permissions, What};
+use super::lockout;
+use super::lower::{Ground, sorted};
+use super::replaced;
+use super::session::{Here, Look, Saying, text};
+use super::systemd;
+
+pub const KIND: Kind = Kind {
+    name: "sshd",
+    doc: "Hardening of the SSH server, in `/etc/ssh/sshd_config.d/50-labwright.conf`.",
+    fields: &[Field {
+        name: "content",
+        doc: "The settings, as sshd reads them.",
+        on_change: OnChange::Update,
+        consequence: Consequence::CutsManagement,
+        content: true,
+    }],
+    ownership: Ownership::Thing,
+    create: Consequence::CutsManagement,
+    delete: Consequence::CutsManagement,
+};
+
+const MAIN: &str = "/etc/ssh/sshd_config";
+const DROP_INS: &str = "/etc/ssh/sshd_config.d";
+const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-labwright.conf";
+
+pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
+    ground.host.sshd.as_ref().and_then(|sshd| one(ground, sshd)).into_iter().collect()
+}
+
+fn one(ground: &Ground<'_>, entry: &labwright_model::Spanned<labwright_model::lab::Sshd>) -> Option<Resource> {
+    let sshd = &entry.value;
+    let mut settings: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let mut set = |key: &str, value: String| {
+        settings.entry(key.to_ascii_lowercase()).or_insert((key.to_string(), value));
+    };
+    // For sshd the first value counts, and what is written out counts before what follows from it.
+    for (key, value) in sorted(&sshd.settings) {
+        set(key, ground.text(&value.value)?);
+    }
+    if let Some(root) = ground.maybe(sshd.permit_root_login.as_ref())? {
+        set("PermitRootLogin", root);
+    }
+    if !sshd.allow_users.is_empty() {
+        let users = sshd.allow_users.iter().map(|user| ground.text(user)).collect::<Option<Vec<_>>>()?;
+        set("AllowUsers", users.join(" "));
+    }
+    if sshd.keys_only {
+        set("PubkeyAuthentication", "yes".into());
+        set("PasswordAuthentication", "no".into());
+        set("KbdInteractiveAuthentication", "no".into());
+        set("PermitRootLogin", "prohibit-password".into());
+    }
+    if settings.is_empty() {
+        return None;
+    }
+    let lines: String = settings.into_values().map(|(key, value)| format!("{key} {value}\n")).collect();
+    let content = format!("# Written by labwright from the lab file; changes made here are undone.\n{lines}");
+    Some(ground.resource("sshd", "hardening", entry.span).with("content", content))
+}
+
+/// Why these settings cannot be a drop-in; `None`: they can.
+pub fn fault(resource: &Resource) -> Option<Refusal> {
+    let bad = |line: &&str| {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        !key.chars().all(|c| c.is_ascii_alphanumeric()) || value.trim().is_empty() || key.eq_ignore_ascii_case("match")
+    };
+    let content = text(&resource.spec, "content").unwrap_or_default();
+    content.lines().skip(1).find(bad).map(|line| Refusal {
+        reason: format!("`{line}` is not one of sshd's settings with its value"),
+        help: "write each of `settings` as `Name: value`; `Match` blocks belong into a file of your own".into(),
+    })
+}
+
+pub fn observe(here: &Here) -> Look {
+    let path = Path::new(DROP_IN);
+    let Some(there) = look(here, path)? else { return Ok(None) };
+    let mut spec = Spec::new();
+    if there.what == What::File {
+        let content = Entry::open(path).and_then(|entry| content::of(&mut entry.read()?));
+        spec.insert("content".into(), content.map_err(|error| here.file_error("read", path, &error))?);
+    }
+    Ok(Some(Observed { spec, data: None }))
+}
+
+pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let path = Path::new(DROP_IN);
+    let failed = |error: io::Error| here.file_error("write", path, &error);
+    let old = match fs::read(path) {
+        Ok(content) => Some(content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error)),
+    };
+    let new = text(&step.spec, "content").filter(|_| step.action != Action::Delete);
+    if old.as_deref() == new.map(str::as_bytes) {
+        return Ok(());
+    }
+    if let Some(new) = new {
+        ready(here)?;
+        lockout::check(here, new)?;
+        if old.is_some() {
+            let entry = Entry::open(path).map_err(failed)?;
+            replaced::save(here, &step.id, "content", &entry, saying)?;
+        }
+    }
+    here.touched.note(Path::new("/etc/ssh"));
+    put(new.map(str::as_bytes)).map_err(failed)?;
+    let made = checked(new).and_then(|()| reload(saying));
+    let Err(error) = made else { return Ok(()) };
+    put(old.as_deref()).map_err(failed)?;
+    // sshd runs as before: with the old settings, or with the old ones once more.
+    drop(reload(saying));
+    Err(error)
+}
+
+/// That there is an sshd, and that it reads drop-ins at all.
+fn ready(here: &Here) -> Result<(), ProviderError> {
+    let main = match fs::read_to_string(MAIN) {
+        Ok(main) => main,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ProviderError::rejected(format!("there is no SSH server: `{MAIN}` is not there"))
+                .help("add `openssh-server` to `packages`"));
+        }
+        Err(error) => return Err(here.file_error("read", Path::new(MAIN), &error)),
+    };
+    if !includes_drop_ins(&main) {
+        return Err(ProviderError::rejected(format!(
+            "`{MAIN}` does not include `{DROP_INS}/*.conf`, so nothing there counts"
+        ))
+        .help(format!("put `Include {DROP_INS}/*.conf` on the first line of `{MAIN}`")));
+    }
+    match fs::create_dir(DROP_INS) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(here.file_error("make", Path::new(DROP_INS), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the main configuration includes the drop-ins, and for everybody: what follows `Match` is for some.
+fn includes_drop_ins(main: &str) -> bool {
+    let mut lines = main.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let everybody = lines.by_ref().take_while(|line| !keyword(line).eq_ignore_ascii_case("match"));
+    everybody.filter(|line| keyword(line).eq_ignore_ascii_case("include")).any(|line| {
+        let patterns = line[keyword(line).len()..].trim_start_matches([' ', '\t', '=']).split_whitespace();
+        patterns.map(|pattern| pattern.trim_matches('"')).any(|pattern| {
+            let folder = pattern.rsplit_once('/').map_or("", |(folder, _)| folder);
+            matches!(folder, DROP_INS | "sshd_config.d") && (pattern.ends_with("/*.conf") || pattern.ends_with("/*"))
+        })
+    })
+}
+
+/// sshd takes blanks or `=` between a name and its value.
+fn keyword(line: &str) -> &str {
+    line.split([' ', '\t', '=']).next().unwrap_or_default()
+}
+
+/// Puts the drop-in in place, or takes it away.
+fn put(content: Option<&[u8]>) -> io::Result<()> {
+    let entry = Entry::open(Path::new(DROP_IN))?;
+    match content {
+        Some(mut content) => entry.write(&mut content, Permissions { mode: Some(0o644), ..Permissions::default() }),
+        None => entry.remove(),
+    }
+}
+
+/// Asks sshd whether it takes its configuration, and whether what we said is what it heard.
+fn checked(new: Option<&str>) -> Result<(), ProviderError> {
+    let sshd = "/usr/sbin/sshd";
+    // sshd refuses to check anything without its folder, which a boot makes.
+    drop(fs::create_dir("/run/sshd"));
+    let test = run(sshd, &["-t"], SHORT)?;
+    if !test.ok() {
+        let message = format!("sshd does not take the settings: {}", test.last_words(5));
+        return Err(ProviderError::rejected(message).help("nothing was changed; correct `sshd` in the lab file"));
+    }
+    let Some(new) = new else { return Ok(()) };
+    let effective = run(sshd, &["-T"], SHORT)?.require()?;
+    match unheard(new, &effective.stdout) {
+        None => Ok(()),
+        Some((key, value)) => Err(ProviderError::rejected(format!(
+            "sshd would still use `{key} {value}`: another file says so before `{DROP_IN}` does"
+        ))
+        .help(format!("`grep -ri '^{key}' {DROP_INS} {MAIN}` on the host finds it; for sshd the first value counts"))),
+    }
+}
+
+/// The first of the settings that guard the way in which sshd does not use as given, with what it uses instead.
+fn unheard(new: &str, effective: &str) -> Option<(String, String)> {
+    const GUARDS: &[&str] =
+        &["passwordauthentication", "kbdinteractiveauthentication", "pubkeyauthentication", "permitrootlogin"];
+    // The old name of a value, which sshd prints to this day.
+    let modern = |value: &str| value.replace("without-password", "prohibit-password");
+    let value_of = |text: &str, wanted: &str| {
+        let line = text.lines().find(|line| keyword(line).eq_ignore_ascii_case(wanted))?;
+        Some(modern(&line[keyword(line).len()..].trim().to_ascii_lowercase()))
+    };
+    GUARDS.iter().find_map(|key| {
+        let (given, used) = (value_of(new, key)?, value_of(effective, key)?);
+        (given != used).then(|| (key.to_string(), used))
+    })
+}
+
+/// Makes a running sshd read its configuration again; connections that are open stay open.
+fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
+    if Path::new("/run/systemd/system").is_dir() {
+        let active = |unit: &str| systemd::show(&[unit.to_string()]).and_then(|states| Ok(states.get(unit)?.runs()));
+        if active("ssh.service")? {
+            return run("systemctl", &["reload", "ssh.service"], SHORT)?.require().map(drop);
+        }
+        let what = if active("ssh.socket")? { "takes effect with the next connection" } else { "no SSH server runs" };
+        saying.say(what);
+        return Ok(());
+    }
+    let pid = fs::read_to_string("/run/sshd.pid").ok().and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
+    let is_sshd = |pid: &Pid| {
+        fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).is_ok_and(|name| name.trim() == "sshd")
+    };
+    match pid.filter(is_sshd) {
+        Some(pid) => rustix::process::kill_process(pid, Signal::HUP).map_err(|errno| {
+            ProviderError::rejected(format!("cannot make sshd read its settings: {}", io::Error::from(errno)))
+        }),
+        None => {
+            saying.say("no SSH server runs; the settings take effect when one starts");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drop_ins_must_be_included_for_everybody() {
+        for main in [
+            "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
+            "# x\nPort 22\ninclude=\"/etc/ssh/sshd_config.d/*.conf\"\n",
+            "Include /etc/ssh/other /etc/ssh/sshd_config.d/*\n",
+            "Include sshd_config.d/*.conf\n",
+        ] {
+            assert!(includes_drop_ins(main), "{main}");
+        }
+        for main in [
+            "UsePAM yes\n",
+            "#Include /etc/ssh/sshd_config.d/*.conf\n",
+            "Match User git\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+            "Include /etc/ssh/other.d/*.conf\n",
+            "",
+        ] {
+            assert!(!includes_drop_ins(main), "{main}");
+        }
+    }
+
+    #[test]
+    fn a_setting_that_an_earlier_file_overrules_is_found() {
+        let new = "# c\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n";
+        // From `sshd -T` of OpenSSH 9.2.
+        let effective =
+            "port 22\npermitrootlogin without-password\npubkeyauthentication yes\npasswordauthentication yes\n";
+        assert_eq!(unheard(new, effective), Some(("passwordauthentication".into(), "yes".into())));
+        assert_eq!(unheard(new, &effective.replace("authentication yes", "authentication no")), None);
+    }
+
+    #[test]
+    fn blocks_and_empty_values_are_refused() {
+        let fault = |line: &str| {
+            let id = labwright_plan::ResourceId::new("web", "host", "sshd", "hardening");
+            let resource = Resource::new(id, labwright_model::Span::NONE);
+            super::fault(&resource.with("content", format!("# c\n{line}\n"))).is_some()
+        };
+        assert!(!fault("MaxAuthTries 3") && !fault("Ciphers +aes128-ctr"));
+        assert!(fault("Match User git") && fault("Port ") && fault("Max-Auth 3"));
+    }
+}
