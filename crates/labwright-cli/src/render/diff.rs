@@ -15,6 +15,7 @@ pub fn lines(change: &Change, full: bool) -> Vec<String> {
         (Value::Digest(before), Value::Digest(after)) if before != after => {
             vec![format!("{}: {} -> {} bytes, not shown (private, or too large)", change.field, before.bytes, after.bytes)]
         }
+        (Value::Null, Value::Null) => Vec::new(),
         (Value::Null, Value::Digest(after)) => vec![format!("{}: {} bytes, not shown (private, or too large)", change.field, after.bytes)],
         (Value::Null, after) => vec![format!("{}: {after}", change.field)],
         (Value::Map(before), Value::Map(after)) => {

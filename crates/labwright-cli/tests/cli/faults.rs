@@ -83,8 +83,13 @@ fn a_holder_can_be_ended_safely() {
         .spawn()
         .unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
+    let mut first = first;
     while !world.run(&["locks"]).out.contains("held") {
-        assert!(Instant::now() < deadline);
+        if first.try_wait().unwrap().is_some() {
+            let ran: Ran = first.wait_with_output().unwrap().into();
+            panic!("the first run is over already\n{}{}", ran.out, ran.err);
+        }
+        assert!(Instant::now() < deadline, "nobody holds it");
     }
     world.run(&["locks", "--break", "web"]).code(0).says("ended");
     let first: Ran = first.wait_with_output().unwrap().into();

@@ -139,3 +139,17 @@ fn drift_over_ssh_shows_the_edit() {
     world.run(&["drift"]).code(4).says("removed by hand");
     world.apply().code(0).says("it was removed by hand");
 }
+
+#[test]
+fn kernel_parameters_count_now_and_after_a_boot() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { sysctl: { net.ipv4.ip_forward: \"1\" } } } }\n");
+    world.apply().code(0);
+    assert_eq!(host.ssh_stdout("cat /proc/sys/net/ipv4/ip_forward; cat /etc/sysctl.d/*labwright*").unwrap(), "1\nnet.ipv4.ip_forward = 1\n");
+    world.apply().code(0).says("nothing to do, 1 unchanged");
+    world.lab("lab: test\ncompute: { hosts: { web: { sysctl: { net.ipv4.no_such: \"1\" } } } }\n");
+    let ran = world.apply();
+    assert_ne!(ran.code, 0);
+    ran.says("net.ipv4.no_such");
+}
