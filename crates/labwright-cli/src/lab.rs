@@ -228,7 +228,14 @@ impl Ready {
             _ => (place, None),
         };
         let name = name.trim_matches(['[', ']']).to_string();
-        Ok(vec![Address { name, user, port, config: ssh.ssh_config.clone(), scratch: scratch()?, ..Address::default() }])
+        Ok(vec![Address {
+            name,
+            user,
+            port,
+            config: ssh.ssh_config.clone(),
+            scratch: scratch()?,
+            ..Address::default()
+        }])
     }
 }
 

@@ -131,7 +131,7 @@ pub fn apply(
             let Some(work) = work.remove(host.as_str()) else { continue };
             let (speaker, listener) = link.split();
             // A link that is lost here is heard of by its listener.
-            drop(speaker.send(&Request::Apply(Box::new(work))));
+            drop(speaker.send(Request::Apply(Box::new(work))));
             speakers.insert(host.clone(), speaker);
             let send = send.clone();
             scope.spawn(move || {
@@ -148,7 +148,7 @@ pub fn apply(
         let tell = |speakers: &mut BTreeMap<String, &mut crate::link::Speaker>, id: &ResourceId, done: bool| {
             for (host, speaker) in speakers.iter_mut() {
                 if elsewhere.get(host).is_some_and(|needs| needs.contains(id)) {
-                    drop(speaker.send(&Request::Elsewhere { id: id.clone(), done }));
+                    drop(speaker.send(Request::Elsewhere { id: id.clone(), done }));
                 }
             }
         };
@@ -160,7 +160,7 @@ pub fn apply(
             let (host, reply) = match heard.recv() {
                 Err(mpsc::RecvError) => break,
                 Ok(Heard::Stop) => {
-                    speakers.values_mut().for_each(|speaker| drop(speaker.send(&Request::Stop)));
+                    speakers.values_mut().for_each(|speaker| drop(speaker.send(Request::Stop)));
                     continue;
                 }
                 Ok(Heard::Reply(host, reply)) => (host, reply),

@@ -34,7 +34,7 @@ pub struct Fleet {
 
 fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
     match &target.way {
-        Way::Local => open_local(&target.host, providers),
+        Way::Local => Ok(open_local(&target.host, providers)),
         Way::Ssh(address) => open_ssh(address),
     }
 }
@@ -116,7 +116,7 @@ fn look(
         .iter()
         .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
         .collect();
-    link.send(&Request::Observe { lab: lab.to_string(), host: host.to_string(), want })?;
+    link.send(Request::Observe { lab: lab.to_string(), host: host.to_string(), want })?;
     match link.receive()? {
         Reply::Observed { mut seen } => {
             put_content_back(&mut seen, resources);
@@ -157,7 +157,7 @@ pub fn leases(
     targets: &[Target],
     providers: Providers,
 ) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
-    ask_leases(targets, providers, &Request::Lease { lab: lab.to_string() })
+    ask_leases(targets, providers, || Request::Lease { lab: lab.to_string() })
 }
 
 /// Ends the holders; answers who they were.
@@ -166,17 +166,17 @@ pub fn break_leases(
     targets: &[Target],
     providers: Providers,
 ) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
-    ask_leases(targets, providers, &Request::Break { lab: lab.to_string() })
+    ask_leases(targets, providers, || Request::Break { lab: lab.to_string() })
 }
 
 fn ask_leases(
     targets: &[Target],
     providers: Providers,
-    request: &Request,
+    request: impl Fn() -> Request + Sync,
 ) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
     let answers = everywhere(targets, |target| {
         let mut link = open(target, providers)?;
-        link.send(request)?;
+        link.send(request())?;
         match link.receive()? {
             Reply::Lease { lease } => Ok(lease),
             Reply::Failed(error) => Err(error),

@@ -132,7 +132,8 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .filter(|name| name.chars().count().abs_diff(length) <= limit)
         .take(MOST)
         .map(|name| (strsim::damerau_levenshtein(&typed, &name.to_lowercase()), name))
-        .filter(|(distance, _)| *distance <= limit)
+        // A name of one letter is near to every other one.
+        .filter(|(distance, _)| *distance <= limit && *distance < length)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }

@@ -51,9 +51,11 @@ pub struct Parsed {
     pub implied: Vec<String>,
     /// The secrets that the lab refers to, each time it does, with the place.
     pub secrets: Vec<Spanned<String>>,
+    /// No file of the lab could be read at all.
+    pub unreadable: bool,
     /// Something that belongs to the lab could not be read: a file is missing or is not YAML. What the rest says can be
     /// shown, but not judged.
-    pub unreadable: bool,
+    pub incomplete: bool,
     root: Rc<Node>,
     /// Paths of values that a short form gives.
     short: HashSet<String>,
@@ -93,6 +95,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         implied,
         secrets: found.secrets,
         unreadable: loaded.unreadable,
+        incomplete: loaded.incomplete,
         root,
         short,
     }

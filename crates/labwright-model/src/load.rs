@@ -25,8 +25,10 @@ pub(crate) struct Loaded {
     pub root: Rc<Node>,
     pub sources: Sources,
     pub allows: Vec<Allow>,
-    /// Whether anything that belongs to the lab could not be read.
+    /// Whether no file could be read at all.
     pub unreadable: bool,
+    /// Whether anything that belongs to the lab could not be read.
+    pub incomplete: bool,
 }
 
 struct Loader<'a> {
@@ -34,7 +36,9 @@ struct Loader<'a> {
     findings: &'a mut Findings,
     sources: Sources,
     allows: Vec<Allow>,
-    unreadable: bool,
+    /// How many files were read, whatever stood in them.
+    texts: usize,
+    incomplete: bool,
     /// Files being read, outermost first: an include cycle runs into one of them.
     open: Vec<String>,
     /// Files already merged: a file named twice counts once.
@@ -47,20 +51,22 @@ pub(crate) fn load(entry: &str, files: &dyn Files, findings: &mut Findings) -> L
         findings,
         sources: Sources::default(),
         allows: Vec::new(),
-        unreadable: false,
+        texts: 0,
+        incomplete: false,
         open: Vec::new(),
         done: HashSet::new(),
     };
     let root = loader.path(entry, Span::NONE);
     let root = root.unwrap_or_else(|| Rc::new(Node { kind: Kind::Map(Vec::new()), span: Span::NONE }));
-    Loaded { root, sources: loader.sources, allows: loader.allows, unreadable: loader.unreadable }
+    let (unreadable, incomplete) = (loader.texts == 0, loader.incomplete);
+    Loaded { root, sources: loader.sources, allows: loader.allows, unreadable, incomplete }
 }
 
 impl Loader<'_> {
     /// Reports something of the lab that cannot be read.
-    fn unreadable<T>(&mut self, code: &'static str, at: Span, message: String, help: &str) -> Option<T> {
+    fn missing<T>(&mut self, code: &'static str, at: Span, message: String, help: &str) -> Option<T> {
         self.findings.push(Finding::error(code, "", at, message).help(help));
-        self.unreadable = true;
+        self.incomplete = true;
         None
     }
 
@@ -69,7 +75,7 @@ impl Loader<'_> {
         let Some(list) = self.files.list(path) else { return self.file(path, from) };
         if list.is_empty() {
             let message = format!("the folder `{path}` holds no lab file");
-            return self.unreadable(codes::INCLUDE, from, message, "put a `lab.yaml` there, or name another folder");
+            return self.missing(codes::INCLUDE, from, message, "put a `lab.yaml` there, or name another folder");
         }
         let mut root = None;
         for file in list {
@@ -96,13 +102,13 @@ impl Loader<'_> {
         if self.open.len() >= MAX_INCLUDES {
             let message = format!("includes are nested deeper than {MAX_INCLUDES} files");
             let help = "list the files under one `include:` instead of including them from one another";
-            return self.unreadable(codes::INCLUDE, from, message, help);
+            return self.missing(codes::INCLUDE, from, message, help);
         }
         self.done.insert(identity.clone());
         let file = self.text(path, from)?;
         let text = self.sources.get(file).map(|source| source.text.clone()).unwrap_or_default();
         let tree = tree::read(file, &text, self.findings, &mut self.allows);
-        self.unreadable |= !tree.whole;
+        self.incomplete |= !tree.whole;
         let root = tree.root?;
         self.open.push(identity);
         let mut merged = Some(root.clone());
@@ -125,14 +131,14 @@ impl Loader<'_> {
                 } else {
                     "check the path; it is relative to the file that names it"
                 };
-                return self.unreadable(codes::INCLUDE, from, format!("cannot read `{path}`: {error}"), help);
+                return self.missing(codes::INCLUDE, from, format!("cannot read `{path}`: {error}"), help);
             }
         };
         if bytes.len() > MAX_FILE_BYTES {
             let at = if from.is_none() { self.start_of(path, String::new()) } else { from };
             let message =
                 format!("`{path}` has {} bytes; a lab file may have {} MiB", bytes.len(), MAX_FILE_BYTES >> 20);
-            return self.unreadable(codes::TOO_LARGE, at, message, "split it, and `include` the parts");
+            return self.missing(codes::TOO_LARGE, at, message, "split it, and `include` the parts");
         }
         match String::from_utf8(bytes) {
             Ok(text) => {
@@ -140,6 +146,7 @@ impl Loader<'_> {
                     Some(text) => text.to_string(),
                     None => text,
                 };
+                self.texts += 1;
                 Some(self.sources.add(path.to_string(), text))
             }
             Err(error) => {
@@ -150,7 +157,7 @@ impl Loader<'_> {
                 let end = offset + char::REPLACEMENT_CHARACTER.len_utf8();
                 let at = Span { start: offset as u32, end: end as u32, ..at };
                 let message = format!("`{path}` is not UTF-8: the byte 0x{byte:02x} stands here");
-                self.unreadable(codes::SYNTAX, at, message, "save the file as UTF-8")
+                self.missing(codes::SYNTAX, at, message, "save the file as UTF-8")
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use labwright_plan::Provider;
 
-mod host;
+pub mod host;
 
 /// Every provider. Only the command line names this.
 pub const ALL: &[&'static dyn Provider] = &[&host::Host];

@@ -13,10 +13,15 @@ pub fn lines(change: &Change, full: bool) -> Vec<String> {
             unified(before, after, full)
         }
         (Value::Digest(before), Value::Digest(after)) if before != after => {
-            vec![format!("{}: {} -> {} bytes, not shown (private, or too large)", change.field, before.bytes, after.bytes)]
+            vec![format!(
+                "{}: {} -> {} bytes, not shown (private, or too large)",
+                change.field, before.bytes, after.bytes
+            )]
         }
         (Value::Null, Value::Null) => Vec::new(),
-        (Value::Null, Value::Digest(after)) => vec![format!("{}: {} bytes, not shown (private, or too large)", change.field, after.bytes)],
+        (Value::Null, Value::Digest(after)) => {
+            vec![format!("{}: {} bytes, not shown (private, or too large)", change.field, after.bytes)]
+        }
         (Value::Null, after) => vec![format!("{}: {after}", change.field)],
         (Value::Map(before), Value::Map(after)) => {
             let changed = after.iter().filter(|(key, value)| before.get(*key).is_none_or(|old| !old.same(value)));

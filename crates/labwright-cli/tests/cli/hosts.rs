@@ -146,7 +146,10 @@ fn kernel_parameters_count_now_and_after_a_boot() {
     let host = world.net.light_host("web").unwrap();
     world.lab("lab: test\ncompute: { hosts: { web: { sysctl: { net.ipv4.ip_forward: \"1\" } } } }\n");
     world.apply().code(0);
-    assert_eq!(host.ssh_stdout("cat /proc/sys/net/ipv4/ip_forward; cat /etc/sysctl.d/*labwright*").unwrap(), "1\nnet.ipv4.ip_forward = 1\n");
+    assert_eq!(
+        host.ssh_stdout("cat /proc/sys/net/ipv4/ip_forward; cat /etc/sysctl.d/*labwright*").unwrap(),
+        "1\nnet.ipv4.ip_forward = 1\n"
+    );
     world.apply().code(0).says("nothing to do, 1 unchanged");
     world.lab("lab: test\ncompute: { hosts: { web: { sysctl: { net.ipv4.no_such: \"1\" } } } }\n");
     let ran = world.apply();

@@ -83,11 +83,7 @@ fn host_name_and_mounts() {
     let host = world.net.systemd_host("db").unwrap();
     world.lab("lab: test\ncompute:\n  hosts:\n    db:\n      hostname: renamed\n      mounts: { /mnt/scratch: { device: tmpfs, fstype: tmpfs, options: \"size=1m\" } }\n");
     world.apply().code(0);
-    assert_eq!(
-        host.ssh_stdout("cat /etc/hostname; findmnt -n -o FSTYPE /mnt/scratch")
-            .unwrap(),
-        "renamed\ntmpfs\n"
-    );
+    assert_eq!(host.ssh_stdout("cat /etc/hostname; findmnt -n -o FSTYPE /mnt/scratch").unwrap(), "renamed\ntmpfs\n");
     world.apply().code(0).says("nothing to do, 2 unchanged");
 }
 

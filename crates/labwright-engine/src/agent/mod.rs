@@ -26,7 +26,7 @@ use schedule::{Board, Crew};
 type Providers = &'static [&'static dyn Provider];
 
 /// What an agent hears: from the other end of its link, or from its own work.
-enum Heard {
+pub enum Heard {
     Request(Request),
     /// The other end is gone.
     Gone,
@@ -34,18 +34,17 @@ enum Heard {
     WorkOver,
 }
 
-/// Serves one link until its other end is gone. Returns after everything that was begun has ended.
+/// How an agent answers. Nobody listening is not its concern: what it began goes on to its end.
+type Tell = Box<dyn Fn(Reply) + Send + Sync>;
+
+/// Serves a link of two streams until its other end is gone. Returns after everything that was begun has ended.
 pub fn serve(
     mut reader: impl Read + Send + 'static,
-    writer: impl Write + Send + 'static,
+    mut writer: impl Write + Send + 'static,
     providers: Providers,
 ) -> io::Result<()> {
-    let agent = Agent { out: Mutex::new(Box::new(writer)), providers, facts: facts::gather(), state: state_dir() };
-    {
-        let mut out = agent.out.lock().unwrap_or_else(PoisonError::into_inner);
-        writeln!(out, "{GREETING}")?;
-        out.flush()?;
-    }
+    writeln!(writer, "{GREETING}")?;
+    writer.flush()?;
     let (hear, heard) = mpsc::channel();
     let listener = hear.clone();
     std::thread::spawn(move || {
@@ -60,15 +59,32 @@ pub fn serve(
             }
         }
     });
+    let out = Mutex::new(writer);
+    let tell = move |reply: Reply| {
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+        // A reply that cannot be sent has nobody to read it.
+        drop(frame::write(&mut *out, &reply));
+    };
+    attend(hear, &heard, Box::new(tell), providers)
+}
+
+/// The agent itself: hears requests, does them, tells. The same for a host and for this process.
+pub fn attend(
+    hear: mpsc::Sender<Heard>,
+    heard: &mpsc::Receiver<Heard>,
+    tell: Tell,
+    providers: Providers,
+) -> io::Result<()> {
+    let agent = Agent { tell, providers, facts: facts::gather(), state: state_dir() };
     loop {
         match heard.recv() {
             Ok(Heard::Request(Request::Observe { lab, host, want })) => {
                 let seen = agent.observe(&lab, &host, &want);
-                agent.send(&seen.map_or_else(Reply::Failed, |seen| Reply::Observed { seen: Box::new(seen) }));
+                agent.send(seen.map_or_else(Reply::Failed, |seen| Reply::Observed { seen: Box::new(seen) }));
             }
             Ok(Heard::Request(Request::Apply(work))) => {
-                let reply = agent.apply(&work, &hear, &heard);
-                agent.send(&reply);
+                let reply = agent.apply(&work, &hear, heard);
+                agent.send(reply);
             }
             Ok(Heard::Request(Request::Lease { lab })) => agent.lease(lease::holder(&agent.lab_dir(&lab))),
             Ok(Heard::Request(Request::Break { lab })) => agent.lease(lease::break_lease(&agent.lab_dir(&lab))),
@@ -81,17 +97,15 @@ pub fn serve(
 }
 
 struct Agent {
-    out: Mutex<Box<dyn Write + Send>>,
+    tell: Tell,
     providers: Providers,
     facts: Facts,
     state: PathBuf,
 }
 
 impl Agent {
-    /// The other end may be gone; what was begun here goes on to its end all the same.
-    fn send(&self, reply: &Reply) {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(frame::write(&mut *out, reply));
+    fn send(&self, reply: Reply) {
+        (self.tell)(reply);
     }
 
     fn lab_dir(&self, lab: &str) -> PathBuf {
@@ -99,7 +113,7 @@ impl Agent {
     }
 
     fn lease(&self, lease: io::Result<Option<crate::protocol::Lease>>) {
-        self.send(&match lease {
+        self.send(match lease {
             Ok(lease) => Reply::Lease { lease },
             Err(error) => Reply::Failed(state_error(&self.state, &error)),
         });
@@ -243,7 +257,7 @@ impl Crew for Hands<'_> {
 
     fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
         for step in steps {
-            self.agent.send(&Reply::Event(Event::Started { id: step.id.clone() }));
+            self.agent.send(Reply::Event(Event::Started { id: step.id.clone() }));
         }
         let Some(session) = steps.first().and_then(|step| self.sessions.get(step.id.provider())) else {
             let error = ProviderError::bug("a step for a provider that this agent does not have");
@@ -285,13 +299,13 @@ impl Crew for Hands<'_> {
             // The journal is for reading only here: a disk too full for this line has failed the step already.
             drop(self.journal(|journal| journal.ended(&step.id, outcome)));
         }
-        self.agent.send(&Reply::Event(Event::Ended { id: step.id.clone(), outcome: outcome.clone() }));
+        self.agent.send(Reply::Event(Event::Ended { id: step.id.clone(), outcome: outcome.clone() }));
     }
 }
 
 impl Progress for Hands<'_> {
     fn say(&self, id: &ResourceId, what: &str) {
-        self.agent.send(&Reply::Event(Event::Progress { id: id.clone(), text: what.to_string() }));
+        self.agent.send(Reply::Event(Event::Progress { id: id.clone(), text: what.to_string() }));
     }
 }
 

@@ -169,7 +169,12 @@ impl<'a> Board<'a> {
             self.release(&mut state, &step.id, doom);
             state.left -= 1;
         }
-        self.changed.notify_all();
+        // This worker takes one of what is ready itself; each of the others is worth waking only if something is left.
+        if state.left == 0 || state.stopped.is_some() {
+            self.changed.notify_all();
+        } else {
+            (1..state.ready.len().min(WORKERS)).for_each(|_| self.changed.notify_one());
+        }
         state
     }
 }

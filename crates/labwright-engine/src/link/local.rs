@@ -1,35 +1,44 @@
 //! The agent in this process, for the machine that labwright runs on.
-//! The same code and the same frames as over SSH, through two pipes.
+//! The same agent as over SSH; requests and replies pass as they are, without frames.
+
+use std::sync::mpsc;
 
 use labwright_plan::{Provider, ProviderError};
 
 use super::{End, Link};
-use crate::agent;
+use crate::agent::{self, Heard};
 
-pub fn open(host: &str, providers: &'static [&'static dyn Provider]) -> Result<Link, ProviderError> {
-    let pipe = || std::io::pipe().map_err(|error| ProviderError::bug(format!("cannot make a pipe: {error}")));
-    let (requests, to_agent) = pipe()?;
-    let (replies, from_agent) = pipe()?;
+pub fn open(host: &str, providers: &'static [&'static dyn Provider]) -> Link {
+    let (hear, heard) = mpsc::channel();
+    let (tell, replies) = mpsc::channel();
+    let speak = hear.clone();
     let thread = std::thread::spawn(move || {
-        // An agent ends when its link does; what it could not say has nobody to hear it.
-        drop(agent::serve(requests, std::io::BufWriter::with_capacity(1 << 16, from_agent), providers));
+        // Nobody listens any more once the link is dropped; what was begun goes on to its end.
+        let tell = move |reply| drop(tell.send(Ok(reply)));
+        // Only a stream can be garbled.
+        agent::attend(hear, &heard, Box::new(tell), providers).unwrap_or_default();
     });
-    Link::on(host, Box::new(to_agent), Box::new(replies), Box::new(Thread(Some(thread))))
+    Link::in_process(host, speak.clone(), replies, Box::new(Thread { hear: speak, thread: Some(thread) }))
 }
 
-struct Thread(Option<std::thread::JoinHandle<()>>);
+struct Thread {
+    hear: mpsc::Sender<Heard>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
 
 impl End for Thread {
     fn autopsy(&mut self) -> Option<ProviderError> {
-        let thread = self.0.take()?;
+        let thread = self.thread.take()?;
         thread.join().is_err().then(|| ProviderError::bug("the agent in this process panicked"))
     }
 }
 
 impl Drop for Thread {
-    /// What the agent began, it ends: its input is closed by now.
+    /// What the agent began, it ends.
     fn drop(&mut self) {
-        if let Some(thread) = self.0.take() {
+        if let Some(thread) = self.thread.take() {
+            // An agent that is gone already hears nothing and needs to hear nothing.
+            drop(self.hear.send(Heard::Gone));
             drop(thread.join());
         }
     }

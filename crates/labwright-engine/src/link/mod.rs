@@ -4,14 +4,15 @@
 mod local;
 mod ssh;
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use labwright_plan::{ErrorKind, ProviderError};
 
+use crate::agent::Heard;
 use crate::frame;
-use crate::protocol::{GREETING, Reply, Request};
+use crate::protocol::{Reply, Request};
 
 pub use local::open as open_local;
 pub use ssh::{Address, open as open_ssh};
@@ -26,8 +27,9 @@ pub struct Link {
 }
 
 /// The half that requests go out on.
-pub struct Speaker {
-    writer: Box<dyn Write + Send>,
+pub enum Speaker {
+    Stream(Box<dyn Write + Send>),
+    InProcess(mpsc::Sender<Heard>),
 }
 
 /// The half that replies come in on.
@@ -45,21 +47,13 @@ pub trait End: Send {
 }
 
 impl Link {
-    /// Sets up a link on two streams: passes over what comes before the greeting, then reads replies on a thread.
-    fn on(
+    /// A link on two streams that have greeted each other; replies are read on a thread.
+    fn on_streams(
         host: &str,
         writer: Box<dyn Write + Send>,
-        reader: Box<dyn Read + Send>,
-        mut end: Box<dyn End>,
-    ) -> Result<Link, ProviderError> {
-        let mut reader = BufReader::with_capacity(1 << 16, reader);
-        if !greeted(&mut reader) {
-            return Err(end.autopsy().unwrap_or_else(|| broken(host)));
-        }
-        Ok(Link::greeted(host, writer, Box::new(reader), end))
-    }
-
-    fn greeted(host: &str, writer: Box<dyn Write + Send>, mut reader: Box<dyn Read + Send>, end: Box<dyn End>) -> Link {
+        mut reader: Box<dyn Read + Send>,
+        end: Box<dyn End>,
+    ) -> Link {
         let (send, replies) = mpsc::channel();
         std::thread::spawn(move || {
             while let Some(reply) = frame::read::<Reply>(&mut reader).transpose() {
@@ -69,10 +63,19 @@ impl Link {
                 }
             }
         });
-        Link { speaker: Speaker { writer }, listener: Listener { host: host.to_string(), replies, end } }
+        Link { speaker: Speaker::Stream(writer), listener: Listener { host: host.to_string(), replies, end } }
     }
 
-    pub fn send(&mut self, request: &Request) -> Result<(), ProviderError> {
+    fn in_process(
+        host: &str,
+        speak: mpsc::Sender<Heard>,
+        replies: mpsc::Receiver<io::Result<Reply>>,
+        end: Box<dyn End>,
+    ) -> Link {
+        Link { speaker: Speaker::InProcess(speak), listener: Listener { host: host.to_string(), replies, end } }
+    }
+
+    pub fn send(&mut self, request: Request) -> Result<(), ProviderError> {
         self.speaker.send(request).map_err(|_| self.listener.lost())
     }
 
@@ -88,8 +91,13 @@ impl Link {
 
 impl Speaker {
     /// The error says nothing of why: the listener will hear that the link is lost.
-    pub fn send(&mut self, request: &Request) -> io::Result<()> {
-        frame::write(&mut self.writer, request)
+    pub fn send(&mut self, request: Request) -> io::Result<()> {
+        match self {
+            Speaker::Stream(writer) => frame::write(writer, &request),
+            Speaker::InProcess(hear) => {
+                hear.send(Heard::Request(request)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+            }
+        }
     }
 }
 
@@ -114,18 +122,4 @@ impl Listener {
 
 fn broken(host: &str) -> ProviderError {
     ProviderError::new(ErrorKind::Unreachable, format!("the connection to `{host}` was lost"))
-}
-
-/// Reads lines until the greeting. Login shells may print anything before it.
-fn greeted(reader: &mut impl BufRead) -> bool {
-    let mut line = Vec::new();
-    for _ in 0..1000 {
-        line.clear();
-        match reader.by_ref().take(1 << 16).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return false,
-            Ok(_) if line.trim_ascii() == GREETING.as_bytes() => return true,
-            Ok(_) => {}
-        }
-    }
-    false
 }

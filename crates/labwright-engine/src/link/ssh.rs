@@ -42,7 +42,7 @@ bin=$dir/labwright-$hash
 if [ ! -x "$bin" ]; then
   if [ "$(uname -m)" != "$arch" ]; then echo "labwright: this host is $(uname -m)" >&2; exit 91; fi
   umask 077
-  mkdir -p "$dir" && rm -f "$dir"/*.new || exit 92
+  mkdir -p "$dir" && find "$dir" -name "*.new" -mmin +60 -exec rm -f {} + || exit 92
   echo "labwright agent missing"
   head -c "$size" > "$bin.$$.new" || exit 92
   [ "$(wc -c < "$bin.$$.new")" -eq "$size" ] || exit 93
@@ -171,7 +171,7 @@ fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderE
         .and_then(|()| settle(&mut reader, &mut stdin));
     watchdog.call_off();
     match greeting {
-        Ok(true) => Ok(Link::greeted(name, Box::new(stdin), Box::new(reader), Box::new(end))),
+        Ok(true) => Ok(Link::on_streams(name, Box::new(stdin), Box::new(reader), Box::new(end))),
         Ok(false) | Err(_) => {
             drop(stdin);
             Err(end.autopsy().unwrap_or_else(|| broken(name)))
@@ -395,12 +395,19 @@ mod tests {
 
     #[test]
     fn every_hop_is_as_strict_as_the_host_and_nests() {
-        let hop = |name: &str| Address { name: name.into(), addresses: vec![format!("10.0.0.{}", name.len())], ..Address::default() };
+        let hop = |name: &str| Address {
+            name: name.into(),
+            addresses: vec![format!("10.0.0.{}", name.len())],
+            ..Address::default()
+        };
         let args = arguments(&hop("deep"), None, &[hop("a"), hop("it's")]).unwrap();
         let proxy = args.last().unwrap();
         assert!(proxy.starts_with("-oProxyCommand=ssh ") && proxy.ends_with(r"-W [%h]:%p -- 'it'\''s'"), "{proxy}");
         assert_eq!(proxy.matches("StrictHostKeyChecking=yes").count(), 2, "{proxy}");
-        assert!(proxy.contains("-W [%%h]:%%p -- "), "the inner hop's own target is filled in by the inner hop: {proxy}");
+        assert!(
+            proxy.contains("-W [%%h]:%%p -- "),
+            "the inner hop's own target is filled in by the inner hop: {proxy}"
+        );
     }
 
     #[test]

@@ -70,7 +70,7 @@ macro_rules! section {
         let ($as_node, $as_decoder) = ($node, &mut *$decoder);
         let read: Option<Self> = $short;
         if let Some(read) = &read {
-            $decoder.from_short_form(read);
+            $decoder.note_short_form(read);
         }
         return read;
     }};

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 pub use collections::{Foreign, Many, Table};
-pub use declare::{or_bool, or_string, or_strings};
 pub(crate) use declare::{choice, section};
+pub use declare::{or_bool, or_string, or_strings};
 
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
@@ -47,7 +47,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Notes which values a short form gave: those that are not the defaults.
-    pub fn from_short_form(&mut self, read: &dyn Section) {
+    pub fn note_short_form(&mut self, read: &dyn Section) {
         for key in read.beyond_defaults() {
             let at = self.within(key, |d| d.at());
             self.short.insert(at);
@@ -250,6 +250,11 @@ impl FromNode for IpAddr {
                     node,
                     wanted,
                     format!("write `{address}`; how large the network is stands in the zone's `subnet`"),
+                ),
+                None if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') => decoder.wrong_help(
+                    node,
+                    wanted,
+                    "an IPv4 address has four numbers, each from 0 to 255, without leading zeros",
                 ),
                 None => decoder.wrong_help(node, wanted, "write the IPv4 or IPv6 address; a name is not looked up"),
             },

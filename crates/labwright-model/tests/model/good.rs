@@ -175,7 +175,9 @@ fn columns_count_characters() {
 
 #[test]
 fn places_of_values_by_their_path() {
-    let parsed = read("edge:\n  router: gw\nplatform:\n  dns: { records: { nas: 10.0.0.5 } }\nnetwork: { flows: [{ from: a, to: b }] }\n");
+    let parsed = read(
+        "edge:\n  router: gw\nplatform:\n  dns: { records: { nas: 10.0.0.5 } }\nnetwork: { flows: [{ from: a, to: b }] }\n",
+    );
     let place = |path: &[&str]| parsed.place(parsed.span_of(path)).map(|place| (place.line, place.column));
     assert_eq!(place(&["edge", "router"]), Some((2, 11)));
     assert_eq!(place(&["edge", "router", "on"]), Some((2, 11)), "a short form stands for the whole");

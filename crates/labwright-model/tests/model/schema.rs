@@ -3,7 +3,7 @@
 use labwright_model::schema;
 use serde_json::{Value, json};
 
-use crate::support::{WHOLE, read};
+use crate::support::{SHOWN, read};
 
 /// YAML as JSON, by way of a key of the lab file that takes anything.
 fn json_of(yaml: &str) -> Value {
@@ -86,8 +86,10 @@ fn check(yaml: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_annotated_example_satisfies_the_schema() {
-    assert_eq!(check(WHOLE), Vec::<String>::new());
+fn every_lab_that_the_project_shows_satisfies_the_schema() {
+    for lab in SHOWN {
+        assert_eq!(check(lab), Vec::<String>::new());
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Helpers from text to text: a lab in, its findings out.
+//! From text to text: a lab in, its findings out.
 //! Touch no disk: the files are a map.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,13 @@ use labwright_model::{Files, Finding, Parsed, parse};
 
 /// The lab of the design's annotated example, which uses every section.
 pub const WHOLE: &str = include_str!("../whole.yaml");
+
+/// Every lab that the project shows.
+pub const SHOWN: &[&str] = &[
+    WHOLE,
+    include_str!("../../../../examples/starter/lab.yaml"),
+    include_str!("../../../../examples/reference/lab.yaml"),
+];
 
 /// Files that exist only here.
 #[derive(Default)]

@@ -34,7 +34,8 @@ pub(super) const PAGES: &[Page] = &[
         code: codes::WRONG_VALUE,
         title: "a value of the wrong kind",
         doc: "A value is not what its key takes: a list where a name belongs, a number without its unit, an address that \
-              is none. The finding says what is wanted. YAML 1.2 writes `true` and `false`; `yes`, `no`, `on` and `off` \
+              is none. The finding says what is wanted. A tag of another program (`!secret`, `!include`) means nothing here \
+              either. YAML 1.2 writes `true` and `false`; `yes`, `no`, `on` and `off` \
               are plain words.",
     },
     Page {
@@ -46,7 +47,8 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         code: codes::INCLUDE,
         title: "an include that cannot be followed",
-        doc: "`include` names a file that is not there, cannot be read, or includes the file that names it. Paths are \
+        doc: "`include` names a file that is not there, cannot be read, or includes the file that names it, or includes are \
+              nested deeper than 32 files. As long as a file is missing, names that it may hold are not judged. Paths are \
               relative to the file that they stand in; a folder includes its `.yaml` files in lexical order.",
     },
     Page {

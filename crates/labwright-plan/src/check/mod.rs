@@ -5,6 +5,7 @@ use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
 
 mod format;
 mod references;
+mod spelling;
 
 mod compute;
 mod lab;
@@ -55,7 +56,8 @@ pub const RULES: &[&dyn Rule] = &[
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
 pub fn check(parsed: &Parsed) -> Findings {
     let mut findings = parsed.findings.clone();
-    if !parsed.unreadable {
+    // Names that a missing file holds would look unknown.
+    if !parsed.incomplete {
         for rule in RULES {
             rule.check(parsed, &mut findings);
         }
@@ -74,7 +76,8 @@ fn accept(parsed: &Parsed, findings: &mut Findings) {
                 && finding.span.file == allow.span.file;
             !(here && finding.code == allow.code)
         });
-        if findings.len() < before {
+        // What could not be judged cannot be gone either.
+        if findings.len() < before || parsed.incomplete {
             continue;
         }
         let message = format!("nothing to accept here: `{}` is not found on line {}", allow.code, allow.line);

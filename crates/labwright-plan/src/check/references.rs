@@ -1,9 +1,12 @@
 //! Every place where the lab file refers to something by name. Rules judge them; nothing here does.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use labwright_model::lab::{Lab, Service};
-use labwright_model::{Parsed, Placement, Spanned};
+use labwright_model::{Parsed, Placement, Span, Spanned, Table};
+
+use super::spelling::misspelling;
 
 /// What a name must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,6 +20,8 @@ pub enum Wanted {
     Receiver,
     /// A zone, a host, a service, or `internet`.
     Endpoint,
+    /// What a DNS record may lead to.
+    Target,
 }
 
 impl Wanted {
@@ -30,16 +35,53 @@ impl Wanted {
             Wanted::Environment => "environment",
             Wanted::Receiver => "receiver",
             Wanted::Endpoint => "zone, host or service",
+            Wanted::Target => "host or service",
+        }
+    }
+
+    /// The word with its article.
+    pub fn a_word(self) -> String {
+        let article = if self == Wanted::Environment { "an" } else { "a" };
+        format!("{article} {}", self.word())
+    }
+
+    /// What to type to declare one.
+    pub fn declaration(self, name: &str) -> String {
+        match self {
+            Wanted::Host => format!("add it under `compute: {{ hosts: … }}`: `{name}: {{ address: … }}`"),
+            Wanted::Endpoint => {
+                "add it under `compute: { hosts: … }`, `services:` or `network: { zones: … }`".to_string()
+            }
+            Wanted::Target => "add it under `compute: { hosts: … }` or `services:`".to_string(),
+            Wanted::Zone => format!("add it under `network: {{ zones: … }}`: `{name}: {{ vlan: …, subnet: … }}`"),
+            Wanted::Service => format!("add it under `services:`: `{name}: {{ use: …, on: … }}`"),
+            Wanted::Policy => {
+                format!("add it under `protection: {{ policies: … }}`: `{name}: {{ schedule: \"03:15\", to: … }}`")
+            }
+            Wanted::Repository => {
+                format!("add it under `protection: {{ repositories: … }}`: `{name}: {{ on: HOST, path: /backup }}`")
+            }
+            Wanted::Environment => format!("declare it at the top: `environments: [{name}]`"),
+            Wanted::Receiver => {
+                format!("add it under `platform: {{ monitoring: {{ notify: … }} }}`: `{name}: \"ntfy://…\"`")
+            }
         }
     }
 
     /// Whether the lab declares this name as this kind.
     pub fn has(self, lab: &Lab, name: &str) -> bool {
-        self.names(lab).iter().any(|known| *known == name)
+        match self {
+            Wanted::Host => lab.compute.hosts.contains_key(name),
+            Wanted::Zone => lab.network.zones.contains_key(name),
+            Wanted::Service => lab.services.contains_key(name),
+            Wanted::Policy => lab.protection.policies.contains_key(name),
+            Wanted::Repository => lab.protection.repositories.contains_key(name),
+            _ => self.names(lab).contains(&name),
+        }
     }
 
     pub fn names(self, lab: &Lab) -> Vec<&str> {
-        fn keys<T>(table: &labwright_model::Table<T>) -> Vec<&str> {
+        fn keys<T>(table: &Table<T>) -> Vec<&str> {
             table.keys().map(String::as_str).collect()
         }
         match self {
@@ -54,17 +96,19 @@ impl Wanted {
                 let all = [Wanted::Zone, Wanted::Host, Wanted::Service];
                 all.iter().flat_map(|kind| kind.names(lab)).chain(["internet"]).collect()
             }
+            Wanted::Target => [Wanted::Host, Wanted::Service].iter().flat_map(|kind| kind.names(lab)).collect(),
         }
     }
 }
 
 pub struct Reference<'a> {
-    pub name: &'a Spanned<String>,
+    pub name: &'a str,
+    pub span: Span,
     pub wants: Wanted,
     pub at: String,
 }
 
-/// Every reference, roles aside: a role declares the host that it names.
+/// Every reference that must lead somewhere, roles aside: a role declares the host that it names.
 pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
     let lab = &parsed.lab;
     let mut out = Vec::new();
@@ -79,21 +123,27 @@ pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
         add(&mut out, host.vm.iter().flat_map(|vm| &vm.on), Wanted::Host, &at("vm.on"));
         add(&mut out, host.lxc.iter().flat_map(|lxc| &lxc.on), Wanted::Host, &at("lxc.on"));
     }
+    of_platform(parsed, &mut out);
     for (name, repository) in lab.protection.repositories.iter() {
         add(&mut out, &repository.on, Wanted::Host, &format!("protection.repositories.{name}.on"));
     }
     for (name, policy) in lab.protection.policies.iter() {
         add(&mut out, policy.to.iter(), Wanted::Repository, &format!("protection.policies.{name}.to"));
     }
-    for route in lab.platform.monitoring.iter().flat_map(|monitoring| monitoring.routes.iter()) {
-        let to = route.to.iter().filter(|to| to.value != "none");
-        add(&mut out, to, Wanted::Receiver, "platform.monitoring.routes.to");
-    }
     for placement in &parsed.placements {
         of_service(&placement.entry, &at(placement), &mut out);
     }
+    for (name, service) in lab.services.iter() {
+        out.extend(service.environments.iter().map(|(environment, entry)| Reference {
+            name: environment,
+            span: entry.span,
+            wants: Wanted::Environment,
+            at: format!("services.{name}.environments"),
+        }));
+    }
+    // What an environment shares with its service stands in one place.
     let mut places = BTreeSet::new();
-    out.retain(|reference| places.insert((reference.name.span, reference.wants)));
+    out.retain(|reference| places.insert((reference.span, reference.name, reference.wants)));
     out
 }
 
@@ -102,6 +152,36 @@ pub fn at(placement: &Placement) -> String {
     match &placement.environment {
         Some(environment) => format!("services.{}.environments.{environment}", placement.service),
         None => format!("services.{}", placement.service),
+    }
+}
+
+fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
+    let platform = &parsed.lab.platform;
+    for (role, key) in [
+        (&platform.identity, "identity"),
+        (&platform.runners, "runners"),
+        (&platform.telemetry, "telemetry"),
+        (&platform.backup, "backup"),
+    ] {
+        let service = role.iter().flat_map(|role| &role.service);
+        add(out, service, Wanted::Service, &format!("platform.{key}.service"));
+    }
+    for route in platform.monitoring.iter().flat_map(|monitoring| monitoring.routes.iter()) {
+        let to = route.to.iter().filter(|to| to.value != "none");
+        add(out, to, Wanted::Receiver, "platform.monitoring.routes.to");
+    }
+    let Some(dns) = &platform.dns else { return };
+    for (record, value) in &dns.records {
+        // A full name may be anywhere in the world, and one record may stand for another.
+        if value.is_empty() || value.contains('.') || is_address(value) || dns.records.contains_key(value) {
+            continue;
+        }
+        out.push(Reference {
+            name: value,
+            span: parsed.span_of(&["platform", "dns", "records", record]),
+            wants: Wanted::Target,
+            at: format!("platform.dns.records.{record}"),
+        });
     }
 }
 
@@ -114,7 +194,6 @@ fn of_service<'a>(service: &'a Service, at: &str, out: &mut Vec<Reference<'a>>) 
     add(out, dumps.flat_map(|dump| &dump.value.service), Wanted::Service, &format!("{at}.backup.dump"));
 }
 
-/// Adds references, once for each place: what an environment shares with its service stands in one place.
 fn add<'a>(
     out: &mut Vec<Reference<'a>>,
     names: impl IntoIterator<Item = &'a Spanned<String>>,
@@ -123,9 +202,54 @@ fn add<'a>(
 ) {
     for name in names {
         if !name.is_empty() {
-            out.push(Reference { name, wants, at: at.to_string() });
+            out.push(Reference { name, span: name.span, wants, at: at.to_string() });
         }
     }
+}
+
+/// Names that may lead out of the lab (an alias of the user's SSH configuration, a machine that is not the lab's) and
+/// look like a misspelling of something in it, with what was probably meant.
+pub fn suspects(parsed: &Parsed) -> Vec<(Reference<'_>, &str)> {
+    let lab = &parsed.lab;
+    let mut out = Vec::new();
+    for (name, host) in lab.compute.hosts.iter() {
+        let jumps = host.ssh.jump.iter().filter_map(|jump| Some((jump_host(jump)?, jump.span, "ssh.jump".to_string())));
+        let mounts = host.mounts.iter().filter_map(|(path, mount)| {
+            let nfs = mount.nfs.as_ref()?;
+            Some((nfs.split_once(":/")?.0, nfs.span, format!("mounts.{path}")))
+        });
+        for (other, span, key) in jumps.chain(mounts) {
+            let at = format!("compute.hosts.{name}.{key}");
+            out.push(Reference { name: other, span, wants: Wanted::Host, at });
+        }
+    }
+    let cloudflare = lab.edge.public.iter().flat_map(|public| &public.cloudflare);
+    for (name, policy) in cloudflare.flat_map(|cloudflare| cloudflare.access.iter()) {
+        let at = format!("edge.public.cloudflare.access.{name}.covers");
+        add(&mut out, policy.covers.iter(), Wanted::Service, &at);
+    }
+    out.retain(|reference| !reference.wants.has(lab, reference.name) && !is_address(reference.name));
+    out.into_iter()
+        .filter_map(|reference| {
+            let near = misspelling(reference.name, reference.wants.names(lab))?;
+            Some((reference, near))
+        })
+        .collect()
+}
+
+/// The host of `user@host:port`.
+pub fn jump_host(jump: &str) -> Option<&str> {
+    let host = jump.rsplit_once('@').map_or(jump, |(_, host)| host);
+    // More than one colon is an IPv6 address, and no name.
+    match host.matches(':').count() {
+        0 => Some(host),
+        1 => host.split_once(':').map(|(host, _)| host),
+        _ => None,
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<IpAddr>().is_ok()
 }
 
 /// A flow's endpoint, with the kind that it was written with: `host/immich`.

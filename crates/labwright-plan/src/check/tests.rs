@@ -24,14 +24,17 @@ fn found(text: &str) -> (Parsed, Findings) {
     (parsed, findings)
 }
 
+/// What a lab is told, from text to text.
 #[track_caller]
-fn says(text: &str, golden: Expect) {
+pub(super) fn says(text: &str, golden: Expect) {
     let (parsed, findings) = found(text);
+    let place = |span| parsed.place(span).map_or("-".to_string(), |place| format!("{}:{}", place.line, place.column));
     let line = |finding: &Finding| {
-        let place =
-            parsed.place(finding.span).map_or("-".to_string(), |place| format!("{}:{}", place.line, place.column));
+        let related: String =
+            finding.related.iter().map(|(span, label)| format!("    {}: {label}\n", place(*span))).collect();
         format!(
-            "{place} {} {}: {}\n    help: {}\n",
+            "{} {} {}: {}\n    help: {}\n{related}",
+            place(finding.span),
             finding.severity.name(),
             finding.code,
             finding.message,
@@ -84,8 +87,8 @@ fn names_of_another_kind_and_near_names_are_told() {
                 help: did you mean `servers`?
             8:24 error LW-LAB-101: `docker-01` is a host, and a zone belongs here
                 help: declared are servers
-            10:8 advice LW-CMP-003: hosts `docker-02`, `doker-01` are only named by their roles
-                help: describe them, as `compute: { hosts: { docker-02: { address: … } } }`
+            10:8 advice LW-CMP-003: host `docker-02` is only named by its role
+                help: describe it: `compute: { hosts: { docker-02: { address: … } } }`
             11:15 error LW-LAB-101: there is no host named `doker-01`
                 help: did you mean `docker-01`?
         "#]],
@@ -98,7 +101,9 @@ fn a_cycle_is_shown_whole() {
         "services:\n  a: { external: x, needs: [b] }\n  b: { external: y, needs: [c] }\n  c: { external: z, needs: [a] }\n",
         expect![[r#"
             2:29 error LW-LAB-104: services need each other in a circle: `a` → `b` → `c` → `a`
-                help: take one of these needs out: one of the two must start without the other
+                help: take one `needs` or `egress` out: one of them must start without the other
+                3:29: the way on from `b`
+                4:29: the way on from `c`
         "#]],
     );
 }
@@ -110,10 +115,13 @@ fn overlaps_are_found_in_both_families_and_neighbours_are_not() {
         expect![[r#"
             4:19 error LW-NET-003: `10.0.3.0/24` of zone `b` overlaps `10.0.0.0/16` of zone `a`
                 help: make one of the two smaller, or move it
+                3:19: overlaps this
             4:32 error LW-NET-003: `fd00:1::/56` of zone `b` overlaps `fd00:1::/64` of zone `a`
                 help: make one of the two smaller, or move it
+                3:32: overlaps this
             7:22 error LW-NET-003: `100.90.0.0/24` of zone `cgnat` overlaps `100.64.0.0/10` of zone `vpn`
                 help: make one of the two smaller, or move it
+                6:20: overlaps this
         "#]],
     );
 }
@@ -124,9 +132,10 @@ fn an_acceptance_counts_for_its_line_and_its_code_alone() {
     says(
         lab,
         expect![[r#"
-        6:19 error LW-NET-001: `c` has the address `10.0.0.5` of `a`
-            help: give `c` an address of its own
-    "#]],
+            6:19 error LW-NET-001: `c` has the address `10.0.0.5` of `a`
+                help: give `c` an address of its own
+                3:19: first given here
+        "#]],
     );
     says(
         "compute:\n  hosts:\n    a: { address: 10.0.0.5 } # labwright: allow LW-NET-001 because it was so once\n    b: { local: true } # labwright: allow LW-NET-01 because of a typing error\n",

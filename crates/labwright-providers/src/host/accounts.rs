@@ -32,6 +32,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
+    /// Both files as they are now.
     pub fn read(facts: &Facts) -> Result<Accounts, ProviderError> {
         let text = |path: &str| {
             let bytes = fs::read(path).map_err(|error| file_error("read", Path::new(path), &error, facts))?;
@@ -48,10 +49,12 @@ impl Accounts {
         }
     }
 
+    /// The user of a name.
     pub fn user(&self, name: &str) -> Option<&User> {
         self.users.iter().find(|user| user.name == name)
     }
 
+    /// The group of a name.
     pub fn group(&self, name: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.name == name)
     }

@@ -22,8 +22,10 @@ const ENV: &[(&str, &str)] = &[
     ("NEEDRESTART_MODE", "l"),
 ];
 
-/// Files of the user's are kept where a package brings its own version of them.
-const OPTIONS: &[&str] = &["-y", "-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold"];
+/// Files of the user's are kept where a package brings its own version of them. Without a terminal of its own, dpkg says what
+/// went wrong where we read it.
+const OPTIONS: &[&str] =
+    &["-y", "-q", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0"];
 
 type Say<'a> = &'a dyn Fn(&str);
 
@@ -57,33 +59,43 @@ pub fn settle(say: Say<'_>) -> Result<(), ProviderError> {
     }
 }
 
+/// Whether the package lists were fetched already, and what did not answer then. One for each run of installs.
+#[derive(Default)]
+pub struct Lists {
+    fetched: Option<String>,
+}
+
+impl Lists {
+    /// Fetches the lists, once. A source that does not answer is no reason to stop: it is told if it was needed.
+    fn fetch(&mut self, say: Say<'_>) -> Result<(), ProviderError> {
+        say("fetching the package lists");
+        let output = apt_get(&["update"], &[])?;
+        let own = output.stderr.lines().filter(|line| line.starts_with("E: ") || line.starts_with("W: "));
+        self.fetched = Some(last_lines(&own.collect::<Vec<_>>().join("\n"), 3));
+        Ok(())
+    }
+}
+
 /// Installs packages in one transaction. Where apt does not know one, or its files are gone, the lists are fetched anew.
-pub fn install(names: &[&str], say: Say<'_>) -> Result<(), ProviderError> {
-    let mut lists = if sources_changed() { Some(update(say)?) } else { None };
+pub fn install(names: &[&str], lists: &mut Lists, say: Say<'_>) -> Result<(), ProviderError> {
+    if lists.fetched.is_none() && sources_changed() {
+        lists.fetch(say)?;
+    }
     say(&format!("installing {}", names.join(", ")));
     let command = ["install", "--no-install-recommends"];
     let mut output = apt_get(&command, names)?;
-    if !output.ok() && lists.is_none() && wants_update(&output) {
-        lists = Some(update(say)?);
+    if !output.ok() && lists.fetched.is_none() && wants_update(&output) {
+        lists.fetch(say)?;
         output = apt_get(&command, names)?;
     }
     if output.ok() {
         return Ok(());
     }
     let mut error = failure("install", names, &output);
-    if let Some(lists) = lists.filter(|lists| !lists.is_empty()) {
-        error.message.push_str(&format!("; fetching the package lists failed as well: {lists}"));
+    if let Some(unfetched) = lists.fetched.as_ref().filter(|unfetched| !unfetched.is_empty()) {
+        error.message.push_str(&format!("\nfetching the package lists failed as well: {unfetched}"));
     }
     Err(error)
-}
-
-/// Fetches the lists. A source that does not answer is no reason to stop: it is returned, and told if it was needed.
-fn update(say: Say<'_>) -> Result<String, ProviderError> {
-    say("fetching the package lists");
-    let output = apt_get(&["update"], &[])?;
-    let own: Vec<&str> =
-        output.stderr.lines().filter(|line| line.starts_with("E: ") || line.starts_with("W: ")).collect();
-    Ok(last_lines(&own.join("\n"), 3))
 }
 
 /// Whether the sources were written after the lists were fetched.
@@ -139,21 +151,40 @@ fn is_among(package: &str, names: &[&str]) -> bool {
 /// apt's own last words, with what usually helps.
 fn failure(doing: &str, names: &[&str], output: &Output) -> ProviderError {
     let names = names.join("`, `");
-    let own: Vec<&str> =
-        output.stderr.lines().filter(|line| line.starts_with("E: ") || line.starts_with("dpkg: ")).collect();
-    let said = if own.is_empty() { output.last_words(5) } else { last_lines(&own.join("\n"), 5) };
+    let own = output.stderr.lines().filter(|line| !line.starts_with("W: ") && !line.starts_with("debconf: "));
+    let own = last_lines(&own.collect::<Vec<_>>().join("\n"), 6);
+    let said = if own.is_empty() { output.last_words(6) } else { own };
+    let makers = providers(&output.stdout);
     let help = match () {
+        () if !makers.is_empty() => {
+            format!("`{names}` is a virtual package; declare one that provides it: `{}`", makers.join("`, `"))
+        }
         () if said.contains("Unable to locate") || said.contains("no installation candidate") => {
-            "check the name, and that the host's sources (`/etc/apt/sources.list`) have it"
+            "check the name, and that the host's sources (`/etc/apt/sources.list`) have it".into()
         }
-        () if said.contains("lock") => "another program installs something; apply again when it has ended",
-        () if said.contains("unmet dependencies") => "`apt-get -f install` on the host shows what is missing",
-        () if said.contains("not enough free space") || output.stderr.contains("No space left") => {
-            "make room on the host"
+        () if said.contains("lock") => "another program installs something; apply again when it has ended".into(),
+        () if said.contains("unmet dependencies") => "`apt-get -f install` on the host shows what is missing".into(),
+        () if said.contains("not enough free space") || said.contains("No space left") => {
+            "make room on the host".into()
         }
-        () => "",
+        () => at_fault(&said).map_or(String::new(), |package| {
+            format!("`{package}` is at fault; `dpkg --configure {package}` on the host repeats what failed")
+        }),
     };
     ProviderError::rejected(format!("apt cannot {doing} `{names}`: {said}")).help(help)
+}
+
+/// The package that dpkg could not finish with. It may be another one than was asked for.
+fn at_fault(said: &str) -> Option<&str> {
+    let line = said.lines().find_map(|line| line.strip_prefix("dpkg: error processing package "))?;
+    line.split_whitespace().next()
+}
+
+/// The packages that provide a virtual one, as apt lists them below a line that says so.
+fn providers(output: &str) -> Vec<&str> {
+    let list = output.lines().skip_while(|line| !line.contains("is a virtual package provided by:")).skip(1);
+    let list = list.take_while(|line| line.starts_with("  "));
+    list.filter_map(|line| line.split_whitespace().next()).collect()
 }
 
 #[cfg(test)]
@@ -166,5 +197,12 @@ mod tests {
             0 upgraded, 0 newly installed, 2 to remove and 0 not upgraded.\nRemv addon [1.0]\nRemv hello [1.0]\n";
         assert_eq!(removals(simulation).collect::<Vec<_>>(), ["addon", "hello"]);
         assert!(is_among("libc6", &["libc6:amd64"]) && !is_among("addon", &["hello"]));
+    }
+    #[test]
+    fn who_provides_a_virtual_package_is_read_from_apt() {
+        let said = "Reading package lists...\nPackage virt is a virtual package provided by:\n  provider3 1.0\n  provider2 1.0\n\n";
+        assert_eq!(providers(said), ["provider3", "provider2"]);
+        assert_eq!(providers("Reading package lists...\n"), Vec::<&str>::new());
+        assert_eq!(at_fault("x\ndpkg: error processing package broken (--configure):\n y\n"), Some("broken"));
     }
 }

@@ -165,4 +165,44 @@ mod tests {
         entry(&dir, "victim").adjust(Permissions { mode: Some(0o1711), ..OPEN }).unwrap();
         assert_eq!(fs::metadata(dir.path().join("victim")).unwrap().mode() & 0o7777, 0o1711);
     }
+
+    const KILLED: &str = "LABWRIGHT_TEST_WRITES_UNTIL_KILLED";
+
+    /// Does nothing by itself: the next test starts it in a process of its own, and kills that.
+    #[test]
+    fn writes_until_killed() {
+        let Some(path) = std::env::var_os(KILLED) else { return };
+        let entry = Entry::open(path.as_ref()).unwrap();
+        for byte in [b'a', b'b'].iter().cycle() {
+            entry.write(&mut vec![*byte; 100_000].as_slice(), OPEN).unwrap();
+        }
+    }
+
+    #[test]
+    fn killed_at_any_time_there_is_one_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        entry(&dir, "file").write(&mut vec![b'a'; 100_000].as_slice(), OPEN).unwrap();
+        for round in 0..20 {
+            let before = fs::metadata(&path).unwrap().ino();
+            let mut writer = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "host::atomic::tests::writes_until_killed"])
+                .env(KILLED, &path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            // Another file under the same name: it is at it.
+            while fs::metadata(&path).unwrap().ino() == before {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(std::time::Duration::from_micros(137 * round));
+            writer.kill().unwrap();
+            writer.wait().unwrap();
+            let content = fs::read(&path).unwrap();
+            assert_eq!(content.len(), 100_000);
+            assert!(content.iter().all(|byte| *byte == content[0]));
+        }
+        entry(&dir, "file").write(&mut &b"the next run"[..], OPEN).unwrap();
+        assert_eq!(names(&dir), ["file"]);
+    }
 }

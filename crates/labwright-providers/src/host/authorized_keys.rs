@@ -17,6 +17,7 @@ use super::public_key::{self, Fault};
 use super::replaced;
 use super::session::{Here, Look, Saying, Sights};
 
+/// The kind `authorized_keys`; named by the user.
 pub const KIND: Kind = Kind {
     name: "authorized_keys",
     doc: "The SSH keys that may log in as a user.",
@@ -50,6 +51,7 @@ struct Declared<'a> {
     at: String,
 }
 
+/// One resource for each user that any key is declared for; whatever is no public key is a finding.
 pub fn lower(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {
     let mut declared: BTreeMap<&str, Declared<'_>> = BTreeMap::new();
     for (name, user) in sorted(&ground.host.users) {
@@ -108,6 +110,7 @@ fn finding(ground: &Ground<'_>, name: &str, declared: &Declared<'_>, span: Span,
     ground.error(NOT_A_PUBLIC_KEY, &declared.at, span, message).help(help)
 }
 
+/// The keys in the file: all of them where they are exclusive, else those that are asked about.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
     let Some(user) = accounts.user(wanted.id.name()) else { return Ok(None) };
@@ -149,6 +152,7 @@ pub fn read(here: &Here, user: &User) -> Result<Option<String>, ProviderError> {
     }
 }
 
+/// Writes the file with the keys in it, or takes the lab's keys out of it.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
     let accounts = here.accounts()?;

@@ -29,6 +29,7 @@ pub struct Output {
 }
 
 impl Output {
+    /// Whether it ended with 0.
     pub fn ok(&self) -> bool {
         self.status.success()
     }

@@ -26,14 +26,18 @@ pub const TYPE: Field = Field {
     consequence: Consequence::DestroysData,
     content: false,
 };
+/// Permission bits, spelled as in the lab file.
 pub const MODE: Field = permission("mode", "Permission bits, in octal.");
+/// The owner, by name.
 pub const OWNER: Field = permission("owner", "The user that owns it.");
+/// The owning group, by name.
 pub const GROUP: Field = permission("group", "The group that owns it.");
 
 const fn permission(name: &'static str, doc: &'static str) -> Field {
     Field { name, doc, on_change: OnChange::Update, consequence: Consequence::None, content: false }
 }
 
+/// The kind `directory`; named by the path.
 pub const KIND: Kind = Kind {
     name: "directory",
     doc: "A directory. What is in it stays the user's.",
@@ -43,6 +47,7 @@ pub const KIND: Kind = Kind {
     delete: Consequence::None,
 };
 
+/// One resource for each declared directory.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let one = |(path, entry): (&str, &labwright_model::Spanned<labwright_model::lab::Directory>)| {
         let mut resource = ground
@@ -57,6 +62,7 @@ pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     sorted(&ground.host.directories).into_iter().filter_map(one).collect()
 }
 
+/// What is at the path, and what would be lost with it.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let path = Path::new(wanted.id.name());
     let Some(there) = look(here, path)? else { return Ok(None) };
@@ -103,12 +109,7 @@ pub fn permissions_of(
 
 /// What a directory holds that is not a resource of the lab, in words; `None` where it holds nothing else.
 pub fn held(here: &Here, path: &Path) -> Option<String> {
-    let ours = |entry: &Path| {
-        here.context
-            .applied
-            .keys()
-            .any(|id| matches!(id.kind(), "file" | "directory" | "symlink" | "mount") && Path::new(id.name()) == entry)
-    };
+    let ours = |entry: &Path| entry.to_str().is_some_and(|entry| here.owns(entry));
     let entries = fs::read_dir(path).ok()?.flatten();
     let count = entries.filter(|entry| !is_leftover(&entry.file_name()) && !ours(&entry.path())).count();
     match count {
@@ -118,6 +119,7 @@ pub fn held(here: &Here, path: &Path) -> Option<String> {
     }
 }
 
+/// Makes the directory, sets its permissions, or removes it where nothing is in it.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(step.id.name());
     if step.action == Action::Delete {
@@ -149,6 +151,30 @@ pub fn permissions(here: &Here, spec: &Spec, there: Option<&Attributes>) -> Resu
         None => None,
     };
     Ok(Permissions { mode: mode(spec), uid, gid })
+}
+
+/// Gives the lab's own files and directories to a user's or a group's new number: `field` says which of the two.
+///
+/// They belong to the name, not to the number; without this the next plan would find them changed by hand.
+pub fn renumber(here: &Here, field: &str, name: &str, old: u32, new: u32) -> Result<(), ProviderError> {
+    let theirs = here
+        .context
+        .applied
+        .iter()
+        .filter(|(id, spec)| matches!(id.kind(), "file" | "directory") && text(spec, field) == Some(name));
+    for (id, _) in theirs {
+        let path = Path::new(id.name());
+        let Some(there) = look(here, path)? else { continue };
+        let permissions = match field {
+            "owner" if there.uid == old => Permissions { uid: Some(new), ..Permissions::default() },
+            "group" if there.gid == old => Permissions { gid: Some(new), ..Permissions::default() },
+            _ => continue,
+        };
+        let changed = Entry::open(path).and_then(|entry| entry.adjust(permissions));
+        changed.map_err(|error| here.file_error("change", path, &error))?;
+        here.touched.note(path);
+    }
+    Ok(())
 }
 
 fn remove(here: &Here, step: &Step, path: &Path) -> Result<(), ProviderError> {

@@ -109,6 +109,7 @@ impl Entry {
         Ok(Entry { dir, name: name.into(), path: self.path.join(name) })
     }
 
+    /// The path that it was opened by, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -155,10 +156,12 @@ impl Entry {
         give(thing.as_fd(), now, permissions)
     }
 
+    /// Removes a file or a link; that it is gone already is success.
     pub fn remove(&self) -> io::Result<()> {
         self.unlink(&self.name, AtFlags::empty())
     }
 
+    /// Removes an empty directory; that it is gone already is success.
     pub fn remove_directory(&self) -> io::Result<()> {
         self.unlink(&self.name, AtFlags::REMOVEDIR)
     }

@@ -18,6 +18,7 @@ use super::paths::normal;
 use super::replaced::{make_way, save};
 use super::session::{Here, Look, Saying, Sights};
 
+/// The kind `file`; named by the path.
 pub const KIND: Kind = Kind {
     name: "file",
     doc: "A file. Of a file without declared content only the permissions are the lab's.",
@@ -35,6 +36,7 @@ const CONTENT: Field = Field {
     content: true,
 };
 
+/// One resource for each declared file; a source that cannot be read is a finding.
 pub fn lower(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {
     sorted(&ground.host.files).into_iter().filter_map(|(path, file)| one(ground, path, file, findings)).collect()
 }
@@ -81,6 +83,7 @@ fn no_such_asset(ground: &Ground<'_>, path: &str, asset: &str, why: &str, source
         .help("put the file there, or correct the path: it is relative to the file that `source` stands in")
 }
 
+/// What is at the path; its content only where somebody asks for it.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let path = Path::new(wanted.id.name());
     let Some(there) = look(here, path)? else { return Ok(None) };
@@ -105,6 +108,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     Ok(Some(Observed { spec, data: directory::data(here, path, &there) }))
 }
 
+/// Writes, mends or removes the file.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(step.id.name());
     if step.action == Action::Delete {

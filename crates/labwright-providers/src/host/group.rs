@@ -7,16 +7,18 @@ use labwright_plan::{
 
 use super::accounts::Accounts;
 use super::command::{SHORT, run};
+use super::directory::renumber;
 use super::lower::{Ground, sorted};
 use super::session::{Here, Look, Saying, Sights, number};
 
+/// The kind `group`.
 pub const KIND: Kind = Kind {
     name: "group",
     doc: "A group of users. Its members are declared with the users.",
     fields: &[
         Field {
             name: "gid",
-            doc: "Its number. Files keep the number that they have.",
+            doc: "Its number. Files that are not the lab's keep the number that they have.",
             on_change: OnChange::Update,
             consequence: Consequence::Downtime,
             content: false,
@@ -34,6 +36,7 @@ pub const KIND: Kind = Kind {
     delete: Consequence::None,
 };
 
+/// One resource for each declared group.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let group = |(name, group): (&str, &labwright_model::Spanned<labwright_model::lab::Group>)| {
         let resource = ground.resource("group", name, group.span);
@@ -43,6 +46,7 @@ pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     sorted(&ground.host.groups).into_iter().map(group).collect()
 }
 
+/// The group as `/etc/group` has it.
 pub fn observe(wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
     let group = accounts.group(wanted.id.name());
@@ -50,6 +54,7 @@ pub fn observe(wanted: &Wanted<'_>, sights: &Sights) -> Look {
     Ok(group.map(|group| Observed { spec: spec(group.gid), data: None }))
 }
 
+/// Makes, renumbers or removes the group.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let _only = here.lock_accounts();
     here.touched.note("/etc".as_ref());
@@ -77,8 +82,9 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
         Some(there) if gid.is_some_and(|gid| gid != there.gid) => {
             args.extend(["--", name]);
             run("groupmod", &args, SHORT)?.require()?;
-            saying.say(&format!("files of the group `{name}` keep its old number, {}", there.gid));
-            Ok(())
+            saying
+                .say(&format!("files of the group `{name}` that are not the lab's keep its old number, {}", there.gid));
+            gid.map_or(Ok(()), |gid| renumber(here, "group", name, there.gid, gid))
         }
         Some(_) => Ok(()),
     }

@@ -15,6 +15,7 @@ use super::lower::Ground;
 use super::paths::normal;
 use super::session::{Here, Look, text};
 
+/// The kind `hostname`; there is one of it.
 pub const KIND: Kind = Kind {
     name: "hostname",
     doc: "The name that the host gives itself.",
@@ -37,6 +38,7 @@ const HOSTS: &str = "/etc/hosts";
 /// Debian's address for a host's own name.
 const OWN: &str = "127.0.1.1";
 
+/// The host name, where one is declared.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let Some(hostname) = &ground.host.hostname else { return Vec::new() };
     let Some(name) = ground.text(hostname) else { return Vec::new() };
@@ -62,6 +64,7 @@ pub fn fault(resource: &Resource) -> Option<Refusal> {
     })
 }
 
+/// The kernel's name, and whether the two files agree with what is wanted.
 pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     let live = live();
     let name = here.asked(wanted, "hostname").and_then(Value::text).unwrap_or(&live);
@@ -87,6 +90,7 @@ fn read(here: &Here, path: &str) -> Result<String, ProviderError> {
     }
 }
 
+/// Writes the files, then names the running system.
 pub fn apply(here: &Here, step: &Step) -> Result<(), ProviderError> {
     if step.action == Action::Delete {
         return Ok(());

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{Host, Os};
-use labwright_model::{Finding, Findings, Parsed, Span, Spanned, beside, reference};
+use labwright_model::{Finding, Findings, Parsed, Span, Spanned, beside, codes, reference};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 
 use super::{
@@ -25,10 +25,12 @@ pub struct Ground<'a> {
 }
 
 impl Ground<'_> {
+    /// The id of one of the host's resources.
     pub fn id(&self, kind: &str, name: &str) -> ResourceId {
         ResourceId::new(self.name, "host", kind, name)
     }
 
+    /// A resource of the host without any field yet.
     pub fn resource(&self, kind: &str, name: &str, span: Span) -> Resource {
         Resource::new(self.id(kind, name), span)
     }
@@ -45,9 +47,10 @@ impl Ground<'_> {
 
     /// A place in the model, for findings.
     pub fn at(&self, rest: &str) -> String {
-        format!("compute.hosts.{}.{rest}", self.name)
+        format!("compute.hosts.{}.{rest}", self.name).trim_end_matches('.').to_string()
     }
 
+    /// An error at a place of this host.
     pub fn error(&self, code: &'static str, rest: &str, span: Span, message: String) -> Finding {
         Finding::error(code, self.at(rest), span, message)
     }
@@ -59,6 +62,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     for (name, host) in hosts(input.parsed) {
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);
+        part.retain(|resource| has_name(&ground, resource, &mut out.findings));
         order::link(&ground, &mut part);
         // Two spellings of one path are one thing; which of them counts must not hang on the order of the file.
         for resource in part {
@@ -66,6 +70,16 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         }
     }
     out.resources.extend(resources.into_values());
+}
+
+/// Whether a resource has a name at all: without one nothing could speak of it.
+fn has_name(ground: &Ground<'_>, resource: &Resource, findings: &mut Findings) -> bool {
+    let named = !resource.id.name().is_empty();
+    if !named {
+        let message = format!("an empty name stands for a {} of `{}`", resource.id.kind(), ground.name);
+        findings.push(ground.error(codes::WRONG_VALUE, "", resource.span, message).help("name it, or take it out"));
+    }
+    named
 }
 
 fn one(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {

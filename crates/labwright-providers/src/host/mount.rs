@@ -20,6 +20,7 @@ use super::session::{Here, Look, Saying, Sights};
 use super::systemd::{self, UNITS, escape_path};
 use super::waiting::{Goal, Pending, wait};
 
+/// The kind `mount`; named by the path.
 pub const KIND: Kind = Kind {
     name: "mount",
     doc: "A mounted file system, as a systemd mount unit.",
@@ -41,6 +42,7 @@ const fn field(name: &'static str, doc: &'static str, consequence: Consequence) 
     Field { name, doc, on_change: OnChange::Update, consequence, content: false }
 }
 
+/// One resource for each declared mount, with its units written out.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     sorted(&ground.host.mounts).into_iter().filter_map(|(path, mount)| one(ground, path, mount)).collect()
 }
@@ -135,15 +137,11 @@ fn file_of(unit: &str) -> PathBuf {
     Path::new(UNITS).join(unit)
 }
 
+/// The unit files, and what systemd says of them. A file system that something else mounted there is present too.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let [mount, automount] = unit_names(wanted.id.name());
     let states = sights.units.as_ref().map_err(Clone::clone)?;
-    let on_use = matches!(here.asked(wanted, "automount"), Some(Value::Text(_) | Value::Digest(_)));
-    let state = states.get(if on_use { &automount } else { &mount })?;
-    let mut spec = Spec::from([
-        ("active".to_string(), Value::Bool(state.runs())),
-        ("enabled".to_string(), Value::Bool(state.starts_at_boot())),
-    ]);
+    let mut spec = Spec::new();
     for (field, unit) in [("mount", &mount), ("automount", &automount)] {
         let path = file_of(unit);
         if look(here, &path)?.is_some_and(|there| there.what == What::File) {
@@ -151,13 +149,18 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
             spec.insert(field.into(), content.map_err(|error| here.file_error("read", &path, &error))?);
         }
     }
+    // Where there is an automount unit, that is what waits at boot; the mount follows from it.
+    let state = states.get(if spec.contains_key("automount") { &automount } else { &mount })?;
+    spec.insert("active".into(), Value::Bool(state.runs()));
+    spec.insert("enabled".into(), Value::Bool(state.starts_at_boot()));
     let mounted = states.get(&mount)?.runs() || states.get(&automount)?.runs();
     let present = mounted || spec.contains_key("mount") || spec.contains_key("automount");
     Ok(present.then_some(Observed { spec, data: None }))
 }
 
+/// Writes the units and mounts, or unmounts and removes them. The mount point itself stays.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
-    let _only = here.lock_systemd();
+    let only = here.lock_systemd();
     let [mount, automount] = unit_names(step.id.name());
     here.touched.note(Path::new(UNITS));
     if step.action == Action::Delete {
@@ -166,10 +169,14 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
         }
         return systemd::daemon_reload();
     }
-    helper(step)?;
+    has_program(step)?;
+    let on_use = step.spec.get("automount").is_some_and(|value| *value != Value::Null);
+    if on_use && !Path::new("/dev/autofs").exists() {
+        let message = format!("`{}` cannot be mounted on first use: there is no `/dev/autofs`", step.id.name());
+        return Err(ProviderError::rejected(message).help("leave `automount` out; most containers cannot do it"));
+    }
     let before = systemd::show(&[mount.clone(), automount.clone()])?;
     let mut changed = put(here, step, &file_of(&mount), "mount", saying)?;
-    let on_use = step.spec.get("automount").is_some_and(|value| *value != Value::Null);
     if on_use {
         changed |= put(here, step, &file_of(&automount), "automount", saying)?;
     } else {
@@ -189,6 +196,8 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     }
     let verb = if changed { "restart" } else { "start" };
     systemd::begin(verb, wanted)?;
+    // A server that does not answer keeps only its own mounts waiting.
+    drop(only);
     let pending = Pending { id: step.id.clone(), unit: wanted.clone(), goal: Goal::Runs };
     wait(&[pending], saying.progress).pop().unwrap_or(Ok(()))
 }
@@ -205,7 +214,7 @@ fn take_away(here: &Here, unit: &str) -> Result<(), ProviderError> {
 }
 
 /// `mount` calls a program for some types; without it the message would speak of a bad superblock.
-fn helper(step: &Step) -> Result<(), ProviderError> {
+fn has_program(step: &Step) -> Result<(), ProviderError> {
     let unit = step.spec.get("mount").and_then(Value::content).unwrap_or_default();
     let text = String::from_utf8_lossy(unit);
     let fstype = text.lines().find_map(|line| line.strip_prefix("Type=")).unwrap_or_default();

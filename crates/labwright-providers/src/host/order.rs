@@ -7,7 +7,7 @@ use labwright_model::Spanned;
 use labwright_plan::{Resource, ResourceId, Spec, Value};
 
 use super::lower::Ground;
-use super::paths::{above, mentions, mentions_folder, normal};
+use super::paths::{Mentions, above, names, normal};
 use super::session::text;
 use super::user::home_of;
 
@@ -20,50 +20,86 @@ pub fn link(ground: &Ground<'_>, resources: &mut [Resource]) {
     }
 }
 
+/// A host's resources, as its order asks for them.
 struct Order<'a> {
     ground: &'a Ground<'a>,
-    ids: BTreeSet<ResourceId>,
-    units: BTreeMap<String, String>,
-    /// Homes that are made together with their users, by user.
-    made_homes: BTreeMap<String, String>,
-    homes: BTreeMap<String, String>,
-    /// Users and groups that something in apt's own folders belongs to: such files cannot come before packages.
-    resources: BTreeMap<ResourceId, Spec>,
+    specs: BTreeMap<ResourceId, &'a Spec>,
+    kinds: BTreeSet<&'a str>,
+    mounts: Vec<&'a str>,
+    /// Homes by user.
+    homes: BTreeMap<&'a str, String>,
+    /// Users by the home that is made together with them.
+    made_homes: BTreeMap<String, &'a str>,
+    /// What apt reads before it installs anything.
+    apts: BTreeSet<ResourceId>,
+    /// What the lab file says in so many words, by path.
+    explicit: BTreeMap<String, &'a [Spanned<String>]>,
+    units: BTreeMap<&'a str, Unit<'a>>,
+}
+
+/// A unit, as its own file describes it.
+struct Unit<'a> {
+    content: &'a str,
+    /// What it reads, and whom it runs as.
+    needs: BTreeSet<ResourceId>,
+    /// Declared units that have to be there before it can start.
+    calls: BTreeSet<&'a str>,
 }
 
 impl<'a> Order<'a> {
-    fn new(ground: &'a Ground<'a>, resources: &[Resource]) -> Self {
+    fn new(ground: &'a Ground<'a>, resources: &'a [Resource]) -> Self {
+        let specs: BTreeMap<ResourceId, &Spec> = resources.iter().map(|r| (r.id.clone(), &r.spec)).collect();
         let of_kind = |kind: &'static str| resources.iter().filter(move |resource| resource.id.kind() == kind);
-        let home = |user: &Resource| {
-            let system = user.spec.get("system") == Some(&Value::Bool(true));
-            home_of(user.id.name(), text(&user.spec, "home"), system).map(|home| (user.id.name().to_string(), home))
-        };
-        let makes = |user: &&Resource| user.spec.get("create_home") == Some(&Value::Bool(true));
-        let unit =
-            |unit: &Resource| (unit.id.name().to_string(), text(&unit.spec, "content").unwrap_or_default().to_string());
-        Order {
+        let files = ground.host.files.iter().filter(|(_, file)| !file.after.is_empty());
+        let mut order = Order {
             ground,
-            ids: resources.iter().map(|resource| resource.id.clone()).collect(),
-            units: of_kind("unit").map(unit).collect(),
-            made_homes: of_kind("user").filter(makes).filter_map(home).collect(),
-            homes: of_kind("user").filter_map(home).collect(),
-            resources: resources.iter().map(|resource| (resource.id.clone(), resource.spec.clone())).collect(),
+            specs,
+            kinds: resources.iter().map(|resource| resource.id.kind()).collect(),
+            mounts: of_kind("mount").map(|mount| mount.id.name()).collect(),
+            homes: BTreeMap::new(),
+            made_homes: BTreeMap::new(),
+            apts: BTreeSet::new(),
+            explicit: files.map(|(path, file)| (normal(path), file.after.as_slice())).collect(),
+            units: BTreeMap::new(),
+        };
+        for user in of_kind("user") {
+            let system = user.spec.get("system") == Some(&Value::Bool(true));
+            let Some(home) = home_of(user.id.name(), text(&user.spec, "home"), system) else { continue };
+            if user.spec.get("create_home") == Some(&Value::Bool(true)) {
+                order.made_homes.insert(home.clone(), user.id.name());
+            }
+            order.homes.insert(user.id.name(), home);
         }
+        order.apts = resources.iter().filter(|r| order.is_apts(r)).map(|resource| resource.id.clone()).collect();
+        let declared: BTreeSet<&str> = of_kind("unit").map(|unit| unit.id.name()).collect();
+        let unit = |unit: &'a Resource| {
+            let (name, content) = (unit.id.name(), text(&unit.spec, "content").unwrap_or_default());
+            (
+                name,
+                Unit {
+                    content,
+                    needs: order.unit_needs(name, content, resources),
+                    calls: calls(name, content, &declared),
+                },
+            )
+        };
+        let units = of_kind("unit").map(unit).collect();
+        Order { units, ..order }
     }
 
     fn after(&self, resource: &Resource) -> BTreeSet<ResourceId> {
         let (kind, name) = (resource.id.kind(), resource.id.name());
         let mut after = match kind {
-            "package" => self.paths().filter(|id| self.is_apts(id)).cloned().collect(),
+            "package" => self.apts.clone(),
             "user" => self.user(name, &resource.spec),
             "authorized_keys" => self.keys(name),
             "directory" | "file" | "symlink" => self.path(resource),
-            "mount" => self.parents(name).collect(),
-            "unit" => self.unit_family(name),
-            "sshd" => self.of_kinds(&["user", "authorized_keys"]).collect(),
+            "mount" => self.parents(name),
+            "unit" => self.unit(name),
+            "sshd" => self.specs.keys().filter(|id| matches!(id.kind(), "user" | "authorized_keys")).cloned().collect(),
             _ => BTreeSet::new(),
         };
-        if !matches!(kind, "package" | "hostname") && !self.is_apts(&resource.id) {
+        if !matches!(kind, "package" | "hostname") && !self.apts.contains(&resource.id) {
             after.extend(self.all("package"));
         }
         after.remove(&resource.id);
@@ -73,70 +109,62 @@ impl<'a> Order<'a> {
     /// The id, if there is such a resource.
     fn id(&self, kind: &str, name: &str) -> Option<ResourceId> {
         let id = self.ground.id(kind, name);
-        self.ids.contains(&id).then_some(id)
-    }
-
-    fn of_kinds(&self, kinds: &'static [&'static str]) -> impl Iterator<Item = ResourceId> {
-        self.ids.iter().filter(|id| kinds.contains(&id.kind())).cloned()
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &ResourceId> {
-        self.ids.iter().filter(|id| matches!(id.kind(), "directory" | "file" | "symlink"))
+        self.specs.contains_key(&id).then_some(id)
     }
 
     /// All of a kind, if there is any.
     fn all(&self, kind: &str) -> Option<ResourceId> {
-        self.ids.iter().any(|id| id.kind() == kind).then(|| ResourceId::all(self.ground.name, "host", kind))
+        self.kinds.contains(kind).then(|| ResourceId::all(self.ground.name, "host", kind))
     }
 
-    /// Where apt looks for its sources and keys: these come before packages, not after them.
-    fn is_apts(&self, id: &ResourceId) -> bool {
-        let below = |folder: &str| id.name() == folder || id.name().starts_with(&format!("{folder}/"));
-        let belongs = |spec: &Spec| ["owner", "group"].iter().any(|field| self.owner_ids(spec, field).next().is_some());
-        matches!(id.kind(), "directory" | "file" | "symlink")
+    /// Whether apt looks there for its sources and keys: such files come before packages, unless a package may have to
+    /// make their owner first.
+    fn is_apts(&self, resource: &Resource) -> bool {
+        let below = |folder| is_within(resource.id.name(), folder);
+        matches!(resource.id.kind(), "directory" | "file" | "symlink")
             && (below("/etc/apt") || below("/usr/share/keyrings"))
-            && !self.resources.get(id).is_some_and(belongs)
+            && self.owners(&resource.spec).is_empty()
     }
 
-    /// What makes the user or the group that something belongs to. A user brings a group of its own name.
-    fn owner_ids(&self, spec: &Spec, field: &str) -> impl Iterator<Item = ResourceId> {
-        let name = text(spec, field).map(str::to_string);
-        let find = move |name: String| match field {
-            "owner" => self.id("user", &name),
-            _ => self.id("group", &name).or_else(|| self.id("user", &name)),
-        };
-        name.into_iter().filter_map(find).collect::<Vec<_>>().into_iter()
+    /// What makes the user and the group that something belongs to. A user brings a group of its own name.
+    fn owners(&self, spec: &Spec) -> Vec<ResourceId> {
+        let owner = text(spec, "owner").and_then(|owner| self.id("user", owner));
+        let group = text(spec, "group").and_then(|group| self.group(group));
+        owner.into_iter().chain(group).collect()
+    }
+
+    fn group(&self, name: &str) -> Option<ResourceId> {
+        self.id("group", name).or_else(|| self.id("user", name))
     }
 
     /// The nearest declared directory or mount above a path.
-    fn parents(&self, path: &str) -> impl Iterator<Item = ResourceId> {
+    fn parents(&self, path: &str) -> BTreeSet<ResourceId> {
         let at = |path: &str| {
-            let found: Vec<ResourceId> = ["directory", "mount"].iter().filter_map(|kind| self.id(kind, path)).collect();
+            let found: BTreeSet<ResourceId> =
+                ["directory", "mount"].iter().filter_map(|kind| self.id(kind, path)).collect();
             (!found.is_empty()).then_some(found)
         };
-        above(path).find_map(at).unwrap_or_default().into_iter()
+        above(path).find_map(at).unwrap_or_default()
     }
 
     fn path(&self, resource: &Resource) -> BTreeSet<ResourceId> {
         let path = resource.id.name();
-        if self.is_apts(&resource.id) {
-            let own = self.parents(path).filter(|parent| self.is_apts(parent));
-            return own.chain(self.explicit(path)).collect();
-        }
-        let mut after: BTreeSet<ResourceId> = self.parents(path).collect();
-        after.extend(self.owner_ids(&resource.spec, "owner").chain(self.owner_ids(&resource.spec, "group")));
+        let mut after = self.parents(path);
         after.extend(self.explicit(path));
+        if self.apts.contains(&resource.id) {
+            // A folder that is not apt's own comes after the packages, and these come after what apt reads.
+            after.retain(|id| !matches!(id.kind(), "directory" | "mount") || self.apts.contains(id));
+            return after;
+        }
+        after.extend(self.owners(&resource.spec));
         // What a mount or a new home brings with it is known only when it is there. Waiting for "all" of a kind is what
         // says so; but nothing may wait for a mount or a home that is to be made inside of it.
-        for mount in self.ids.iter().filter(|id| id.kind() == "mount") {
-            if is_within(path, mount.name()) {
-                let holds_one =
-                    self.of_kinds(&["mount"]).any(|other| is_within(other.name(), path) && other.name() != path);
-                after.extend(if holds_one { Some(mount.clone()) } else { self.all("mount") });
+        for folder in above(path).chain([path]) {
+            if let Some(mount) = self.id("mount", folder) {
+                let holds_one = self.mounts.iter().any(|other| *other != path && is_within(other, path));
+                after.extend(if holds_one { Some(mount) } else { self.all("mount") });
             }
-        }
-        for (user, home) in &self.made_homes {
-            if is_within(path, home) && path != home {
+            if let Some(user) = self.made_homes.get(folder).filter(|_| folder != path) {
                 let holds_one = self.homes.values().any(|other| is_within(other, path));
                 after.extend(if holds_one { self.id("user", user) } else { self.all("user") });
             }
@@ -144,18 +172,14 @@ impl<'a> Order<'a> {
         after
     }
 
-    /// What the lab file says in so many words.
     fn explicit(&self, path: &str) -> Vec<ResourceId> {
-        let files = &self.ground.host.files;
-        let file = files.iter().find(|(declared, _)| normal(declared) == path);
         let named = |word: &Spanned<String>| {
             let name = self.ground.text(word)?;
             let path = normal(&name);
-            let kinds = ["file", "directory", "symlink", "mount"];
-            let thing = kinds.iter().find_map(|kind| self.id(kind, &path));
+            let thing = ["file", "directory", "symlink", "mount"].iter().find_map(|kind| self.id(kind, &path));
             thing.or_else(|| self.id("unit", &name)).or_else(|| self.id("user", &name))
         };
-        file.into_iter().flat_map(|(_, file)| file.after.iter().filter_map(named)).collect()
+        self.explicit.get(path).into_iter().flat_map(|after| after.iter().filter_map(named)).collect()
     }
 
     fn user(&self, name: &str, spec: &Spec) -> BTreeSet<ResourceId> {
@@ -164,12 +188,9 @@ impl<'a> Order<'a> {
         let mut after: BTreeSet<ResourceId> = groups.filter_map(|group| self.id("group", group)).collect();
         if let Some(home) = self.homes.get(name) {
             // A folder that is to be the user's own can only come after the user.
-            let is_theirs = |id: &ResourceId| {
-                self.resources
-                    .get(id)
-                    .is_some_and(|spec| ["owner", "group"].iter().any(|f| text(spec, f) == Some(name)))
-            };
-            after.extend(self.parents(home).filter(|parent| !is_theirs(parent)));
+            let is_theirs = |spec: &&&Spec| ["owner", "group"].iter().any(|field| text(spec, field) == Some(name));
+            let parents = self.parents(home).into_iter();
+            after.extend(parents.filter(|parent| self.specs.get(parent).filter(is_theirs).is_none()));
         }
         after
     }
@@ -177,64 +198,61 @@ impl<'a> Order<'a> {
     fn keys(&self, user: &str) -> BTreeSet<ResourceId> {
         let undeclared = || if user == "root" { "/root".to_string() } else { format!("/home/{user}") };
         let home = self.homes.get(user).cloned().unwrap_or_else(undeclared);
-        let file = format!("{home}/.ssh/authorized_keys");
-        self.id("user", user).into_iter().chain(self.parents(&file)).collect()
+        let mut after = self.parents(&format!("{home}/.ssh/authorized_keys"));
+        after.extend(self.id("user", user));
+        after
     }
 
-    /// What a unit needs, and the units it calls for. Those that call for one another are made together: they need the same.
-    fn unit_family(&self, name: &str) -> BTreeSet<ResourceId> {
-        let mut after = self.unit(name);
-        for (other, content) in self.units.iter().filter(|(other, _)| *other != name) {
-            let (calls, called) = (self.calls_for(name, other), self.calls_for(other, name));
-            let knows = |text: &str, unit: &str| mentions(text, unit);
-            let mutual = (calls && (called || knows(content, name))) || (called && knows(&self.units[name], other));
-            match () {
-                () if mutual => after.extend(self.unit(other)),
-                () if calls => after.extend(self.id("unit", other)),
-                () => {}
+    /// What a unit needs, and the units it calls for. Those that know one another are made together: they need the same.
+    fn unit(&self, name: &str) -> BTreeSet<ResourceId> {
+        let Some(unit) = self.units.get(name) else { return BTreeSet::new() };
+        let mut after = unit.needs.clone();
+        for (other_name, other) in self.units.iter().filter(|(other, _)| **other != name) {
+            let (calls, called) = (unit.calls.contains(other_name), other.calls.contains(name));
+            if (calls && (called || names(other.content, name))) || (called && names(unit.content, other_name)) {
+                after.extend(other.needs.iter().cloned());
+            } else if calls {
+                after.extend(self.id("unit", other_name));
             }
         }
         after
     }
 
-    /// Whether starting `unit` needs `other` to be there.
-    fn calls_for(&self, unit: &str, other: &str) -> bool {
-        let content = self.units.get(unit).map(String::as_str).unwrap_or_default();
-        let keys = ["Requires", "BindsTo", "Requisite", "Wants", "Unit", "Service", "Sockets"];
-        let named = values(content, &keys).any(|value| value.split_whitespace().any(|word| word == other));
-        let (stem, kind) = unit.rsplit_once('.').unwrap_or((unit, ""));
-        let triggers =
-            matches!(kind, "timer" | "path" | "socket") && values(content, &["Unit", "Service"]).next().is_none();
-        named || (triggers && other.strip_suffix(".service") == Some(stem))
-    }
-
-    fn unit(&self, name: &str) -> BTreeSet<ResourceId> {
-        let content = self.units.get(name).map(String::as_str).unwrap_or_default();
-        let unit = self.ground.host.units.get(name);
-        let listed: Vec<String> = unit
-            .into_iter()
-            .flat_map(|unit| unit.restart_on.iter())
-            .filter_map(|path| Some(normal(&self.ground.text(path)?)))
-            .collect();
+    fn unit_needs(&self, name: &str, content: &str, resources: &[Resource]) -> BTreeSet<ResourceId> {
+        let mentions = Mentions::of(content);
+        let restart_on = self.ground.host.units.get(name).map(|unit| unit.restart_on.as_slice()).unwrap_or_default();
+        let listed: BTreeSet<String> =
+            restart_on.iter().filter_map(|path| Some(normal(&self.ground.text(path)?))).collect();
         let is_read = |id: &&ResourceId| match id.kind() {
-            "file" | "symlink" => listed.iter().any(|path| path == id.name()) || mentions(content, id.name()),
-            "directory" | "mount" => mentions_folder(content, id.name()),
+            "file" | "symlink" => listed.contains(id.name()) || mentions.has(id.name()),
+            "directory" | "mount" => mentions.has_folder(id.name()),
             _ => false,
         };
+        let read = resources.iter().map(|resource| &resource.id).filter(is_read).cloned();
         let users = values(content, &["User"]).filter_map(|user| self.id("user", user));
         let groups = values(content, &["Group", "SupplementaryGroups"]).flat_map(str::split_whitespace);
-        let groups = groups.filter_map(|group| self.id("group", group).or_else(|| self.id("user", group)));
-        self.ids.iter().filter(is_read).cloned().chain(users).chain(groups).collect()
+        read.chain(users).chain(groups.filter_map(|group| self.group(group))).collect()
     }
+}
+
+/// The declared units that starting a unit needs: those it asks for, and the service that a timer, path or socket starts.
+fn calls<'a>(name: &str, content: &str, declared: &BTreeSet<&'a str>) -> BTreeSet<&'a str> {
+    let keys = ["Requires", "BindsTo", "Requisite", "Wants", "Unit", "Service", "Sockets"];
+    let named = values(content, &keys).flat_map(str::split_whitespace).filter_map(|word| declared.get(word).copied());
+    let (stem, kind) = name.rsplit_once('.').unwrap_or((name, ""));
+    let triggers =
+        matches!(kind, "timer" | "path" | "socket") && values(content, &["Unit", "Service"]).next().is_none();
+    let service = declared.get(format!("{stem}.service").as_str()).copied().filter(|_| triggers);
+    named.chain(service).filter(|other| *other != name).collect()
 }
 
 /// The values of some settings of a unit file.
 fn values<'t>(content: &'t str, keys: &[&str]) -> impl Iterator<Item = &'t str> {
-    let value = |line: &'t str| {
-        let (key, value) = line.split_once('=')?;
-        keys.contains(&key.trim()).then(|| value.trim())
-    };
-    content.lines().filter_map(value).collect::<Vec<_>>().into_iter()
+    content
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(key, _)| keys.contains(&key.trim()))
+        .map(|(_, v)| v.trim())
 }
 
 /// Whether a path is a folder or stands somewhere in it.

@@ -14,6 +14,7 @@ use super::command::run;
 use super::lower::Ground;
 use super::session::{Here, Look, Sights};
 
+/// The kind `package`.
 pub const KIND: Kind = Kind {
     name: "package",
     doc: "A Debian package that is installed. Its version is whatever the host's own sources offer.",
@@ -29,6 +30,7 @@ pub const KIND: Kind = Kind {
     delete: Consequence::Downtime,
 };
 
+/// One resource for each declared package, however often it is named.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let package = |name: &labwright_model::Spanned<String>| {
         let text = ground.text(name)?;
@@ -56,6 +58,7 @@ pub fn fault(name: &str) -> Option<Refusal> {
     })
 }
 
+/// Whether the package is installed and configured.
 pub fn observe(wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let installed = sights.packages.as_ref().map_err(Clone::clone)?;
     let spec = Spec::from([("installed".to_string(), Value::Bool(true))]);
@@ -116,12 +119,13 @@ pub fn install(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Res
     if let Err(error) = apt::settle(&|what| say(names[0], what)) {
         return every(&error);
     }
-    let together = apt::install(&names, &|what| say(names[0], what));
+    let mut lists = apt::Lists::default();
+    let together = apt::install(&names, &mut lists, &|what| say(names[0], what));
     let there = match installed(&names) {
         Ok(there) => there,
         Err(error) => return every(&error),
     };
-    let one = |name: &&str| {
+    let mut one = |name: &&str| {
         if there.contains(*name) {
             return Ok(());
         }
@@ -129,7 +133,7 @@ pub fn install(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Res
             (Err(error), 1) => Err(error.clone()),
             (Err(_), _) => {
                 say(name, "installing it by itself, since installing all together failed");
-                apt::install(&[name], &|what| say(name, what))
+                apt::install(&[name], &mut lists, &|what| say(name, what))
             }
             (Ok(()), _) => Ok(()),
         };
@@ -143,7 +147,7 @@ pub fn install(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Res
                 ))),
         }
     };
-    names.iter().map(one).collect()
+    names.iter().map(&mut one).collect()
 }
 
 /// Removes packages, and refuses where that would take others with it.

@@ -1,6 +1,8 @@
 //! Paths as text: one spelling for each, and which of them a text mentions.
 //! Looks at no disk.
 
+use std::collections::BTreeSet;
+
 use labwright_plan::Refusal;
 
 /// One spelling for each path: no doubled slash, none at the end.
@@ -34,25 +36,52 @@ pub fn above(path: &str) -> impl Iterator<Item = &str> {
         .filter(|path| !path.is_empty())
 }
 
-/// Whether a text speaks of exactly this path: not of a longer one that starts or ends alike.
-pub fn mentions(text: &str, path: &str) -> bool {
-    mentions_where(text, path, |next| !is_path_char(next))
+/// The paths that a text speaks of, to be asked about many of them.
+pub struct Mentions<'t> {
+    text: &'t str,
+    exact: BTreeSet<&'t str>,
+    folders: BTreeSet<&'t str>,
 }
 
-/// Whether a text speaks of this folder, or of something in it.
-pub fn mentions_folder(text: &str, path: &str) -> bool {
-    mentions_where(text, path, |next| next == '/' || !is_path_char(next))
+impl<'t> Mentions<'t> {
+    /// Splits a text at whatever cannot be part of a path.
+    pub fn of(text: &'t str) -> Self {
+        let mut mentions = Mentions { text, exact: BTreeSet::new(), folders: BTreeSet::new() };
+        for word in text.split(|c| !is_path_char(c)) {
+            // A full stop at the end of a sentence is no part of a path.
+            let word = word.strip_suffix('.').unwrap_or(word);
+            // `-` is how units say "if it is there": `EnvironmentFile=-/etc/app.env`.
+            let starts = word.match_indices('/').map(|(at, _)| at).filter(|at| *at == 0 || word[..*at].ends_with('-'));
+            for path in starts.map(|at| &word[at..]) {
+                mentions.exact.insert(path);
+                mentions.folders.extend(above(path).chain([path]));
+            }
+        }
+        mentions
+    }
+
+    /// Whether the text speaks of exactly this path: not of a longer one that starts or ends alike.
+    pub fn has(&self, path: &str) -> bool {
+        self.exact.contains(path) || (is_odd(path) && self.text.contains(path))
+    }
+
+    /// Whether the text speaks of this folder, or of something in it.
+    pub fn has_folder(&self, path: &str) -> bool {
+        self.folders.contains(path) || (is_odd(path) && self.text.contains(path))
+    }
 }
 
-fn mentions_where(text: &str, path: &str, may_follow: impl Fn(char) -> bool) -> bool {
-    text.match_indices(path).any(|(at, _)| {
-        // `-` is how units say "if it is there": `EnvironmentFile=-/etc/app.env`.
-        let before = text[..at].chars().next_back().is_none_or(|c| !is_path_char(c) || c == '-');
-        let after = &text[at + path.len()..];
-        // A full stop at the end of a sentence or line is no part of a path.
-        let after = if after.starts_with(". ") || after.starts_with(".\n") || after == "." { "" } else { after };
-        before && after.chars().next().is_none_or(&may_follow)
+/// Whether a text speaks of exactly this name: not of a longer one that starts or ends alike.
+pub fn names(text: &str, name: &str) -> bool {
+    text.match_indices(name).any(|(at, _)| {
+        let part = |c: Option<char>| c.is_some_and(is_path_char);
+        !part(text[..at].chars().next_back()) && !part(text[at + name.len()..].chars().next())
     })
+}
+
+/// Words do not end where such a path does; it is looked for as it stands.
+fn is_odd(path: &str) -> bool {
+    !path.chars().all(is_path_char)
 }
 
 fn is_path_char(c: char) -> bool {
@@ -86,13 +115,16 @@ mod tests {
 
     #[test]
     fn only_the_path_itself_is_a_mention() {
-        let unit = "EnvironmentFile=-/etc/app.env\nExecStart=/opt/app/bin/app --config=/etc/app.yaml,/etc/x.\n";
-        for path in ["/etc/app.env", "/opt/app/bin/app", "/etc/app.yaml", "/etc/x"] {
-            assert!(mentions(unit, path), "{path}");
+        let unit = "EnvironmentFile=-/etc/app.env\nExecStart=/opt/app/bin/app --config=/etc/app.yaml,/etc/x.\n\
+                    WorkingDirectory=/srv/my app\n";
+        let mentions = Mentions::of(unit);
+        for path in ["/etc/app.env", "/opt/app/bin/app", "/etc/app.yaml", "/etc/x", "/srv/my app"] {
+            assert!(mentions.has(path), "{path}");
         }
-        for path in ["/etc/app", "/opt/app", "/app/bin/app", "/etc/app.yam"] {
-            assert!(!mentions(unit, path), "{path}");
+        for path in ["/etc/app", "/opt/app", "/app/bin/app", "/etc/app.yam", "/bin/app"] {
+            assert!(!mentions.has(path), "{path}");
         }
-        assert!(mentions_folder(unit, "/opt/app") && mentions_folder(unit, "/etc") && !mentions_folder(unit, "/op"));
+        assert!(mentions.has_folder("/opt/app") && mentions.has_folder("/etc") && !mentions.has_folder("/op"));
+        assert!(names("Requires=web.socket b", "web.socket") && !names("Requires=my-web.socket", "web.socket"));
     }
 }

@@ -1,10 +1,10 @@
 //! One host's things, seen and changed from where they are: hands each resource to its kind.
 //! Knows no kind itself; what they share is what a session knows, and locks on what only one may change at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use labwright_plan::{
     Action, Context, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
@@ -23,6 +23,8 @@ pub type Look = Result<Option<Observed>, ProviderError>;
 pub struct Here {
     pub context: Context,
     pub touched: Touched,
+    /// The paths that the lab owns here, made when first asked for.
+    owned: OnceLock<HashSet<String>>,
     accounts: Mutex<()>,
     systemd: Mutex<()>,
     packages: Mutex<()>,
@@ -42,22 +44,26 @@ pub struct Saying<'a> {
 }
 
 impl Saying<'_> {
+    /// Says it, under the step's id.
     pub fn say(&self, what: &str) {
         self.progress.say(self.id, what);
     }
 }
 
 impl Here {
+    /// A session for what the engine knows now.
     pub fn new(context: &Context) -> Self {
         Here {
             context: context.clone(),
             touched: Touched::default(),
+            owned: OnceLock::new(),
             accounts: Mutex::default(),
             systemd: Mutex::default(),
             packages: Mutex::default(),
         }
     }
 
+    /// What the host is.
     pub fn facts(&self) -> &Facts {
         &self.context.facts
     }
@@ -67,15 +73,24 @@ impl Here {
         self.context.applied.get(id)
     }
 
+    /// Whether a path is a resource of the lab.
+    pub fn owns(&self, path: &str) -> bool {
+        let is_path = |id: &&ResourceId| matches!(id.kind(), "file" | "directory" | "symlink" | "mount");
+        let paths = || self.context.applied.keys().filter(is_path).map(|id| id.name().to_string()).collect();
+        self.owned.get_or_init(paths).contains(path)
+    }
+
     /// A field as it is wanted; where it is no longer declared, as it was last applied.
     pub fn asked<'a>(&'a self, wanted: &Wanted<'a>, field: &str) -> Option<&'a Value> {
         wanted.spec.get(field).or_else(|| self.applied(wanted.id)?.get(field))
     }
 
+    /// What the file system said no with, in the words of this host.
     pub fn file_error(&self, doing: &str, path: &Path, error: &io::Error) -> ProviderError {
         file_error(doing, path, error, self.facts())
     }
 
+    /// Users and groups as they are now.
     pub fn accounts(&self) -> Result<Accounts, ProviderError> {
         Accounts::read(self.facts())
     }
@@ -90,6 +105,7 @@ impl Here {
         self.systemd.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// dpkg serves one caller at a time.
     pub fn lock_packages(&self) -> MutexGuard<'_, ()> {
         self.packages.lock().unwrap_or_else(PoisonError::into_inner)
     }

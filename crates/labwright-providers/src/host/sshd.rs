@@ -21,6 +21,7 @@ use super::replaced;
 use super::session::{Here, Look, Saying, text};
 use super::systemd;
 
+/// The kind `sshd`; there is one of it.
 pub const KIND: Kind = Kind {
     name: "sshd",
     doc: "Hardening of the SSH server, in `/etc/ssh/sshd_config.d/50-labwright.conf`.",
@@ -39,7 +40,9 @@ pub const KIND: Kind = Kind {
 const MAIN: &str = "/etc/ssh/sshd_config";
 const DROP_INS: &str = "/etc/ssh/sshd_config.d";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-labwright.conf";
+const SSHD: &str = "/usr/sbin/sshd";
 
+/// The drop-in's content, where anything is declared.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     ground.host.sshd.as_ref().and_then(|sshd| one(ground, sshd)).into_iter().collect()
 }
@@ -88,6 +91,7 @@ pub fn fault(resource: &Resource) -> Option<Refusal> {
     })
 }
 
+/// The drop-in as it stands there.
 pub fn observe(here: &Here) -> Look {
     let path = Path::new(DROP_IN);
     let Some(there) = look(here, path)? else { return Ok(None) };
@@ -99,6 +103,7 @@ pub fn observe(here: &Here) -> Look {
     Ok(Some(Observed { spec, data: None }))
 }
 
+/// Puts the drop-in in place or takes it away; on any failure what was there before is there again.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(DROP_IN);
     let failed = |error: io::Error| here.file_error("write", path, &error);
@@ -114,6 +119,7 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     if let Some(new) = new {
         ready(here)?;
         lockout::check(here, new)?;
+        readable(here, new)?;
         if old.is_some() {
             let entry = Entry::open(path).map_err(failed)?;
             replaced::save(here, &step.id, "content", &entry, saying)?;
@@ -145,12 +151,16 @@ fn ready(here: &Here) -> Result<(), ProviderError> {
         ))
         .help(format!("put `Include {DROP_INS}/*.conf` on the first line of `{MAIN}`")));
     }
-    match fs::create_dir(DROP_INS) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(here.file_error("make", Path::new(DROP_INS), &error))
+    // sshd checks nothing without its own folder, which is made when it starts.
+    for folder in [DROP_INS, "/run/sshd"] {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(here.file_error("make", Path::new(folder), &error));
+            }
+            _ => {}
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// Whether the main configuration includes the drop-ins, and for everybody: what follows `Match` is for some.
@@ -171,6 +181,25 @@ fn keyword(line: &str) -> &str {
     line.split([' ', '\t', '=']).next().unwrap_or_default()
 }
 
+/// Asks sshd whether it can read the settings, before they are anywhere that it would read them from at its next start.
+fn readable(here: &Here, new: &str) -> Result<(), ProviderError> {
+    let path = here.context.state_dir.join("sshd-check.conf");
+    let failed = |error: io::Error| here.file_error("write", &path, &error);
+    let entry = Entry::open(&path).map_err(failed)?;
+    let permissions = Permissions { mode: Some(0o600), ..Permissions::default() };
+    entry.write(&mut new.as_bytes(), permissions).map_err(failed)?;
+    let shown = path.display().to_string();
+    let test = run(SSHD, &["-t", "-f", &shown], SHORT);
+    entry.remove().map_err(failed)?;
+    let test = test?;
+    if test.ok() { Ok(()) } else { Err(not_taken(&test.last_words(5).replace(&shown, DROP_IN))) }
+}
+
+fn not_taken(said: &str) -> ProviderError {
+    ProviderError::rejected(format!("sshd does not take the settings: {said}"))
+        .help("nothing was changed; correct `sshd` in the lab file")
+}
+
 /// Puts the drop-in in place, or takes it away.
 fn put(content: Option<&[u8]>) -> io::Result<()> {
     let entry = Entry::open(Path::new(DROP_IN))?;
@@ -182,16 +211,12 @@ fn put(content: Option<&[u8]>) -> io::Result<()> {
 
 /// Asks sshd whether it takes its configuration, and whether what we said is what it heard.
 fn checked(new: Option<&str>) -> Result<(), ProviderError> {
-    let sshd = "/usr/sbin/sshd";
-    // sshd refuses to check anything without its folder, which a boot makes.
-    drop(fs::create_dir("/run/sshd"));
-    let test = run(sshd, &["-t"], SHORT)?;
+    let test = run(SSHD, &["-t"], SHORT)?;
     if !test.ok() {
-        let message = format!("sshd does not take the settings: {}", test.last_words(5));
-        return Err(ProviderError::rejected(message).help("nothing was changed; correct `sshd` in the lab file"));
+        return Err(not_taken(&test.last_words(5)));
     }
     let Some(new) = new else { return Ok(()) };
-    let effective = run(sshd, &["-T"], SHORT)?.require()?;
+    let effective = run(SSHD, &["-T"], SHORT)?.require()?;
     match unheard(new, &effective.stdout) {
         None => Ok(()),
         Some((key, value)) => Err(ProviderError::rejected(format!(
@@ -224,7 +249,11 @@ fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
         if active("ssh.service")? {
             return run("systemctl", &["reload", "ssh.service"], SHORT)?.require().map(drop);
         }
-        let what = if active("ssh.socket")? { "takes effect with the next connection" } else { "no SSH server runs" };
+        let what = if active("ssh.socket")? {
+            "the settings take effect with the next connection"
+        } else {
+            "no SSH server runs; the settings take effect when one starts"
+        };
         saying.say(what);
         return Ok(());
     }
@@ -237,7 +266,7 @@ fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
             ProviderError::rejected(format!("cannot make sshd read its settings: {}", io::Error::from(errno)))
         }),
         None => {
-            saying.say("no SSH server runs; the settings take effect when one starts");
+            saying.say("no running SSH server was found; the settings take effect when it starts anew");
             Ok(())
         }
     }

@@ -16,6 +16,7 @@ use super::paths::normal;
 use super::replaced::make_way;
 use super::session::{Here, Look, Saying, text};
 
+/// The kind `symlink`; named by the path.
 pub const KIND: Kind = Kind {
     name: "symlink",
     doc: "A symbolic link.",
@@ -34,6 +35,7 @@ pub const KIND: Kind = Kind {
     delete: Consequence::None,
 };
 
+/// One resource for each declared link.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let one = |(path, link): (&str, &labwright_model::Spanned<labwright_model::lab::Symlink>)| {
         let mut resource = ground
@@ -46,6 +48,7 @@ pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     sorted(&ground.host.symlinks).into_iter().filter_map(one).collect()
 }
 
+/// What is at the path, and where it leads.
 pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     let path = Path::new(wanted.id.name());
     let Some(there) = look(here, path)? else { return Ok(None) };
@@ -58,6 +61,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     Ok(Some(Observed { spec, data: data(here, path, &there) }))
 }
 
+/// Makes, turns or removes the link.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(step.id.name());
     if step.action == Action::Delete {

@@ -16,6 +16,7 @@ use super::file::remove;
 use super::lower::{Ground, sorted};
 use super::session::{Here, Look, text};
 
+/// The kind `sysctl`; named by the key.
 pub const KIND: Kind = Kind {
     name: "sysctl",
     doc: "A kernel parameter.",
@@ -40,6 +41,7 @@ pub const KIND: Kind = Kind {
     delete: Consequence::None,
 };
 
+/// One resource for each declared parameter.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     let one = |(key, entry): (&str, &Spanned<labwright_model::lab::Sysctl>)| {
         let value = plain(&ground.text(&entry.value.value)?);
@@ -100,6 +102,7 @@ fn line(key: &str, value: &str) -> String {
     format!("{key} = {value}\n")
 }
 
+/// The value in the kernel, and whether the file for the next boot has what is wanted.
 pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     let key = wanted.id.name();
     let value = match fs::read_to_string(live(key)) {
@@ -115,6 +118,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     Ok(Some(Observed { spec, data: None }))
 }
 
+/// Sets the value, reads it back, and only then writes it down for the next boot.
 pub fn apply(here: &Here, step: &Step) -> Result<(), ProviderError> {
     let key = step.id.name();
     let (live, file) = (live(key), file_of(key));

@@ -43,12 +43,14 @@ pub struct State {
 pub struct States(BTreeMap<String, State>);
 
 impl States {
+    /// The state of one that was asked for.
     pub fn get(&self, name: &str) -> Result<&State, ProviderError> {
         self.0.get(name).ok_or_else(|| ProviderError::rejected(format!("systemd says nothing about `{name}`")))
     }
 }
 
 impl State {
+    /// Whether systemd knows a unit of that name.
     pub fn exists(&self) -> bool {
         self.load != "not-found"
     }
@@ -62,6 +64,7 @@ impl State {
         }
     }
 
+    /// Whether a boot, or whatever wants it, starts it.
     pub fn starts_at_boot(&self) -> bool {
         matches!(self.file.as_str(), "enabled" | "alias")
     }
@@ -100,6 +103,7 @@ pub fn show(names: &[String]) -> Result<States, ProviderError> {
     Ok(States(states))
 }
 
+/// Whether a name stands for many units: `backup@.service`.
 pub fn is_template(name: &str) -> bool {
     name.contains("@.")
 }

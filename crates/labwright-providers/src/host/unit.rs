@@ -15,11 +15,12 @@ use super::directory::look;
 use super::entry::{Entry, What};
 use super::file::{put, remove as remove_file};
 use super::lower::{Ground, sorted};
-use super::paths::{mentions, normal};
+use super::paths::{Mentions, normal};
 use super::session::{Here, Look, Saying, Sights};
 use super::systemd::{self, State, States, UNITS, is_template};
 use super::waiting::{Goal, Pending, wait};
 
+/// The kind `unit`.
 pub const KIND: Kind = Kind {
     name: "unit",
     doc: "A systemd unit. Without content it comes from a package, and only its state is the lab's.",
@@ -77,13 +78,14 @@ fn one(
 }
 
 fn inputs(content: Option<&str>, restart_on: &[String], lowered: &[Resource]) -> BTreeMap<String, Value> {
-    let file = |resource: &Resource| {
-        let path = resource.id.name();
-        let read = restart_on.iter().any(|listed| listed == path) || content.is_some_and(|text| mentions(text, path));
-        let digest = resource.spec.get("content").and_then(Value::digest)?;
-        (read && resource.id.kind() == "file").then(|| (path.to_string(), Value::Digest(digest)))
+    let mentions = Mentions::of(content.unwrap_or_default());
+    let is_read = |path: &str| mentions.has(path) || restart_on.iter().any(|listed| listed == path);
+    let files = lowered.iter().filter(|resource| resource.id.kind() == "file" && is_read(resource.id.name()));
+    let digest = |file: &Resource| {
+        let digest = file.spec.get("content").and_then(Value::digest)?;
+        Some((file.id.name().to_string(), Value::Digest(digest)))
     };
-    lowered.iter().filter_map(file).collect()
+    files.filter_map(digest).collect()
 }
 
 /// Why this is no unit that can be managed; `None`: it is.
@@ -112,6 +114,7 @@ fn path_of(name: &str) -> PathBuf {
     Path::new(UNITS).join(name)
 }
 
+/// The unit's own file, and what systemd says of the unit.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let name = wanted.id.name();
     let state = sights.units.as_ref().map_err(Clone::clone)?.get(name)?;
@@ -162,7 +165,7 @@ fn started_with(applied: Option<&Spec>, wanted: &Spec, seen: &Spec) -> Option<Va
 
 /// Makes units what they shall be: all files, then what starts at boot, then one reload, then what runs.
 pub fn bring(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-    let _only = here.lock_systemd();
+    let only = here.lock_systemd();
     let every = |error: &ProviderError| steps.iter().map(|_| Err(error.clone())).collect();
     let names: Vec<String> = steps.iter().map(|step| step.id.name().to_string()).collect();
     let before = match systemd::show(&names) {
@@ -195,6 +198,8 @@ pub fn bring(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Resul
             }
         }
     }
+    // Whatever is waited for now, others may go on with theirs.
+    drop(only);
     let waited_for: Vec<Pending> = pending.iter().map(|(_, unit)| unit.clone()).collect();
     for ((i, _), answer) in pending.iter().zip(wait(&waited_for, progress)) {
         results[*i] = answer.map(|()| false);
@@ -299,7 +304,9 @@ pub fn remove(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Resu
         if look(here, &path)?.is_none() {
             return Ok(());
         }
-        systemd::stop(name)?;
+        if !is_template(name) {
+            systemd::stop(name)?;
+        }
         systemd::set_enabled("disable", name)?;
         remove_file(here, &path, What::File)
     };

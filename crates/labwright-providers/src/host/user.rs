@@ -9,15 +9,21 @@ use labwright_plan::{
 
 use super::accounts::{Accounts, User};
 use super::command::{SHORT, run};
+use super::directory::renumber;
 use super::lower::{Ground, sorted};
 use super::paths::normal;
 use super::session::{Here, Look, Saying, Sights, number, text};
 
+/// The kind `user`.
 pub const KIND: Kind = Kind {
     name: "user",
     doc: "A user. Its password is never touched: a new user has none and logs in with a key.",
     fields: &[
-        field("uid", "Its number. Files outside its home keep the number that they have.", Consequence::Downtime),
+        field(
+            "uid",
+            "Its number. Files outside its home that are not the lab's keep the number that they have.",
+            Consequence::Downtime,
+        ),
         field("group", "Its main group.", Consequence::None),
         field("groups", "Further groups that it is in; those that are not declared are left alone.", Consequence::None),
         field("shell", "Its login shell.", Consequence::None),
@@ -41,6 +47,7 @@ const fn field(name: &'static str, doc: &'static str, consequence: Consequence) 
     Field { name, doc, on_change: OnChange::Update, consequence, content: false }
 }
 
+/// One resource for each declared user.
 pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
     sorted(&ground.host.users).into_iter().filter_map(|(name, user)| one(ground, name, user)).collect()
 }
@@ -80,6 +87,7 @@ pub fn home_of(name: &str, home: Option<&str>, system: bool) -> Option<String> {
     home.map(str::to_string).or_else(|| (!system).then(|| format!("/home/{name}")))
 }
 
+/// The user as `/etc/passwd` has it, and which of the groups asked about it is in.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
     let Some(user) = accounts.user(wanted.id.name()) else { return Ok(None) };
@@ -98,6 +106,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     Ok(Some(Observed { spec, data: None }))
 }
 
+/// Makes, changes or removes the user, never its home.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let _only = here.lock_accounts();
     here.touched.note("/etc".as_ref());
@@ -110,7 +119,7 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
             None => Ok(()),
             // Never with `--remove`: what is in the home is the user's.
             Some(user) => {
-                run("userdel", &["--", name], SHORT)?.require()?;
+                run_owned("userdel", vec!["--".into(), name.into()])?;
                 saying.say(&format!("its home `{}` stays", user.home));
                 Ok(())
             }
@@ -124,14 +133,29 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
             if let Some(home) = text(&step.spec, "home").filter(|home| *home != normal(&user.home)) {
                 saying.say(&format!("what is in `{}` stays there; `{home}` is not made", user.home));
             }
-            if args.is_empty() { Ok(()) } else { run_owned("usermod", [args, vec!["--".into(), name.into()]].concat()) }
+            if args.is_empty() {
+                return Ok(());
+            }
+            run_owned("usermod", [args, vec!["--".into(), name.into()]].concat())?;
+            match number(&step.spec, "uid").filter(|uid| *uid != user.uid) {
+                Some(uid) => renumber(here, "owner", name, user.uid, uid),
+                None => Ok(()),
+            }
         }
     }
 }
 
 fn run_owned(program: &str, args: Vec<String>) -> Result<(), ProviderError> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    run(program, &args, SHORT)?.require().map(drop)
+    run(program, &args, SHORT)?.require().map(drop).map_err(in_use)
+}
+
+/// Programs that run as the user keep its number, so neither that nor the user itself can go.
+fn in_use(error: ProviderError) -> ProviderError {
+    if !error.message.contains("currently used by process") {
+        return error;
+    }
+    error.help("stop what runs as this user (`systemctl status PROCESS` on the host names its unit), then apply again")
 }
 
 /// Numbers and groups that cannot be, said before anything is changed.

@@ -3,4 +3,5 @@
 
 mod files;
 mod lowering;
+mod running;
 mod world;

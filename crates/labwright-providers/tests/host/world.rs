@@ -8,9 +8,12 @@ use std::sync::Mutex;
 use labwright_model::{Files, Parsed};
 use labwright_plan::{
     Action, Adopt, Context, Facts, HostSeen, Input, Lowered, Mark, Observation, Options, Origin, Plan, PlanInput,
-    Progress, ResourceId, Session, Sight, Spec, Step, Value, Wanted, plan,
+    Progress, Provider, ResourceId, Session, Sight, Spec, Step, Value, Wanted, plan,
 };
-use labwright_providers::ALL;
+use labwright_providers::host::Host;
+
+/// The one provider that these tests are about.
+const PROVIDERS: &[&'static dyn Provider] = &[&Host];
 
 /// One lab file, and nothing else to read.
 pub struct One<'a>(pub &'a str);
@@ -32,7 +35,7 @@ pub fn parse(yaml: &str) -> Parsed {
 pub fn lower(yaml: &str, assets: &BTreeMap<String, Result<Vec<u8>, String>>) -> Lowered {
     let (parsed, mut lowered) = (parse(yaml), Lowered::default());
     lowered.findings.extend(parsed.findings.clone());
-    ALL[0].lower(&Input { parsed: &parsed, assets }, &mut lowered);
+    Host.lower(&Input { parsed: &parsed, assets }, &mut lowered);
     lowered
 }
 
@@ -75,7 +78,7 @@ impl World {
     fn session(&self) -> Box<dyn Session> {
         let applied = self.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
         let facts = Facts { root: rustix::process::geteuid().is_root(), user: "tester".into(), ..Facts::default() };
-        ALL[0].connect(&Context { facts, state_dir: self.state(), applied }).unwrap()
+        Host.connect(&Context { facts, state_dir: self.state(), applied }).unwrap()
     }
 
     /// The plan for the state of one host, given as `box` would be; `$ROOT` is the folder.
@@ -95,7 +98,7 @@ impl World {
             lab_hash: "",
             desired: &lowered.resources,
             observed: &Observation { hosts },
-            providers: ALL,
+            providers: PROVIDERS,
             options: &self.options,
             intermittent: &BTreeSet::new(),
             clock: None,

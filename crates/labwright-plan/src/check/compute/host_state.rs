@@ -124,3 +124,73 @@ fn paths(host: &Host) -> Vec<(&'static str, &str, Span)> {
     let files = of("files", &host.files).chain(of("directories", &host.directories));
     files.chain(of("symlinks", &host.symlinks)).chain(of("mounts", &host.mounts)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn everything_that_cannot_be_made() {
+        says(
+            r#"
+compute:
+  hosts:
+    desk:
+      local: true
+      files:
+        /both: { content: a, source: b }
+        /none: {}
+        /empty: { content: "" }
+        relative/path: { content: a }
+        /a/../b: { content: a }
+        /twice: { content: a }
+      directories:
+        /twice/: {}
+        ~/x: {}
+      symlinks:
+        link: /target
+        /fine: ../relative
+      mounts:
+        /m1: { nfs: "nas:/x", device: /dev/sda1 }
+        /m2: { automount: true }
+        m3: "nas:/x"
+      units:
+        backup: { content: x }
+        backup.timer: { enabled: true }
+        getty@tty1.service: { enabled: true }
+        my.unit: { enabled: true }
+        .service: { enabled: true }
+"#,
+            expect![[r#"
+                7:38 error LW-CMP-005: file `/both` has `content` and `source`
+                    help: keep one of the two
+                8:9 error LW-CMP-005: file `/none` has no content
+                    help: give it `content: …`, or `source: FILE` beside the lab file; an empty file has `content: ""`
+                10:9 error LW-CMP-005: `relative/path` is not a whole path
+                    help: write it from `/` on, without `..`
+                11:9 error LW-CMP-005: `/a/../b` is not a whole path
+                    help: write it from `/` on, without `..`
+                14:9 error LW-CMP-005: `/twice/` is declared under `files` and under `directories`
+                    help: it can be one of them
+                15:9 error LW-CMP-005: `~/x` is not a whole path
+                    help: write it from `/` on, without `..`
+                17:9 error LW-CMP-005: `link` is not a whole path
+                    help: write it from `/` on, without `..`
+                20:39 error LW-CMP-005: two things are mounted at `/m1`
+                    help: keep `nfs` or `device`
+                21:9 error LW-CMP-005: nothing is mounted at `/m2`
+                    help: give it `nfs: host:/path`, or `device: …`
+                22:9 error LW-CMP-005: `m3` is not a whole path
+                    help: write it from `/` on, without `..`
+                24:9 error LW-CMP-005: `backup` does not say what type of unit it is
+                    help: write `backup.service`, or another type: timer, socket, path, mount, target
+                27:9 error LW-CMP-005: `my.unit` does not say what type of unit it is
+                    help: write `my.unit.service`, or another type: timer, socket, path, mount, target
+                28:9 error LW-CMP-005: `.service` does not say what type of unit it is
+                    help: write `.service.service`, or another type: timer, socket, path, mount, target
+            "#]],
+        );
+    }
+}

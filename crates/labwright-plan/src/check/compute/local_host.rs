@@ -40,3 +40,31 @@ impl Rule for LocalHost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn three_of_them() {
+        says(
+            r#"
+compute:
+  hosts:
+    a: { local: true }
+    b: { local: true }
+    c: { local: true }
+"#,
+            expect![[r#"
+                5:5 error LW-CMP-004: `b` cannot be this machine: `a` is
+                    help: keep `local: true` on one of the two
+                    4:5: this one is local
+                6:5 error LW-CMP-004: `c` cannot be this machine: `a` is
+                    help: keep `local: true` on one of the two
+                    4:5: this one is local
+            "#]],
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use labwright_model::{Finding, Findings, Parsed, role_hosts};
 
+use crate::check::lab::misspelt_hosts;
 use crate::check::{Examples, Rule};
 
 pub struct OnlyARole;
@@ -31,10 +32,13 @@ impl Rule for OnlyARole {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let misspelt = misspelt_hosts(parsed);
         let mut names: Vec<String> = Vec::new();
         let mut place = None;
         for (name, span, _) in role_hosts(&parsed.lab) {
-            if parsed.implied.contains(&name) && !names.contains(&name) {
+            // A misspelt name is LW-LAB-101, and describing it would be the wrong way out.
+            let misspelt = misspelt.iter().any(|((other, ..), _)| *other == name);
+            if parsed.implied.contains(&name) && !names.contains(&name) && !misspelt {
                 place.get_or_insert(span);
                 names.push(name);
             }
@@ -43,10 +47,53 @@ impl Rule for OnlyARole {
         let shown = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let message = match shown.as_slice() {
             [one] => format!("host {one} is only named by its role"),
-            [some @ ..] if some.len() <= 6 => format!("hosts {} are only named by their roles", some.join(", ")),
+            some if some.len() <= 6 => format!("hosts {} are only named by their roles", some.join(", ")),
             some => format!("{} hosts are only named by their roles, {} among them", some.len(), some[..3].join(", ")),
         };
-        let help = format!("describe them, as `compute: {{ hosts: {{ {first}: {{ address: … }} }} }}`");
+        let help = match names.len() {
+            1 => format!("describe it: `compute: {{ hosts: {{ {first}: {{ address: … }} }} }}`"),
+            _ => format!("describe them under `compute: {{ hosts: … }}`, as `{first}: {{ address: … }}`"),
+        };
         findings.push(Finding::advice(CODE, "compute.hosts", place, message).help(help));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn one_some_and_many() {
+        says(
+            r#"
+platform: { dns: dns-01 }
+"#,
+            expect![[r#"
+                2:18 advice LW-CMP-003: host `dns-01` is only named by its role
+                    help: describe it: `compute: { hosts: { dns-01: { address: … } } }`
+            "#]],
+        );
+        says(
+            r#"
+edge: { router: gw }
+platform: { dns: [dns-01, dns-02] }
+"#,
+            expect![[r#"
+                2:17 advice LW-CMP-003: hosts `gw`, `dns-01`, `dns-02` are only named by their roles
+                    help: describe them under `compute: { hosts: … }`, as `gw: { address: … }`
+            "#]],
+        );
+        says(
+            r#"
+compute: { proxmox: [pve-01, pve-02, pve-03], docker_hosts: [d-01, d-02, d-03, d-04] }
+platform: { monitoring: pve-01 }
+"#,
+            expect![[r#"
+                2:22 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-01`, `pve-02`, `pve-03` among them
+                    help: describe them under `compute: { hosts: … }`, as `pve-01: { address: … }`
+            "#]],
+        );
     }
 }

@@ -63,3 +63,27 @@ impl Rule for UnmanagedHost {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn all_that_is_set_is_named_at_once() {
+        says(
+            r#"
+compute:
+  hosts:
+    nix: { os: nixos, address: 10.0.0.1, packages: [htop], files: { /a: { content: x } }, sshd: true }
+    pve: { os: proxmox, address: 10.0.0.2, packages: [htop] }
+    tv: { os: other, address: 10.0.0.3 }
+"#,
+            expect![[r#"
+                4:5 error LW-CMP-006: `nix` has `packages`, `files`, `sshd`, and hosts with `os: nixos` are not changed
+                    help: move it into the host's own configuration, or correct `os`
+            "#]],
+        );
+    }
+}

@@ -46,8 +46,8 @@ impl Rule for ZoneOfHost {
                     .any(|subnet| host.address.iter().any(|address| subnet.value.0.contains(&address.value)))
             });
             let help = match fits {
-                Some((zone, _)) => format!("by its address it belongs to `zone: {zone}`"),
-                None => format!("give it a `zone`: {}", zones.keys().cloned().collect::<Vec<_>>().join(", ")),
+                Some((zone, _)) => format!("add `zone: {zone}`: its address is there"),
+                None => format!("add `zone: …`, one of {}", zones.keys().cloned().collect::<Vec<_>>().join(", ")),
             };
             let finding = Finding::warning(
                 CODE,
@@ -57,5 +57,36 @@ impl Rule for ZoneOfHost {
             );
             findings.push(finding.help(help));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn who_needs_a_zone() {
+        says(
+            r#"
+network:
+  zones: { servers: { subnet: 10.0.20.0/24 }, vpn: { interface: tailscale0 } }
+compute:
+  docker_hosts: [docker-02]
+  hosts:
+    by-address: { address: 10.0.20.5 }
+    anywhere: { intermittent: true }
+    desk: { local: true }
+"#,
+            expect![[r#"
+                5:18 advice LW-CMP-003: host `docker-02` is only named by its role
+                    help: describe it: `compute: { hosts: { docker-02: { address: … } } }`
+                7:5 warning LW-CMP-001: host `by-address` is in no zone
+                    help: add `zone: servers`: its address is there
+                8:5 warning LW-CMP-001: host `anywhere` is in no zone
+                    help: add `zone: …`, one of servers, vpn
+            "#]],
+        );
     }
 }

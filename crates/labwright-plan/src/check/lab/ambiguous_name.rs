@@ -1,5 +1,7 @@
 //! LW-LAB-102: a name that could be two things.
 
+use std::collections::BTreeMap;
+
 use labwright_model::{Finding, Findings, Parsed};
 
 use crate::check::references::{Wanted, endpoint, references};
@@ -32,6 +34,8 @@ impl Rule for AmbiguousName {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        // Told once for each name, with all its places.
+        let mut told: BTreeMap<&str, Finding> = BTreeMap::new();
         for reference in references(parsed).into_iter().filter(|reference| reference.wants == Wanted::Endpoint) {
             let (Wanted::Endpoint, name) = endpoint(reference.name) else { continue };
             let kinds =
@@ -40,11 +44,44 @@ impl Rule for AmbiguousName {
             if words.len() > 1 {
                 let message = format!("`{name}` could be the {}", words.join(" or the "));
                 let ways: Vec<String> = words.iter().map(|word| format!("`{word}/{name}`")).collect();
-                findings.push(
-                    Finding::error(CODE, reference.at, reference.name.span, message)
+                let finding = match told.remove(name) {
+                    Some(first) => first.related(reference.span, "and here"),
+                    None => Finding::error(CODE, reference.at, reference.span, message)
                         .help(format!("write {}", ways.join(" or "))),
-                );
+                };
+                told.insert(name, finding);
             }
         }
+        findings.extend(told.into_values());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn a_name_is_told_once_and_a_kind_decides() {
+        says(
+            r#"
+network:
+  zones: { iot: { subnet: 10.0.40.0/24 }, immich: { subnet: 10.0.41.0/24 } }
+  flows:
+    - { from: iot, to: immich }
+    - { from: immich, to: iot }
+    - { from: host/immich, to: service/immich }
+compute:
+  hosts: { immich: { zone: iot, address: 10.0.40.5 } }
+services:
+  immich: { run: immich, on: immich }
+"#,
+            expect![[r#"
+                5:24 error LW-LAB-102: `immich` could be the zone or the host or the service
+                    help: write `zone/immich` or `host/immich` or `service/immich`
+                    6:15: and here
+            "#]],
+        );
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::{Finding, Findings, Parsed, Span};
 
+use crate::check::references::jump_host;
 use crate::check::{Examples, Rule};
 use crate::order::topological;
 
@@ -15,29 +16,47 @@ const CODE: &str = "LW-LAB-104";
 #[derive(Default)]
 struct Needs {
     edges: BTreeMap<String, BTreeSet<String>>,
-    places: BTreeMap<String, Span>,
+    places: BTreeMap<(String, String), Span>,
 }
+
+/// One circle, beginning with its first name in the alphabet, and the place of each arrow.
+type Circle = (Vec<String>, Vec<Span>);
 
 impl Needs {
     fn add(&mut self, from: &str, to: &str, span: Span) {
         self.edges.entry(to.to_string()).or_default();
         self.edges.entry(from.to_string()).or_default().insert(to.to_string());
-        self.places.entry(from.to_string()).or_insert(span);
+        self.places.entry((from.to_string(), to.to_string())).or_insert(span);
     }
 
-    fn judge(&self, what: &str, help: &str, findings: &mut Findings) {
-        if let Err(circle) = topological(&self.edges) {
-            let first = circle.first().cloned().unwrap_or_default();
-            let way = circle.iter().chain([&first]).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
-            let span = self.places.get(&first).copied().unwrap_or(Span::NONE);
-            let mut finding =
-                Finding::error(CODE, first.clone(), span, format!("{what} in a circle: {way}")).help(help);
-            for name in circle.iter().skip(1) {
-                finding = finding.related(self.places.get(name).copied().unwrap_or(Span::NONE), "and here");
+    /// A circle for each knot: what is left when its first arrow is gone may hold another one.
+    fn circles(mut self) -> Vec<Circle> {
+        let mut circles = Vec::new();
+        while let Err(mut circle) = topological(&self.edges) {
+            let first = (0..circle.len()).min_by_key(|i| &circle[*i]).unwrap_or_default();
+            circle.rotate_left(first);
+            let arrows: Vec<(String, String)> =
+                circle.iter().cloned().zip(circle.iter().cycle().skip(1).cloned()).collect();
+            let places = arrows.iter().map(|arrow| self.places.get(arrow).copied().unwrap_or(Span::NONE)).collect();
+            for name in &circle {
+                self.edges.remove(name);
             }
-            findings.push(finding);
+            circles.push((circle, places));
         }
+        circles
     }
+}
+
+fn report(what: &str, section: &str, (circle, places): &Circle, help: &str, findings: &mut Findings) {
+    let way = circle.iter().chain(circle.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" → ");
+    let first = circle.first().map_or("", String::as_str);
+    let place = places.first().copied().unwrap_or(Span::NONE);
+    let message = format!("{what} in a circle: {way}");
+    let mut finding = Finding::error(CODE, format!("{section}.{first}"), place, message).help(help);
+    for (name, place) in circle.iter().zip(places).skip(1) {
+        finding = finding.related(*place, format!("the way on from `{name}`"));
+    }
+    findings.push(finding);
 }
 
 impl Rule for Cycle {
@@ -52,6 +71,8 @@ impl Rule for Cycle {
     fn doc(&self) -> &'static str {
         "Services need each other in a circle, virtual machines run on each other, SSH goes through hosts that are reached \
          through each other, or files come after each other. Nothing could ever be first.\n\n\
+         Services are looked at in each environment by itself. The finding shows the whole circle, and where each of its \
+         arrows stands.\n\n\
          The way out: take one of the arrows out. Where two services really use each other, one of them usually starts \
          without the other and only works better with it: that is no need."
     }
@@ -64,32 +85,182 @@ impl Rule for Cycle {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let lab = &parsed.lab;
-        let (mut services, mut machines, mut jumps) = (Needs::default(), Needs::default(), Needs::default());
-        for placement in &parsed.placements {
-            for need in placement.entry.needs.iter().chain(&placement.entry.egress) {
-                services.add(&placement.service, need, need.span);
+        let hosts = &parsed.lab.compute.hosts;
+        // What goes round in several environments is one fault.
+        let mut told: Vec<(Circle, Vec<Option<&str>>)> = Vec::new();
+        for (environment, needs) in services(parsed) {
+            for circle in needs.circles() {
+                match told.iter_mut().find(|((other, _), _)| *other == circle.0) {
+                    Some((_, environments)) => environments.push(environment),
+                    None => told.push((circle, vec![environment])),
+                }
             }
         }
-        for (name, host) in lab.compute.hosts.iter() {
+        for (circle, environments) in told {
+            let placed = parsed.placements.iter().filter(|placement| Some(&placement.service) == circle.0.first());
+            let everywhere = environments.contains(&None) || environments.len() == placed.count();
+            let what = match environments.iter().flatten().next() {
+                Some(environment) if !everywhere => format!("in `{environment}`, services need each other"),
+                _ => "services need each other".to_string(),
+            };
+            let help = "take one `needs` or `egress` out: one of them must start without the other";
+            report(&what, "services", &circle, help, findings);
+        }
+        let (mut machines, mut jumps) = (Needs::default(), Needs::default());
+        for (name, host) in hosts.iter() {
             for on in host.vm.iter().chain(&host.lxc).flat_map(|guest| guest.on.iter()) {
                 machines.add(name, on, on.span);
             }
-            for jump in host.ssh.jump.iter().filter(|jump| lab.compute.hosts.contains_key(&jump.value)) {
-                jumps.add(name, jump, jump.span);
+            for jump in host.ssh.jump.iter() {
+                if let Some(over) = jump_host(jump).filter(|over| hosts.contains_key(*over)) {
+                    jumps.add(name, over, jump.span);
+                }
             }
             let mut files = Needs::default();
             for (path, file) in host.files.iter() {
                 file.after.iter().for_each(|after| files.add(path, after, after.span));
             }
-            files.judge("files come after each other", "take one `after` out", findings);
+            let section = format!("compute.hosts.{name}.files");
+            for circle in files.circles() {
+                report("files come after each other", &section, &circle, "take one `after` out", findings);
+            }
         }
-        services.judge(
-            "services need each other",
-            "take one of these needs out: one of the two must start without the other",
-            findings,
+        for circle in machines.circles() {
+            let help = "a hypervisor is not its own guest: correct one `on`";
+            report("machines run on each other", "compute.hosts", &circle, help, findings);
+        }
+        for circle in jumps.circles() {
+            report("hosts are reached through each other", "compute.hosts", &circle, "take one `jump` out", findings);
+        }
+    }
+}
+
+/// Who needs whom, in each environment: what is true in `dev` and what is true in `prod` make no circle together.
+fn services(parsed: &Parsed) -> Vec<(Option<&str>, Needs)> {
+    let mut environments: Vec<Option<&str>> = vec![None];
+    for placement in &parsed.placements {
+        let environment = placement.environment.as_deref();
+        if !environments.contains(&environment) {
+            environments.push(environment);
+        }
+    }
+    let in_environment = |environment: Option<&str>| {
+        let mut needs = Needs::default();
+        for placement in &parsed.placements {
+            // A service of no environment stands beside every one.
+            let there = placement.environment.is_none() || placement.environment.as_deref() == environment;
+            for need in placement.entry.needs.iter().chain(&placement.entry.egress).filter(|_| there) {
+                needs.add(&placement.service, need, need.span);
+            }
+        }
+        needs
+    };
+    environments.into_iter().map(|environment| (environment, in_environment(environment))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn environments_are_looked_at_one_by_one() {
+        says(
+            r#"
+environments: [dev, prod]
+services:
+  a: { external: x, environments: { dev: { needs: [b] }, prod: } }
+  b: { external: x, environments: { dev: , prod: { needs: [a] } } }
+"#,
+            expect![[""]],
         );
-        machines.judge("machines run on each other", "a hypervisor is not its own guest: correct one `on`", findings);
-        jumps.judge("hosts are reached through each other", "take one `jump` out", findings);
+        says(
+            r#"
+environments: [dev, prod]
+services:
+  a: { external: x, environments: { dev: { needs: [b] }, prod: } }
+  b: { external: x, needs: [a] }
+"#,
+            expect![[r#"
+                4:52 error LW-LAB-104: in `dev`, services need each other in a circle: `a` → `b` → `a`
+                    help: take one `needs` or `egress` out: one of them must start without the other
+                    5:29: the way on from `b`
+            "#]],
+        );
+        says(
+            r#"
+environments: [dev, prod]
+services:
+  a: { external: x, needs: [b], environments: [dev, prod] }
+  b: { external: x, needs: [a], environments: [dev, prod] }
+"#,
+            expect![[r#"
+                4:29 error LW-LAB-104: services need each other in a circle: `a` → `b` → `a`
+                    help: take one `needs` or `egress` out: one of them must start without the other
+                    5:29: the way on from `b`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn every_circle_is_shown_with_all_its_arrows() {
+        says(
+            r#"
+compute:
+  hosts:
+    pve-01: { address: 10.0.0.1, vm: { on: pve-02 } }
+    pve-02: { address: 10.0.0.2, lxc: { on: pve-01 } }
+    loop: { address: 10.0.0.3, vm: { on: loop } }
+    a: { address: 10.0.0.4, ssh: { jump: ["root@b:22"] } }
+    b:
+      address: 10.0.0.5
+      ssh: { jump: [outside, a] }
+      files:
+        /a: { content: x, after: [/b] }
+        /b: { content: x, after: [/c, root] }
+        /c: { content: x, after: [/a] }
+services:
+  gw: { external: x, needs: [dns] }
+  dns: { external: x, egress: gw }
+  one: { external: x, needs: [two] }
+  two: { external: x, needs: [other, one] }
+  other: { external: x }
+"#,
+            expect![[r#"
+                4:44 error LW-LAB-104: machines run on each other in a circle: `pve-01` → `pve-02` → `pve-01`
+                    help: a hypervisor is not its own guest: correct one `on`
+                    5:45: the way on from `pve-02`
+                6:42 error LW-LAB-104: machines run on each other in a circle: `loop` → `loop`
+                    help: a hypervisor is not its own guest: correct one `on`
+                7:43 error LW-LAB-104: hosts are reached through each other in a circle: `a` → `b` → `a`
+                    help: take one `jump` out
+                    10:30: the way on from `b`
+                12:35 error LW-LAB-104: files come after each other in a circle: `/a` → `/b` → `/c` → `/a`
+                    help: take one `after` out
+                    13:35: the way on from `/b`
+                    14:35: the way on from `/c`
+                17:31 error LW-LAB-104: services need each other in a circle: `dns` → `gw` → `dns`
+                    help: take one `needs` or `egress` out: one of them must start without the other
+                    16:30: the way on from `gw`
+                18:31 error LW-LAB-104: services need each other in a circle: `one` → `two` → `one`
+                    help: take one `needs` or `egress` out: one of them must start without the other
+                    19:38: the way on from `two`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_long_way_that_does_not_come_back() {
+        says(
+            r#"
+services:
+  a: { external: x, needs: [b, c] }
+  b: { external: x, needs: [c] }
+  c: { external: x, needs: [d] }
+  d: { external: x }
+"#,
+            expect![[""]],
+        );
     }
 }

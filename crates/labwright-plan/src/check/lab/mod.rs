@@ -8,4 +8,4 @@ mod unknown_name;
 pub use ambiguous_name::AmbiguousName;
 pub use cycle::Cycle;
 pub use name_form::NameForm;
-pub use unknown_name::UnknownName;
+pub use unknown_name::{UnknownName, misspelt_hosts};

@@ -21,8 +21,10 @@ impl Rule for DuplicateAddress {
     }
 
     fn doc(&self) -> &'static str {
-        "Two hosts of the lab have the same address. On the wire the one that answers faster wins, and it changes from minute \
-         to minute; Labwright would apply one host's state to the other.\n\nThe way out: give one of them an address of its own. \
+        "Two hosts of the lab have the same address, or a host has that of a WireGuard device. On the wire the one that \
+         answers faster wins, and it changes from minute to minute; Labwright would apply one host's state to the other.\n\n\
+         Private addresses may repeat at different sites: two hosts with a `site` each, and not the same one, are two \
+         networks that do not meet.\n\nThe way out: give one of them an address of its own. \
          An address that moves between hosts (keepalived, VRRP) belongs to neither: leave it out of both."
     }
 
@@ -34,24 +36,104 @@ impl Rule for DuplicateAddress {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let mut first: BTreeMap<IpAddr, (&str, Span)> = BTreeMap::new();
-        for (name, host) in parsed.lab.compute.hosts.iter() {
+        let lab = &parsed.lab;
+        let mut owners: BTreeMap<IpAddr, Vec<Owner<'_>>> = BTreeMap::new();
+        for (name, host) in lab.compute.hosts.iter() {
+            let site = host.site.as_ref().map(|site| site.value.as_str());
             for address in host.address.iter() {
-                match first.get(&address.value) {
-                    None => drop(first.insert(address.value, (name, address.span))),
-                    Some((other, place)) => {
-                        let message = match *other == name {
-                            true => format!("`{name}` has the address `{}` twice", address.value),
-                            false => format!("`{name}` has the address `{}` of `{other}`", address.value),
-                        };
-                        let finding =
-                            Finding::error(CODE, format!("compute.hosts.{name}.address"), address.span, message)
-                                .help(format!("give `{name}` an address of its own"))
-                                .related(*place, "first given here");
-                        findings.push(finding);
-                    }
-                }
+                let owner = Owner { kind: "compute.hosts", name, site, span: address.span };
+                owners.entry(address.value).or_default().push(owner);
             }
         }
+        let wireguard = lab.edge.vpn.iter().flat_map(|vpn| &vpn.wireguard);
+        for (name, peer) in wireguard.flat_map(|wireguard| wireguard.peers.iter()) {
+            if let Some(address) = &peer.address {
+                let owner = Owner { kind: "edge.vpn.wireguard.peers", name, site: None, span: address.span };
+                owners.entry(address.value).or_default().push(owner);
+            }
+        }
+        for (address, owners) in owners {
+            for (i, owner) in owners.iter().enumerate().skip(1) {
+                let before = &owners[..i];
+                let own = |first: &&Owner<'_>| (first.kind, first.name) == (owner.kind, owner.name);
+                let first = before.iter().find(own).or_else(|| before.iter().find(|first| first.meets(owner, address)));
+                let Some(first) = first else { continue };
+                let name = owner.name;
+                let (message, help) = match own(&first) {
+                    true => {
+                        (format!("`{name}` has the address `{address}` twice"), "remove one of the two".to_string())
+                    }
+                    false => (
+                        format!("`{name}` has the address `{address}` of `{}`", first.name),
+                        format!("give `{name}` an address of its own"),
+                    ),
+                };
+                let at = format!("{}.{name}.address", owner.kind);
+                findings.push(
+                    Finding::error(CODE, at, owner.span, message).help(help).related(first.span, "first given here"),
+                );
+            }
+        }
+    }
+}
+
+struct Owner<'a> {
+    kind: &'static str,
+    name: &'a str,
+    site: Option<&'a str>,
+    span: Span,
+}
+
+impl Owner<'_> {
+    /// Whether two things with this address are on one network.
+    fn meets(&self, other: &Owner<'_>, address: IpAddr) -> bool {
+        let private = match address {
+            IpAddr::V4(v4) => v4.is_private(),
+            IpAddr::V6(v6) => v6.is_unique_local(),
+        };
+        let apart = matches!((self.site, other.site), (Some(here), Some(there)) if here != there);
+        !(private && apart)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn sites_have_networks_of_their_own() {
+        says(
+            r#"
+edge: { vpn: { wireguard: { on: a, peers: { phone: { address: 10.0.0.5 } } } } }
+compute:
+  hosts:
+    a: { address: 10.0.0.5, site: home }
+    b: { address: 10.0.0.5, site: cabin }
+    c: { address: [10.0.0.5, 10.0.0.5], site: home }
+    d: { address: 100.64.0.1, site: home }
+    e: { address: 100.64.0.1, site: cabin }
+    f: { address: "fd00::1", site: home }
+    g: { address: "fd00:0::1" }
+"#,
+            expect![[r#"
+                2:63 error LW-NET-001: `phone` has the address `10.0.0.5` of `a`
+                    help: give `phone` an address of its own
+                    5:19: first given here
+                7:20 error LW-NET-001: `c` has the address `10.0.0.5` of `a`
+                    help: give `c` an address of its own
+                    5:19: first given here
+                7:30 error LW-NET-001: `c` has the address `10.0.0.5` twice
+                    help: remove one of the two
+                    7:20: first given here
+                9:19 error LW-NET-001: `e` has the address `100.64.0.1` of `d`
+                    help: give `e` an address of its own
+                    8:19: first given here
+                11:19 error LW-NET-001: `g` has the address `fd00::1` of `f`
+                    help: give `g` an address of its own
+                    10:19: first given here
+            "#]],
+        );
     }
 }

@@ -77,3 +77,44 @@ struct Range<'a> {
     span: Span,
     text: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn equal_and_nested_subnets() {
+        says(
+            r#"
+network:
+  zones:
+    all: { subnet: 10.0.0.0/8 }
+    a: { subnet: 10.0.1.0/24 }
+    b: { subnet: [10.0.2.0/24, 10.0.2.128/25] }
+    vpn: { subnet: 100.64.0.0/10 }
+    tailnet: { subnet: 100.90.0.0/16 }
+    six: { subnet: "fd00::/48" }
+    seven: { subnet: "fd00::/48" }
+"#,
+            expect![[r#"
+                5:18 error LW-NET-003: `10.0.1.0/24` of zone `a` overlaps `10.0.0.0/8` of zone `all`
+                    help: make one of the two smaller, or move it
+                    4:20: overlaps this
+                6:19 error LW-NET-003: `10.0.2.0/24` of zone `b` overlaps `10.0.0.0/8` of zone `all`
+                    help: make one of the two smaller, or move it
+                    4:20: overlaps this
+                6:32 error LW-NET-003: `10.0.2.128/25` of zone `b` overlaps `10.0.0.0/8` of zone `all`
+                    help: make one of the two smaller, or move it
+                    4:20: overlaps this
+                8:24 error LW-NET-003: `100.90.0.0/16` of zone `tailnet` overlaps `100.64.0.0/10` of zone `vpn`
+                    help: make one of the two smaller, or move it
+                    7:20: overlaps this
+                10:22 error LW-NET-003: `fd00::/48` of zone `seven` overlaps `fd00::/48` of zone `six`
+                    help: make one of the two smaller, or move it
+                    9:20: overlaps this
+            "#]],
+        );
+    }
+}

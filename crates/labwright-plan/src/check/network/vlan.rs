@@ -53,3 +53,38 @@ impl Rule for Vlan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn ids() {
+        says(
+            r#"
+network:
+  zones:
+    a: { vlan: 0 }
+    b: { vlan: 4095 }
+    c: { vlan: 4094 }
+    d: { vlan: 4094 }
+    e: { vlan: 4094 }
+    f: { interface: tailscale0 }
+"#,
+            expect![[r#"
+                4:16 error LW-NET-002: `0` is no VLAN id
+                    help: ids go from 1 to 4094
+                5:16 error LW-NET-002: `4095` is no VLAN id
+                    help: ids go from 1 to 4094
+                7:16 error LW-NET-002: zone `d` has the VLAN id 4094 of zone `c`
+                    help: give each zone an id of its own
+                    6:16: first given here
+                8:16 error LW-NET-002: zone `e` has the VLAN id 4094 of zone `c`
+                    help: give each zone an id of its own
+                    6:16: first given here
+            "#]],
+        );
+    }
+}

@@ -1,8 +1,9 @@
 //! LW-PLT-001: something needs a role that nobody plays.
 
-use labwright_model::lab::Expose;
-use labwright_model::{Finding, Findings, Parsed, Severity, Span, Spanned, reference};
+use labwright_model::lab::{Expose, Lab, Role};
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
+use crate::check::compute::{is_inside, texts};
 use crate::check::{Examples, Rule};
 
 pub struct UndecidedRole;
@@ -19,9 +20,16 @@ impl Rule for UndecidedRole {
     }
 
     fn doc(&self) -> &'static str {
-        "Something leans on a role that the lab does not fill: a service for the internet without `edge.public`, one for the \
-         VPN without `edge.vpn`, a certificate by DNS-01 at a provider that is not declared, secrets without a place to keep \
-         them, backups without a repository, alerts without a receiver, or a role with an empty list of hosts.\n\n\
+        "Something leans on a role that the lab does not fill:\n\n\
+         - a service for the internet without `edge.public`, one for the VPN without `edge.vpn`;\n\
+         - WireGuard without a host, and no router to take it;\n\
+         - a certificate by DNS-01 at a provider that is not declared;\n\
+         - secrets without a place to keep them, a Vault that is nowhere;\n\
+         - backup policies without any repository, alerts routed without any receiver;\n\
+         - a role with settings and no hosts.\n\n\
+         Two lesser faults are warnings: services with names of the lab's own and no `platform.dns` to answer them, and a \
+         host that one role lists twice, which usually comes from two files that say the same.\n\n\
+         What is missing is told once, with everything that leans on it.\n\n\
          The way out: fill the role, or take out what leans on it."
     }
 
@@ -33,111 +41,349 @@ impl Rule for UndecidedRole {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let lab = &parsed.lab;
-        let mut fault = |severity, at: String, span: Span, message: String, help: &str| {
-            findings.push(Finding { severity, ..Finding::error(CODE, at, span, message).help(help) });
-        };
-        let first = |wanted: Expose| parsed.placements.iter().find(|placement| placement.entry.expose == wanted);
-        let span_of = |service: &str| lab.services.get(service).map_or(Span::NONE, |service| service.span);
-        if let (Some(placement), None) = (first(Expose::Public), &lab.edge.public) {
-            let message = format!("service `{}` is public, and nothing carries public traffic", placement.service);
-            fault(
-                Severity::Error,
-                "edge.public".into(),
-                span_of(&placement.service),
-                message,
-                "declare `edge: { public: … }`, or expose it to `vpn` or `lan`",
-            );
+        exposure(parsed, findings);
+        edge(parsed, findings);
+        names(parsed, findings);
+        secrets(parsed, findings);
+        protection(parsed, findings);
+        alerts(parsed, findings);
+        roles(parsed, findings);
+    }
+}
+
+fn error(at: &str, span: Span, message: impl Into<String>, help: &str) -> Finding {
+    Finding::error(CODE, at, span, message).help(help)
+}
+
+/// "service `a`", "services `a` and `b`", "services `a`, `b`, `c` and 3 more".
+fn named(services: &[&str]) -> String {
+    let quoted: Vec<String> = services.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [one] => format!("service {one}"),
+        [some @ .., last] if some.len() <= 3 => format!("services {} and {last}", some.join(", ")),
+        all => format!("services {} and {} more", all[..3].join(", "), all.len() - 3),
+    }
+}
+
+/// Services that a test holds for, with their places.
+fn services(parsed: &Parsed, holds: impl Fn(&Placement) -> bool) -> Vec<(&str, Span)> {
+    let mut found: Vec<(&str, Span)> = Vec::new();
+    for placement in parsed.placements.iter().filter(|placement| holds(placement)) {
+        let name = placement.service.as_str();
+        if !found.iter().any(|(other, _)| *other == name) {
+            found.push((name, parsed.lab.services.get(name).map_or(Span::NONE, |service| service.span)));
         }
-        if let (Some(placement), None) = (first(Expose::Vpn), &lab.edge.vpn) {
-            let message = format!("service `{}` is for the VPN, and there is none", placement.service);
-            fault(
-                Severity::Error,
-                "edge.vpn".into(),
-                span_of(&placement.service),
-                message,
-                "declare `edge: { vpn: tailscale }` or `{ vpn: { wireguard: … } }`",
-            );
+    }
+    found
+}
+
+/// One finding for all services that lean on the same thing, at the first of them.
+fn leaning(found: &[(&str, Span)], severity: Severity, at: &str, what: &str, help: &str) -> Option<Finding> {
+    let (_, span) = *found.first()?;
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    let verb = if found.len() == 1 { "is" } else { "are" };
+    let message = what.replace("{services}", &named(&names)).replace("{is}", verb);
+    let mut finding = Finding { severity, ..error(at, span, message, help) };
+    for (_, span) in found.iter().skip(1).take(5) {
+        finding = finding.related(*span, "and here");
+    }
+    Some(finding)
+}
+
+fn exposure(parsed: &Parsed, findings: &mut Findings) {
+    let edge = &parsed.lab.edge;
+    if edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none()) {
+        let public = services(parsed, |placement| placement.entry.expose == Expose::Public);
+        findings.extend(leaning(
+            &public,
+            Severity::Error,
+            "edge.public",
+            "{services} {is} public, and nothing carries public traffic",
+            "declare `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`, or expose it to `vpn` or `lan`",
+        ));
+    }
+    if edge.vpn.as_ref().is_none_or(|vpn| vpn.wireguard.is_none() && vpn.tailscale.is_none()) {
+        let private = services(parsed, |placement| placement.entry.expose == Expose::Vpn);
+        findings.extend(leaning(
+            &private,
+            Severity::Error,
+            "edge.vpn",
+            "{services} {is} for the VPN, and there is none",
+            "declare `edge: { vpn: tailscale }` or `edge: { vpn: { wireguard: { on: HOST } } }`",
+        ));
+    }
+}
+
+fn edge(parsed: &Parsed, findings: &mut Findings) {
+    let lab = &parsed.lab;
+    let wireguard = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref());
+    if wireguard.is_some_and(|wireguard| wireguard.on.is_none()) && lab.edge.router.is_none() {
+        findings.push(error(
+            "edge.vpn.wireguard",
+            parsed.span_of(&["edge", "vpn"]),
+            "WireGuard has no host to run on",
+            "give it `on: HOST`, or declare `edge: { router: HOST }`",
+        ));
+    }
+    let proxy = lab.platform.reverse_proxy.as_ref();
+    if let Some(dns01) = proxy.and_then(|proxy| proxy.tls.dns01.as_ref())
+        && dns01.value == "cloudflare"
+        && lab.edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none())
+    {
+        findings.push(error(
+            "platform.reverse_proxy.tls.dns01",
+            dns01.span,
+            "certificates are proven at Cloudflare, and no Cloudflare account is declared",
+            "declare `edge: { public: { cloudflare: … } }`, or use `tls: internal`",
+        ));
+    }
+}
+
+fn names(parsed: &Parsed, findings: &mut Findings) {
+    let lab = &parsed.lab;
+    if lab.platform.dns.is_some() {
+        return;
+    }
+    let domain = format!(".{}", lab.domain.value);
+    let own = |url: &Spanned<String>| !url.contains('.') || url.ends_with(&domain);
+    let named = services(parsed, |placement| {
+        placement.entry.external.is_none() && placement.entry.url.iter().any(|url| !url.is_empty() && own(url))
+    });
+    findings.extend(leaning(
+        &named,
+        Severity::Warning,
+        "platform.dns",
+        "{services} {is} reached by a name of the lab's own, and nothing answers for it",
+        "name the hosts that answer: `platform: { dns: HOST }`",
+    ));
+}
+
+fn secrets(parsed: &Parsed, findings: &mut Findings) {
+    let lab = &parsed.lab;
+    if let Some(vault) = lab.platform.secrets.as_ref().and_then(|secrets| secrets.vault.as_ref())
+        && vault.on.is_none()
+        && vault.url.is_none()
+    {
+        let span = parsed.span_of(&["platform", "secrets", "vault"]);
+        let help = "give it `on: HOST`, or the `url` of one that is not the lab's";
+        findings.push(error("platform.secrets.vault", span, "the Vault is on no host and has no address", help));
+    }
+    let declared = lab.platform.secrets.as_ref().is_some_and(|kept| kept.age.is_some() || kept.vault.is_some());
+    if declared {
+        return;
+    }
+    // Secrets in the state of a host are LW-CMP-007, whatever keeps them.
+    let state: Vec<Span> = lab.compute.hosts.values().flat_map(|host| texts(host)).map(|(text, _)| text.span).collect();
+    let mut used = parsed.secrets.iter().filter(|secret| !state.iter().any(|text| is_inside(secret.span, *text)));
+    let Some(first) = used.next() else { return };
+    let message = format!("secret `{}` is used, and the lab keeps no secrets", first.value);
+    let help = "declare where they are: `platform: { secrets: { age: secrets.yaml } }`";
+    let mut finding = error("platform.secrets", first.span, message, help);
+    for other in used.take(5) {
+        finding = finding.related(other.span, format!("so is `{}`", other.value));
+    }
+    findings.push(finding);
+}
+
+fn protection(parsed: &Parsed, findings: &mut Findings) {
+    let protection = &parsed.lab.protection;
+    if !protection.repositories.is_empty() {
+        return;
+    }
+    let mut to = protection.policies.iter().flat_map(|(name, policy)| policy.to.first().map(|to| (name, to.span)));
+    let Some((policy, span)) = to.next() else { return };
+    let message = format!("backups by policy `{policy}` have no repository to go to");
+    let help = "declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`";
+    let mut finding = error("protection.repositories", span, message, help);
+    for (policy, span) in to {
+        finding = finding.related(span, format!("nor have those by `{policy}`"));
+    }
+    findings.push(finding);
+}
+
+fn alerts(parsed: &Parsed, findings: &mut Findings) {
+    let Some(monitoring) = &parsed.lab.platform.monitoring else { return };
+    let mut to = monitoring.routes.iter().flat_map(|route| route.to.iter()).filter(|to| to.value != "none");
+    if let (Some(first), true) = (to.next(), monitoring.notify.is_empty()) {
+        let message = format!("alerts are routed to `{}`, and there is no receiver", first.value);
+        let help = format!("declare receivers: `notify: {{ {}: \"ntfy://ntfy.sh/TOPIC\" }}`", first.value);
+        findings.push(error("platform.monitoring.notify", first.span, message, &help));
+    }
+}
+
+/// A role that hosts play.
+struct Played<'a> {
+    path: [&'static str; 2],
+    on: &'a [Spanned<String>],
+    /// Whether an empty list says something: there are none, or a service plays it.
+    may_be_empty: bool,
+}
+
+fn played(lab: &Lab) -> Vec<Played<'_>> {
+    let mut all = vec![
+        Played { path: ["compute", "proxmox"], on: &lab.compute.proxmox, may_be_empty: true },
+        Played { path: ["compute", "docker_hosts"], on: &lab.compute.docker_hosts, may_be_empty: true },
+    ];
+    let platform = &lab.platform;
+    let with_settings = [
+        ("dns", platform.dns.as_ref().map(|role| &role.on)),
+        ("reverse_proxy", platform.reverse_proxy.as_ref().map(|role| &role.on)),
+        ("monitoring", platform.monitoring.as_ref().map(|role| &role.on)),
+        ("registry", platform.registry.as_ref().map(|role| &role.on)),
+    ];
+    for (key, on) in with_settings {
+        all.extend(on.map(|on| Played { path: ["platform", key], on, may_be_empty: false }));
+    }
+    let plain = [
+        ("identity", &platform.identity),
+        ("runners", &platform.runners),
+        ("telemetry", &platform.telemetry),
+        ("backup", &platform.backup),
+    ];
+    for (key, role) in plain {
+        if let Some(Role { on, service }) = role {
+            all.push(Played { path: ["platform", key], on, may_be_empty: service.is_some() });
         }
-        if let Some(wireguard) = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref())
-            && wireguard.on.is_none()
-            && lab.edge.router.is_none()
-        {
-            fault(
-                Severity::Error,
-                "edge.vpn.wireguard".into(),
-                Span::NONE,
-                "WireGuard has no host to run on".into(),
-                "give it `on: HOST`, or declare `edge: { router: HOST }`",
-            );
+    }
+    all
+}
+
+fn roles(parsed: &Parsed, findings: &mut Findings) {
+    for Played { path, on, may_be_empty } in played(&parsed.lab) {
+        let role = path.join(".");
+        if on.is_empty() && !may_be_empty {
+            let message = format!("`{role}` is declared, and no host plays it");
+            findings.push(error(&role, parsed.span_of(&path), message, "give it `on: HOST`, or remove it"));
         }
-        let proxy = lab.platform.reverse_proxy.as_ref();
-        if let Some(dns01) = proxy.and_then(|proxy| proxy.tls.dns01.as_ref())
-            && dns01.value == "cloudflare"
-            && lab.edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none())
-        {
-            fault(
-                Severity::Error,
-                "platform.reverse_proxy.tls.dns01".into(),
-                dns01.span,
-                "certificates are proven at Cloudflare, and no Cloudflare account is declared".into(),
-                "declare `edge: { public: { cloudflare: … } }`, or use `tls: internal`",
-            );
-        }
-        if lab.platform.secrets.is_none()
-            && let Some((secret, span)) = first_secret(parsed)
-        {
-            let message = format!("secret `{secret}` is used, and the lab keeps no secrets");
-            fault(
-                Severity::Error,
-                "platform.secrets".into(),
-                span,
-                message,
-                "declare where they are: `platform: { secrets: { age: secrets.yaml } }`",
-            );
-        }
-        let backed_up = parsed.placements.iter().find_map(|placement| placement.entry.backup.as_ref()?.policy.as_ref());
-        // An unknown policy is a fault of its own, and is not told twice.
-        let backed_up = backed_up.filter(|policy| lab.protection.policies.contains_key(&policy.value));
-        if let (Some(policy), true) = (backed_up, lab.protection.repositories.is_empty()) {
-            fault(
-                Severity::Error,
-                "protection.repositories".into(),
-                policy.span,
-                format!("backups by policy `{}` have no repository to go to", policy.value),
-                "declare one under `protection: { repositories: … }`",
-            );
-        }
-        if let Some(monitoring) = &lab.platform.monitoring
-            && monitoring.notify.is_empty()
-            && let Some(to) = monitoring.routes.iter().flat_map(|route| route.to.iter()).find(|to| to.value != "none")
-        {
-            fault(
-                Severity::Error,
-                "platform.monitoring.notify".into(),
-                to.span,
-                "alerts are routed, and there is no receiver".into(),
-                "declare receivers: `notify: { phone: \"ntfy://…\" }`",
-            );
+        for (i, host) in on.iter().enumerate() {
+            if let Some(first) = on[..i].iter().find(|first| first.value == host.value) {
+                let message = format!("`{}` is listed twice in `{role}`", host.value);
+                let finding = Finding::warning(CODE, role.clone(), host.span, message);
+                findings.push(finding.help("remove one of the two").related(first.span, "first listed here"));
+            }
         }
     }
 }
 
-/// The first secret that anything but a host's state refers to; those have a rule of their own.
-fn first_secret(parsed: &Parsed) -> Option<(String, Span)> {
-    let lab = &parsed.lab;
-    let cloudflare = lab.edge.public.as_ref().and_then(|public| public.cloudflare.as_ref());
-    let texts: Vec<&Spanned<String>> = cloudflare
-        .and_then(|cloudflare| cloudflare.token.as_ref())
-        .into_iter()
-        .chain(lab.protection.repositories.values().filter_map(|repository| repository.passphrase.as_ref()))
-        .collect();
-    let spanned = texts.iter().find_map(|text| Some((reference::secrets(text).first()?.to_string(), text.span)));
-    spanned.or_else(|| {
-        parsed.placements.iter().find_map(|placement| {
-            let text = placement.entry.containers.0.to_string();
-            let secret = reference::secrets(&text).first()?.to_string();
-            Some((secret, lab.services.get(&placement.service).map_or(Span::NONE, |service| service.span)))
-        })
-    })
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn what_leans_on_nothing() {
+        says(
+            r#"
+edge: { vpn: wireguard }
+platform:
+  reverse_proxy: { on: proxy-01, tls: { acme: letsencrypt, dns01: cloudflare } }
+  monitoring: { on: mon-01, routes: [{ to: none }, { to: phone }] }
+services:
+  a: { external: x, expose: public }
+  b: { external: x, expose: public }
+  c: { external: x, expose: public }
+  d: { external: x, expose: vpn }
+  e: { use: e, on: docker-01, url: e }
+  f: { use: f, on: docker-01, url: [f.example.net, f.lab.home.arpa] }
+  g: { use: g, on: docker-01, url: g.example.net }
+  h: { external: x, url: h }
+  i: { containers: { db: { environment: { A: "${secret.pg}" } } }, on: docker-01, description: "${secret.other}" }
+compute:
+  docker_hosts: [docker-01]
+  hosts:
+    desk: { local: true, files: { /a: { content: "${secret.in-a-file}" } } }
+protection:
+  policies: { nightly: { to: nas }, weekly: { to: nas } }
+"#,
+            expect![[r#"
+                2:14 error LW-PLT-001: WireGuard has no host to run on
+                    help: give it `on: HOST`, or declare `edge: { router: HOST }`
+                4:67 error LW-PLT-001: certificates are proven at Cloudflare, and no Cloudflare account is declared
+                    help: declare `edge: { public: { cloudflare: … } }`, or use `tls: internal`
+                5:58 error LW-PLT-001: alerts are routed to `phone`, and there is no receiver
+                    help: declare receivers: `notify: { phone: "ntfy://ntfy.sh/TOPIC" }`
+                7:3 error LW-PLT-001: services `a`, `b` and `c` are public, and nothing carries public traffic
+                    help: declare `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`, or expose it to `vpn` or `lan`
+                    8:3: and here
+                    9:3: and here
+                11:3 warning LW-PLT-001: services `e` and `f` are reached by a name of the lab's own, and nothing answers for it
+                    help: name the hosts that answer: `platform: { dns: HOST }`
+                    12:3: and here
+                15:47 error LW-PLT-001: secret `pg` is used, and the lab keeps no secrets
+                    help: declare where they are: `platform: { secrets: { age: secrets.yaml } }`
+                    15:97: so is `other`
+                17:18 advice LW-CMP-003: hosts `docker-01`, `proxy-01`, `mon-01` are only named by their roles
+                    help: describe them under `compute: { hosts: … }`, as `docker-01: { address: … }`
+                19:51 error LW-CMP-007: file `/a` needs secret `in-a-file`, and this version cannot deliver secrets to hosts
+                    help: let the program read it from a file that you place by hand, and refer to that file
+                21:30 error LW-PLT-001: backups by policy `nightly` have no repository to go to
+                    help: declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`
+                    21:51: nor have those by `weekly`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn the_vpn() {
+        says(
+            r#"
+services:
+  d: { external: x, expose: vpn }
+"#,
+            expect![[r#"
+                3:3 error LW-PLT-001: service `d` is for the VPN, and there is none
+                    help: declare `edge: { vpn: tailscale }` or `edge: { vpn: { wireguard: { on: HOST } } }`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn roles_without_hosts_and_hosts_listed_twice() {
+        says(
+            r#"
+compute: { proxmox: [], docker_hosts: [d-01, d-01], hosts: { d-01: { address: 10.0.0.1 } } }
+platform:
+  dns: { upstream: [9.9.9.9] }
+  monitoring: []
+  identity: { service: authentik }
+  runners: {}
+  reverse_proxy: { on: [d-01, d-01] }
+  secrets: { vault: { unseal: transit } }
+services:
+  authentik: { use: authentik, on: d-01 }
+"#,
+            expect![[r#"
+                2:46 warning LW-PLT-001: `d-01` is listed twice in `compute.docker_hosts`
+                    help: remove one of the two
+                    2:40: first listed here
+                4:8 error LW-PLT-001: `platform.dns` is declared, and no host plays it
+                    help: give it `on: HOST`, or remove it
+                5:15 error LW-PLT-001: `platform.monitoring` is declared, and no host plays it
+                    help: give it `on: HOST`, or remove it
+                7:12 error LW-PLT-001: `platform.runners` is declared, and no host plays it
+                    help: give it `on: HOST`, or remove it
+                8:31 warning LW-PLT-001: `d-01` is listed twice in `platform.reverse_proxy`
+                    help: remove one of the two
+                    8:25: first listed here
+                9:21 error LW-PLT-001: the Vault is on no host and has no address
+                    help: give it `on: HOST`, or the `url` of one that is not the lab's
+            "#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_plain_lab() {
+        says(
+            r#"
+compute: { hosts: { d-01: { address: 10.0.0.1 } } }
+edge: { router: d-01, vpn: wireguard, public: { cloudflare: { zones: a.net, tunnel: d-01, token: "${secret.t}" } } }
+platform: { dns: d-01, secrets: secrets.yaml, reverse_proxy: { on: d-01, tls: { dns01: cloudflare } } }
+services:
+  a: { use: a, on: d-01, expose: public, url: a }
+  b: { use: b, on: d-01, expose: vpn, url: b }
+"#,
+            expect![[""]],
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! LW-SVC-001: a service that cannot be where it is put.
 
-use labwright_model::lab::{Os, Service};
-use labwright_model::{Finding, Findings, Parsed, Placement, Span};
+use labwright_model::lab::{Lab, Os, Service};
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
 use crate::check::references::at;
 use crate::check::{Examples, Rule};
@@ -24,6 +24,7 @@ impl Rule for PlacementRule {
          - A service that the lab runs has no `on`: it is not said where.\n\
          - Containers are put on a host that is not among `compute.docker_hosts`.\n\
          - A process is put on a host whose units Labwright does not write (`os: nixos`, `os: other`).\n\
+         - Anything is put on a hypervisor: a warning. What breaks there takes every machine on it along.\n\
          - Somebody else runs it (`external`), and it has `on` all the same.\n\nThe way out stands in the finding."
     }
 
@@ -35,16 +36,26 @@ impl Rule for PlacementRule {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let mut told: Vec<(Span, String)> = Vec::new();
+        // Environments that share what is wrong are one finding.
+        let mut told: Vec<(&Placement, Fault, usize)> = Vec::new();
         for placement in &parsed.placements {
             let span = parsed.lab.services.get(&placement.service).map_or(Span::NONE, |service| service.span);
-            for (span, message, help) in faults(parsed, placement, span) {
-                // Environments that share what is wrong are one finding.
-                if !told.contains(&(span, message.clone())) {
-                    told.push((span, message.clone()));
-                    findings.push(Finding::error(CODE, at(placement), span, message).help(help));
+            for fault in faults(parsed, placement, span) {
+                match told.iter_mut().find(|(_, first, _)| (first.span, &first.message) == (fault.span, &fault.message))
+                {
+                    Some((.., times)) => *times += 1,
+                    None => told.push((placement, fault, 1)),
                 }
             }
+        }
+        for (placement, fault, times) in told {
+            let placed = parsed.placements.iter().filter(|other| other.service == placement.service).count();
+            let message = match &placement.environment {
+                Some(environment) if times < placed => format!("in `{environment}`, {}", fault.message),
+                _ => fault.message,
+            };
+            let finding = Finding::error(CODE, at(placement), fault.span, message).help(fault.help);
+            findings.push(Finding { severity: fault.severity, ..finding });
         }
     }
 }
@@ -60,61 +71,171 @@ fn forms(service: &Service) -> Vec<&'static str> {
     forms.into_iter().filter(|(_, used)| *used).map(|(form, _)| form).collect()
 }
 
-fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<(Span, String, String)> {
+struct Fault {
+    severity: Severity,
+    span: Span,
+    message: String,
+    help: String,
+}
+
+fn error(span: Span, message: String, help: impl Into<String>) -> Fault {
+    Fault { severity: Severity::Error, span, message, help: help.into() }
+}
+
+fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
     let (name, service, lab) = (&placement.service, &placement.entry, &parsed.lab);
     let mut faults = Vec::new();
     let forms = forms(service);
     match forms.as_slice() {
-        [] => faults.push((
+        [] => faults.push(error(
             span,
             format!("it is not said what service `{name}` is"),
-            "give it one of `use`, `compose`, `containers`, `run` or `external`".to_string(),
+            "give it one of `use`, `compose`, `containers`, `run` or `external`",
         )),
         [_] => {}
         [first, rest @ ..] => {
             let list = rest.iter().map(|form| format!("`{form}`")).collect::<Vec<_>>().join(" and ");
-            faults.push((
+            faults.push(error(
                 span,
                 format!("service `{name}` has `{first}` and {list}"),
-                "keep one of them: they are different ways to run it".to_string(),
+                "keep one of them: they are different ways to run it",
             ));
         }
     }
     if service.external.is_some() {
         if let Some(on) = service.on.first() {
-            faults.push((
-                on.span,
-                format!("service `{name}` is external, and is put on `{}`", on.value),
-                "remove `on`, or `external`".to_string(),
-            ));
+            let message = format!("service `{name}` is external, and is put on `{}`", on.value);
+            faults.push(error(on.span, message, "remove `on`, or `external`"));
         }
         return faults;
     }
     if service.on.is_empty() && !forms.is_empty() {
         let hosts = lab.compute.docker_hosts.iter().map(|host| host.value.as_str()).collect::<Vec<_>>().join(", ");
-        let help = if hosts.is_empty() {
+        let help = if hosts.is_empty() || service.run.is_some() {
             "add `on: HOST`".to_string()
         } else {
             format!("add `on:` with one of the container hosts: {hosts}")
         };
-        faults.push((span, format!("it is not said where service `{name}` runs"), help));
+        faults.push(error(span, format!("it is not said where service `{name}` runs"), help));
     }
-    let containers = service.catalogue.is_some() || service.compose.is_some() || !service.containers.0.is_null();
-    for on in service.on.iter() {
-        let Some(host) = lab.host(on) else { continue };
-        let hosts = &lab.compute.docker_hosts;
-        if containers && !hosts.is_empty() && !hosts.iter().any(|docker| docker.value == on.value) {
-            let message = format!("`{}` is no container host, and service `{name}` is made of containers", on.value);
-            faults.push((
-                on.span,
-                message,
-                format!("add `{}` to `compute.docker_hosts`, or put it on one that is", on.value),
-            ));
-        }
-        if service.run.is_some() && matches!(host.os, Os::Nixos | Os::Other) {
-            let message = format!("`{}` has `os: {}`, and no process is put there", on.value, host.os.word());
-            faults.push((on.span, message, "put it on a Debian or Ubuntu host, or correct `os`".to_string()));
-        }
-    }
+    faults.extend(service.on.iter().filter_map(|on| of_host(lab, name, service, on)));
     faults
+}
+
+/// What is wrong with one host for a service. The first fault hides the others: it has to be mended anyway.
+fn of_host(lab: &Lab, name: &str, service: &Service, on: &Spanned<String>) -> Option<Fault> {
+    let host = lab.host(on)?;
+    let lists = |hosts: &[Spanned<String>]| hosts.iter().any(|listed| listed.value == on.value);
+    let containers = service.catalogue.is_some() || service.compose.is_some() || !service.containers.0.is_null();
+    let hypervisor = lists(&lab.compute.proxmox) || host.os == Os::Proxmox;
+    if containers && !lab.compute.docker_hosts.is_empty() && !lists(&lab.compute.docker_hosts) {
+        let message = format!("`{}` is no container host, and service `{name}` is made of containers", on.value);
+        let help = match hypervisor {
+            true => "put it on one of `compute.docker_hosts`: a hypervisor runs machines, not services".to_string(),
+            false => format!("add `{}` to `compute.docker_hosts`, or put it on one that is", on.value),
+        };
+        return Some(error(on.span, message, help));
+    }
+    if service.run.is_some() && matches!(host.os, Os::Nixos | Os::Other) {
+        let message = format!("`{}` has `os: {}`, and no process is put there", on.value, host.os.word());
+        return Some(error(on.span, message, "put it on a Debian or Ubuntu host, or correct `os`"));
+    }
+    if hypervisor {
+        let message =
+            format!("service `{name}` runs on hypervisor `{}`, beside the machines that it carries", on.value);
+        let help = "put it on a virtual machine of its own, or on a container host";
+        return Some(Fault { severity: Severity::Warning, ..error(on.span, message, help) });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn what_runs_and_where() {
+        says(
+            r#"
+compute:
+  docker_hosts: [docker-01]
+  proxmox: [pve-01]
+  hosts:
+    docker-01: { address: 10.0.0.1 }
+    nas-01: { address: 10.0.0.2, os: other }
+    nix-01: { address: 10.0.0.3, os: nixos }
+    pve-01: { address: 10.0.0.4 }
+    pve-02: { address: 10.0.0.5, os: proxmox }
+services:
+  nothing: { on: docker-01 }
+  both: { use: x, compose: y.yaml, run: z, on: docker-01 }
+  nowhere: { use: x }
+  nowhere-process: { run: x }
+  far: { external: x, on: docker-01 }
+  wrong: { containers: { a: {} }, on: [docker-01, nas-01, pve-01] }
+  process: { run: x, on: [docker-01, nas-01, nix-01, pve-02] }
+  unknown: { external: x, use: y }
+"#,
+            expect![[r#"
+                12:3 error LW-SVC-001: it is not said what service `nothing` is
+                    help: give it one of `use`, `compose`, `containers`, `run` or `external`
+                13:3 error LW-SVC-001: service `both` has `use` and `compose` and `run`
+                    help: keep one of them: they are different ways to run it
+                14:3 error LW-SVC-001: it is not said where service `nowhere` runs
+                    help: add `on:` with one of the container hosts: docker-01
+                15:3 error LW-SVC-001: it is not said where service `nowhere-process` runs
+                    help: add `on: HOST`
+                16:27 error LW-SVC-001: service `far` is external, and is put on `docker-01`
+                    help: remove `on`, or `external`
+                17:51 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
+                    help: add `nas-01` to `compute.docker_hosts`, or put it on one that is
+                17:59 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
+                    help: put it on one of `compute.docker_hosts`: a hypervisor runs machines, not services
+                18:38 error LW-SVC-001: `nas-01` has `os: other`, and no process is put there
+                    help: put it on a Debian or Ubuntu host, or correct `os`
+                18:46 error LW-SVC-001: `nix-01` has `os: nixos`, and no process is put there
+                    help: put it on a Debian or Ubuntu host, or correct `os`
+                18:54 warning LW-SVC-001: service `process` runs on hypervisor `pve-02`, beside the machines that it carries
+                    help: put it on a virtual machine of its own, or on a container host
+                19:3 error LW-SVC-001: service `unknown` has `use` and `external`
+                    help: keep one of them: they are different ways to run it
+            "#]],
+        );
+    }
+
+    #[test]
+    fn environments_that_share_a_fault_share_the_finding() {
+        says(
+            r#"
+environments: [dev, prod]
+compute: { docker_hosts: [d-01], hosts: { d-01: { address: 10.0.0.1 }, d-02: { address: 10.0.0.2 } } }
+services:
+  a: { use: x, on: d-02, environments: [dev, prod] }
+  b: { use: x, environments: { dev: { on: d-01 }, prod: } }
+  c: { use: x, on: d-01, environments: { dev: , prod: { on: d-02 } } }
+"#,
+            expect![[r#"
+                5:20 error LW-SVC-001: `d-02` is no container host, and service `a` is made of containers
+                    help: add `d-02` to `compute.docker_hosts`, or put it on one that is
+                6:3 error LW-SVC-001: in `prod`, it is not said where service `b` runs
+                    help: add `on:` with one of the container hosts: d-01
+                7:61 error LW-SVC-001: in `prod`, `d-02` is no container host, and service `c` is made of containers
+                    help: add `d-02` to `compute.docker_hosts`, or put it on one that is
+            "#]],
+        );
+    }
+
+    #[test]
+    fn without_a_list_of_container_hosts_any_host_will_do() {
+        says(
+            r#"
+compute: { hosts: { d-01: { address: 10.0.0.1 } } }
+services:
+  a: { use: x, on: d-01 }
+"#,
+            expect![[""]],
+        );
+    }
 }

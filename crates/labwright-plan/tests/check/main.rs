@@ -1,0 +1,168 @@
+//! Whole labs against all rules: the examples, the plain inventory, the annotated example, and damaged copies of them.
+//! What one rule says of one lab is tested beside the rule.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use expect_test::expect;
+use labwright_model::{Files, Findings, Parsed, Severity, parse};
+use labwright_plan::check::{RULES, all_codes, check, explain, titles};
+
+const STARTER: &str = include_str!("../../../../examples/starter/lab.yaml");
+const REFERENCE: &str = include_str!("../../../../examples/reference/lab.yaml");
+const EXAMPLES: &[(&str, &str)] = &[("starter", STARTER), ("reference", REFERENCE)];
+const INVENTORY: &str = include_str!("../inventory.yaml");
+const WHOLE: &str = include_str!("../../../labwright-model/tests/whole.yaml");
+
+struct One<'a>(&'a str);
+
+impl Files for One<'_> {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(self.0.as_bytes().to_vec())
+    }
+
+    fn list(&self, _: &str) -> Option<Vec<String>> {
+        None
+    }
+}
+
+fn found(text: &str) -> (Parsed, Findings) {
+    let parsed = parse("lab.yaml", &One(text));
+    let findings = check(&parsed);
+    (parsed, findings)
+}
+
+fn shown(text: &str) -> String {
+    let (parsed, findings) = found(text);
+    let mut out = String::new();
+    for finding in findings {
+        let line = parsed.place(finding.span).map_or(0, |place| place.line);
+        let _ = writeln!(out, "{line} {} {}: {}", finding.severity.name(), finding.code, finding.message);
+    }
+    out
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate reads no file, but this test has to see what examples there are"
+)]
+fn every_example_is_tested() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let names: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(names, EXAMPLES.iter().map(|(name, _)| name.to_string()).collect());
+}
+
+#[test]
+fn examples_have_no_error_and_no_warning() {
+    for (name, text) in EXAMPLES {
+        assert_eq!(shown(text), "", "in examples/{name}/lab.yaml");
+    }
+}
+
+#[test]
+fn the_starter_is_small_and_says_how_to_edit_it() {
+    let lines = STARTER.lines().count();
+    assert!((20..=40).contains(&lines), "{lines} lines");
+    assert!(STARTER.starts_with("# yaml-language-server: $schema="));
+    let (parsed, _) = found(STARTER);
+    let hosts = &parsed.lab.compute.hosts;
+    assert!(hosts.len() == 1 && hosts["workbench"].local);
+    let paths = hosts["workbench"].files.keys().chain(hosts["workbench"].directories.keys());
+    let outside: Vec<_> = paths.filter(|path| !path.starts_with("/tmp/labwright-starter")).collect();
+    assert_eq!(outside, Vec::<&String>::new());
+}
+
+#[test]
+fn the_reference_has_the_hosts_and_roles_of_the_plain_inventory() {
+    let (reference, _) = found(REFERENCE);
+    let (inventory, _) = found(INVENTORY);
+    assert_eq!(reference.implied, Vec::<String>::new(), "every host is described");
+    let roles = |parsed: &Parsed| {
+        let roles = labwright_model::role_hosts(&parsed.lab);
+        roles.into_iter().map(|(host, _, role)| (host, role)).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(roles(&reference), roles(&inventory));
+    assert_eq!(reference.lab.edge.vpn, inventory.lab.edge.vpn);
+}
+
+#[test]
+fn the_plain_inventory_has_no_error() {
+    assert!(found(INVENTORY).1.iter().all(|finding| finding.severity == Severity::Advice));
+    expect![[r#"
+        2 advice LW-CMP-003: 9 hosts are only named by their roles, `gateway-01`, `pve-01`, `pve-02` among them
+    "#]]
+    .assert_eq(&shown(INVENTORY));
+}
+
+#[test]
+fn the_annotated_example_names_things_that_it_does_not_declare() {
+    expect![[r#"
+        32 error LW-LAB-101: there is no zone, host or service named `home-assistant`
+        35 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-02`, `pve-03`, `dns-01` among them
+        93 error LW-LAB-101: there is no host named `nas-01`
+    "#]]
+    .assert_eq(&shown(WHOLE));
+}
+
+#[test]
+fn what_cannot_be_read_is_not_judged() {
+    let text = "platform: { dns: dns-01 } # labwright: allow LW-CMP-003 because it is a list\ncompute: {\n";
+    expect![[r#"
+        2 error LW-LAB-001: a bracket, or a comma between two entries, is missing
+    "#]]
+    .assert_eq(&shown(text));
+}
+
+#[test]
+fn every_code_has_a_page_and_a_title() {
+    let codes = all_codes();
+    assert_eq!(codes.iter().collect::<BTreeSet<_>>().len(), codes.len(), "a code twice");
+    assert!(codes.len() > RULES.len());
+    for (code, title) in titles() {
+        let page = explain(&code.to_lowercase()).unwrap_or_default();
+        assert!(page.starts_with(&format!("# {code}: {title}\n")) && page.len() > 150, "{code}:\n{page}");
+    }
+    assert_eq!(explain("LW-NET-999"), None);
+}
+
+/// Marsaglia's xorshift: the same cases everywhere, every time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end.max(1) as u64) as usize
+    }
+}
+
+#[test]
+fn no_rule_stumbles_over_a_damaged_lab() {
+    let mut random = Random(0x7275_6c65_7321_0001);
+    let rules = RULES.iter().flat_map(|rule| [rule.examples().fails, rule.examples().passes]);
+    let corpus: Vec<&str> = [STARTER, REFERENCE, INVENTORY, WHOLE].into_iter().chain(rules).collect();
+    let words: Vec<&str> = corpus.iter().flat_map(|text| text.split([' ', ',', '{', '}', '[', ']', '\n'])).collect();
+    for _ in 0..1500 {
+        let mut text = corpus[random.below(corpus.len())].to_string();
+        for _ in 0..=random.below(5) {
+            // A word of one lab stands where another stood: well-formed, and about the wrong thing.
+            let places: Vec<usize> = text.match_indices([' ', ',', '\n']).map(|(at, _)| at + 1).collect();
+            let start = places[random.below(places.len())];
+            let end = text[start..].find([' ', ',', '\n', '}', ']']).map_or(text.len(), |length| start + length);
+            text.replace_range(start..end, words[random.below(words.len())]);
+        }
+        let (parsed, findings) = found(&text);
+        for finding in findings {
+            assert!(!finding.message.is_empty(), "{finding:?}");
+            let known = finding.span.is_none() || parsed.sources.get(finding.span.file).is_some();
+            assert!(known && all_codes().contains(&finding.code), "{finding:?}\n{text}");
+            let judged = RULES.iter().any(|rule| rule.code() == finding.code);
+            assert!(!judged || (!finding.help.is_empty() && !finding.span.is_none()), "{finding:?}\n{text}");
+        }
+    }
+}
