@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Nodes in an order in which each comes after what it needs; ties are broken by name, so the order is stable.
 /// `Err` holds the nodes of one cycle, in order. Edges to nodes that are not there are ignored.
-pub fn topological<'a, T: Ord + Clone>(edges: &'a BTreeMap<T, BTreeSet<T>>) -> Result<Vec<&'a T>, Vec<T>> {
+pub fn topological<T: Ord + Clone>(edges: &BTreeMap<T, BTreeSet<T>>) -> Result<Vec<&T>, Vec<T>> {
     let mut waiting: BTreeMap<&T, usize> = BTreeMap::new();
     let mut dependents: BTreeMap<&T, Vec<&T>> = BTreeMap::new();
     for (node, needs) in edges {

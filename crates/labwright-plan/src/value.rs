@@ -210,11 +210,6 @@ const SAME: &str = "$same";
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let tagged = |key: &str, value: &dyn Fn(&mut S::SerializeMap, &str) -> Result<(), S::Error>, serializer: S| {
-            let mut map = serializer.serialize_map(Some(1))?;
-            value(&mut map, key)?;
-            map.end()
-        };
         match self {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(bool) => serializer.serialize_bool(*bool),
@@ -222,14 +217,19 @@ impl Serialize for Value {
             Value::Text(text) => serializer.serialize_str(text),
             Value::List(items) => items.serialize(serializer),
             Value::Map(fields) => fields.serialize(serializer),
-            Value::Bytes(bytes) => {
-                tagged(BYTES, &|map, key| map.serialize_entry(key, &BASE64.encode(bytes)), serializer)
-            }
-            Value::Secret(name) => tagged(SECRET, &|map, key| map.serialize_entry(key, name), serializer),
-            Value::Digest(digest) => tagged(DIGEST, &|map, key| map.serialize_entry(key, digest), serializer),
-            Value::Same => tagged(SAME, &|map, key| map.serialize_entry(key, &true), serializer),
+            Value::Bytes(bytes) => tagged(serializer, BYTES, &BASE64.encode(bytes)),
+            Value::Secret(name) => tagged(serializer, SECRET, name),
+            Value::Digest(digest) => tagged(serializer, DIGEST, digest),
+            Value::Same => tagged(serializer, SAME, &true),
         }
     }
+}
+
+/// A map of one entry, for what JSON has no form for.
+fn tagged<S: Serializer>(serializer: S, tag: &str, value: &impl Serialize) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(1))?;
+    map.serialize_entry(tag, value)?;
+    map.end()
 }
 
 impl<'de> Deserialize<'de> for Value {

@@ -281,7 +281,7 @@ mod tests {
             let whole_lines = text[..cut].iter().filter(|b| **b == b'\n').count();
             // A last line without its line break may be whole; what it says has happened either way.
             let started = ledger.marks.len();
-            assert!(started == whole_lines / 2 || started == (whole_lines + 1) / 2, "cut {cut}");
+            assert!(started == whole_lines / 2 || started == whole_lines.div_ceil(2), "cut {cut}");
             let done = ledger.marks.values().filter(|mark| !mark.in_flight).count();
             assert!(done <= started && done + 1 >= started, "cut {cut}");
             // The next run settles it, and a third reading agrees.
