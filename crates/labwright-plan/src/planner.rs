@@ -1,7 +1,7 @@
 //! The one planner: desired against observed, to steps and reasons.
 //! Pure and deterministic; providers describe, they never plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
 use crate::order::topological;
@@ -89,21 +89,27 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
 
 /// Every resource after what it comes after. Cycles were findings; what is left of one goes by name.
 fn in_order<'a>(desired: &BTreeMap<&'a ResourceId, &'a Resource>) -> Vec<&'a ResourceId> {
-    let mut kinds: BTreeMap<ResourceId, BTreeSet<&ResourceId>> = BTreeMap::new();
-    for id in desired.keys() {
-        kinds.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id);
+    // Numbers in the order of the names stand for the ids: names are long and begin alike.
+    let ids: Vec<&ResourceId> = desired.keys().copied().collect();
+    let numbers: HashMap<&ResourceId, usize> = ids.iter().enumerate().map(|(number, id)| (*id, number)).collect();
+    let mut kinds: HashMap<ResourceId, Vec<usize>> = HashMap::new();
+    let wanted_kinds: HashSet<&ResourceId> = desired.values().flat_map(|r| r.after.iter()).filter(|id| id.is_all()).collect();
+    if !wanted_kinds.is_empty() {
+        for (number, id) in ids.iter().enumerate() {
+            kinds.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().push(number);
+        }
     }
-    let edges = desired.iter().map(|(id, resource)| {
-        let needs = resource.after.iter().flat_map(|need| match kinds.get(need) {
-            Some(all) if need.is_all() => all.iter().copied().collect::<Vec<_>>(),
-            _ => desired.get_key_value(need).map(|(id, _)| *id).into_iter().collect(),
-        });
-        (*id, needs.collect::<BTreeSet<&ResourceId>>())
-    });
-    let edges: BTreeMap<&ResourceId, BTreeSet<&ResourceId>> = edges.collect();
+    let needs = |resource: &&Resource| -> BTreeSet<usize> {
+        let of = |need: &ResourceId| match need.is_all() {
+            true => kinds.get(need).cloned().unwrap_or_default(),
+            false => numbers.get(need).copied().into_iter().collect(),
+        };
+        resource.after.iter().flat_map(of).collect()
+    };
+    let edges: BTreeMap<usize, BTreeSet<usize>> = desired.values().map(needs).enumerate().collect();
     match topological(&edges) {
-        Ok(order) => order.into_iter().copied().collect(),
-        Err(_) => desired.keys().copied().collect(),
+        Ok(order) => order.into_iter().map(|number| ids[*number]).collect(),
+        Err(_) => ids,
     }
 }
 
@@ -411,14 +417,15 @@ impl Planner<'_> {
     }
 
     fn finish(self) -> Plan {
-        let edges: BTreeMap<&ResourceId, BTreeSet<&ResourceId>> =
-            self.steps.iter().map(|(id, step)| (id, step.needs.iter().collect())).collect();
-        let order: Vec<ResourceId> = match topological(&edges) {
-            Ok(order) => order.into_iter().map(|id| (*id).clone()).collect(),
-            Err(_) => self.steps.keys().cloned().collect(),
+        let numbers: HashMap<&ResourceId, usize> = self.steps.keys().enumerate().map(|(number, id)| (id, number)).collect();
+        let needs = |step: &Step| step.needs.iter().filter_map(|need| numbers.get(need).copied()).collect();
+        let edges: BTreeMap<usize, BTreeSet<usize>> = self.steps.values().map(needs).enumerate().collect();
+        let order: Vec<usize> = match topological(&edges) {
+            Ok(order) => order.into_iter().copied().collect(),
+            Err(_) => (0..edges.len()).collect(),
         };
-        let mut steps = self.steps;
-        let steps = order.iter().filter_map(|id| steps.remove(id)).collect();
+        let mut steps: Vec<Option<Step>> = self.steps.into_values().map(Some).collect();
+        let steps = order.into_iter().filter_map(|number| steps[number].take()).collect();
         let (lab, lab_hash) = (self.input.lab.to_string(), self.input.lab_hash.to_string());
         let mut plan = Plan { version: PLAN_VERSION, id: String::new(), lab, lab_hash, steps, report: self.report };
         plan.derive_id();

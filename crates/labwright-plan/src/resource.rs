@@ -6,18 +6,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use labwright_model::Span;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::value::{Spec, hash_spec};
 
 /// `host/provider/kind/name`: `docker-01/host/file//etc/motd`. The name may hold slashes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct ResourceId(Arc<str>);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId {
+    text: Arc<str>,
+    /// Where the first three parts end: ids are taken apart far more often than they are made.
+    ends: [u32; 3],
+}
 
 impl ResourceId {
     pub fn new(host: &str, provider: &str, kind: &str, name: &str) -> Self {
-        ResourceId(format!("{host}/{provider}/{kind}/{name}").into())
+        let host_end = host.len();
+        let provider_end = host_end + 1 + provider.len();
+        let ends = [host_end as u32, provider_end as u32, (provider_end + 1 + kind.len()) as u32];
+        ResourceId { text: [host, "/", provider, "/", kind, "/", name].concat().into(), ends }
     }
 
     /// Stands for every resource of a kind on a host, as something to come after.
@@ -26,11 +32,16 @@ impl ResourceId {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        (text.splitn(4, '/').filter(|part| !part.is_empty()).count() == 4).then(|| ResourceId(text.into()))
+        let mut parts = text.splitn(4, '/');
+        let (host, provider, kind, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let whole = [host, provider, kind, name].iter().all(|part| !part.is_empty());
+        whole.then(|| ResourceId::new(host, provider, kind, name))
     }
 
     fn part(&self, n: usize) -> &str {
-        self.0.splitn(4, '/').nth(n).unwrap_or_default()
+        let start = if n == 0 { 0 } else { self.ends[n - 1] as usize + 1 };
+        let end = self.ends.get(n).map_or(self.text.len(), |end| *end as usize);
+        &self.text[start..end]
     }
 
     pub fn host(&self) -> &str {
@@ -50,23 +61,29 @@ impl ResourceId {
     }
 
     pub fn is_all(&self) -> bool {
-        self.0.ends_with("/*") && self.name() == "*"
+        self.name() == "*"
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl Serialize for ResourceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
