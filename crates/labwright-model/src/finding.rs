@@ -137,3 +137,9 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
 }
+
+/// The only word that begins with what was typed: `prod` for `production`.
+pub fn beginning<'a>(typed: &str, words: &[&'a str]) -> Option<&'a str> {
+    let mut found = words.iter().filter(|word| typed.len() >= 2 && word.starts_with(typed));
+    found.next().copied().filter(|_| found.next().is_none())
+}

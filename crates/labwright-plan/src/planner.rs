@@ -93,7 +93,8 @@ fn in_order<'a>(desired: &BTreeMap<&'a ResourceId, &'a Resource>) -> Vec<&'a Res
     let ids: Vec<&ResourceId> = desired.keys().copied().collect();
     let numbers: HashMap<&ResourceId, usize> = ids.iter().enumerate().map(|(number, id)| (*id, number)).collect();
     let mut kinds: HashMap<ResourceId, Vec<usize>> = HashMap::new();
-    let wanted_kinds: HashSet<&ResourceId> = desired.values().flat_map(|r| r.after.iter()).filter(|id| id.is_all()).collect();
+    let wanted_kinds: HashSet<&ResourceId> =
+        desired.values().flat_map(|r| r.after.iter()).filter(|id| id.is_all()).collect();
     if !wanted_kinds.is_empty() {
         for (number, id) in ids.iter().enumerate() {
             kinds.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().push(number);
@@ -231,6 +232,9 @@ impl Planner<'_> {
             .map(|field| field.consequence)
             .max()
             .unwrap_or_default();
+        let provider = self.input.providers.iter().find(|provider| provider.name() == id.provider());
+        let consequence =
+            consequence.max(provider.map_or(Consequence::None, |provider| provider.price(resource, &changes)));
         let because = match (taken_over, by_hand) {
             (true, _) => format!("taken over; {names} differs"),
             (_, true) => format!("{names} was changed by hand"),
@@ -417,7 +421,8 @@ impl Planner<'_> {
     }
 
     fn finish(self) -> Plan {
-        let numbers: HashMap<&ResourceId, usize> = self.steps.keys().enumerate().map(|(number, id)| (id, number)).collect();
+        let numbers: HashMap<&ResourceId, usize> =
+            self.steps.keys().enumerate().map(|(number, id)| (id, number)).collect();
         let needs = |step: &Step| step.needs.iter().filter_map(|need| numbers.get(need).copied()).collect();
         let edges: BTreeMap<usize, BTreeSet<usize>> = self.steps.values().map(needs).enumerate().collect();
         let order: Vec<usize> = match topological(&edges) {

@@ -7,7 +7,7 @@ use labwright_model::{Findings, Parsed};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProviderError;
-use crate::plan::{Consequence, Step};
+use crate::plan::{Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
 use crate::value::{Digest, Spec};
 
@@ -21,6 +21,10 @@ pub trait Provider: Sync {
     fn lower(&self, input: &Input<'_>, out: &mut Lowered);
     /// Why a resource cannot be on a host of these facts; said at plan time, not by a crash.
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal>;
+    /// What these changes of one resource cost beyond what each field says: taking a key away is dearer than adding one.
+    fn price(&self, _resource: &Resource, _changes: &[Change]) -> Consequence {
+        Consequence::None
+    }
     /// The only door to the world. Called where the resources are: in the agent, for a host's.
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError>;
 }

@@ -179,7 +179,7 @@ impl fmt::Display for Value {
             Value::Text(text) if text.lines().count() > 1 || text.chars().count() > 60 => {
                 write!(f, "{} bytes", text.len())
             }
-            Value::Text(text) => write!(f, "{text}"),
+            Value::Text(text) => f.write_str(text.trim_end_matches('\n')),
             Value::Bytes(bytes) => write!(f, "{} bytes, not text", bytes.len()),
             Value::List(items) => {
                 f.write_str("[")?;

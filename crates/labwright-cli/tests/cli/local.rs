@@ -31,6 +31,22 @@ fn the_first_apply_makes_it_and_the_second_has_nothing_to_do() {
 }
 
 #[test]
+fn the_starter_lab_does_what_the_readme_says() {
+    let desk = Desk::new("");
+    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/starter/lab.yaml");
+    let root = desk.path("starter").display().to_string();
+    desk.lab(&fs::read_to_string(starter).unwrap().replace("/tmp/labwright-starter", &root));
+    desk.run(&["apply", "--yes"]).code(0).says("5 of 5 steps done");
+    assert_eq!(
+        fs::read_to_string(desk.path("starter/latest.txt")).unwrap(),
+        "This is workbench, in the lab starter.\n"
+    );
+    desk.run(&["apply", "--yes"]).code(0).says("nothing to do, 5 unchanged");
+    fs::write(desk.path("starter/welcome.txt"), "edited\n").unwrap();
+    desk.run(&["drift"]).code(4).says("+edited");
+}
+
+#[test]
 fn an_edit_by_hand_is_drift_and_an_edit_of_the_file_is_not() {
     let desk = desk();
     desk.run(&["apply", "--yes"]).code(0);

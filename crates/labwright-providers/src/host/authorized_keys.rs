@@ -7,7 +7,8 @@ use std::path::Path;
 
 use labwright_model::{Finding, Findings, Span, Spanned};
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Spec, Step, Value, Wanted,
+    Action, Change, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Spec, Step,
+    Value, Wanted,
 };
 
 use super::accounts::User;
@@ -41,6 +42,19 @@ pub const KIND: Kind = Kind {
     create: Consequence::Hot,
     delete: Consequence::CutsManagement,
 };
+
+/// Taking away a key that could log in may take away the very key that labwright logs in with.
+pub fn price(resource: &Resource, changes: &[Change]) -> Consequence {
+    let exclusive = resource.spec.get("exclusive") == Some(&Value::Bool(true));
+    let takes_one = |change: &Change| {
+        let after = change.after.list().unwrap_or_default();
+        change.field == "keys" && change.before.list().unwrap_or_default().iter().any(|key| !after.contains(key))
+    };
+    match exclusive && changes.iter().any(takes_one) {
+        true => Consequence::CutsManagement,
+        false => Consequence::None,
+    }
+}
 
 /// What the lab says of one user's keys, from `users:` and `authorized_keys:` together.
 struct Declared<'a> {
@@ -237,6 +251,27 @@ fn without(old: &str, gone: &[String]) -> String {
     let gone: BTreeSet<&str> = gone.iter().filter_map(|line| public_key::key(line)).collect();
     let stays = |line: &&str| public_key::key(line).is_none_or(|key| !gone.contains(key));
     old.lines().filter(stays).flat_map(|line| [line, "\n"]).collect()
+}
+
+#[cfg(test)]
+mod price_tests {
+    use labwright_plan::ResourceId;
+
+    use super::*;
+
+    #[test]
+    fn taking_a_key_away_is_dearer_than_adding_one() {
+        let keys = |keys: &[&str]| keys.iter().copied().collect::<Value>();
+        let change = |before, after| [Change { field: "keys".into(), before, after }];
+        let resource = |exclusive: bool| {
+            Resource::new(ResourceId::new("web", "host", "authorized_keys", "root"), Span::NONE)
+                .with("exclusive", exclusive)
+        };
+        let taken = change(keys(&["a", "b"]), keys(&["b"]));
+        assert_eq!(price(&resource(true), &taken), Consequence::CutsManagement);
+        assert_eq!(price(&resource(false), &taken), Consequence::None);
+        assert_eq!(price(&resource(true), &change(keys(&["a"]), keys(&["a", "b"]))), Consequence::None);
+    }
 }
 
 #[cfg(test)]

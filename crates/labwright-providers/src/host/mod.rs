@@ -33,7 +33,9 @@ mod systemd;
 mod touched;
 mod waiting;
 
-use labwright_plan::{Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session};
+use labwright_plan::{
+    Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,
+};
 
 pub use lower::assets;
 
@@ -71,6 +73,13 @@ impl Provider for Host {
 
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal> {
         fault(resource).or_else(|| lacking(resource, facts))
+    }
+
+    fn price(&self, resource: &Resource, changes: &[Change]) -> Consequence {
+        match resource.id.kind() {
+            "authorized_keys" => authorized_keys::price(resource, changes),
+            _ => Consequence::None,
+        }
     }
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {

@@ -1,7 +1,7 @@
 //! What comes after what on one host: parents before children, makers before what they make room for.
 //! Decides nothing else about a resource, and invents no order where there is no reason for one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use labwright_model::Spanned;
 use labwright_plan::{Resource, ResourceId, Spec, Value};
@@ -24,6 +24,8 @@ pub fn link(ground: &Ground<'_>, resources: &mut [Resource]) {
 struct Order<'a> {
     ground: &'a Ground<'a>,
     specs: BTreeMap<ResourceId, &'a Spec>,
+    /// Ids by kind and name: every file asks for each folder above it.
+    ids: HashMap<(&'a str, &'a str), &'a ResourceId>,
     kinds: BTreeSet<&'a str>,
     mounts: Vec<&'a str>,
     /// Homes by user.
@@ -54,6 +56,7 @@ impl<'a> Order<'a> {
         let mut order = Order {
             ground,
             specs,
+            ids: resources.iter().map(|resource| ((resource.id.kind(), resource.id.name()), &resource.id)).collect(),
             kinds: resources.iter().map(|resource| resource.id.kind()).collect(),
             mounts: of_kind("mount").map(|mount| mount.id.name()).collect(),
             homes: BTreeMap::new(),
@@ -108,8 +111,7 @@ impl<'a> Order<'a> {
 
     /// The id, if there is such a resource.
     fn id(&self, kind: &str, name: &str) -> Option<ResourceId> {
-        let id = self.ground.id(kind, name);
-        self.specs.contains_key(&id).then_some(id)
+        self.ids.get(&(kind, name)).map(|id| (*id).clone())
     }
 
     /// All of a kind, if there is any.
