@@ -131,11 +131,12 @@ fn values_of_the_wrong_type() {
     check(
         "services: { a: { tier: prod, expose: interner } }\n",
         expect![[r#"
-        error LW-LAB-004 at lab.yaml:1:24..1:28 (services.a.tier)
-          `tier` must be one of lab, production, found `prod`
-        error LW-LAB-004 at lab.yaml:1:38..1:46 (services.a.expose)
-          `expose` must be one of nowhere, lan, vpn, public, found `interner`
-    "#]],
+            error LW-LAB-004 at lab.yaml:1:24..1:28 (services.a.tier)
+              `tier` must be one of lab, production, found `prod`
+              help: did you mean `production`?
+            error LW-LAB-004 at lab.yaml:1:38..1:46 (services.a.expose)
+              `expose` must be one of nowhere, lan, vpn, public, found `interner`
+        "#]],
     );
     check(
         "protection: { policies: { n: { to: nas, schedule: every day, proof_within: 14 } } }\n",
@@ -291,6 +292,7 @@ services:
               lab.yaml:11:5..11:6: first given here
             error LW-LAB-004 at lab.yaml:14:17..14:21 (services.wiki.tier)
               `tier` must be one of lab, production, found `prod`
+              help: did you mean `production`?
             error LW-LAB-004 at lab.yaml:14:39..14:41 (services.wiki.probe.every)
               `every` must be a duration with its unit, found `30`
               help: write `30s`, `30h` or `30d`
