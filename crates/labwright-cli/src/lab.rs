@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -176,6 +177,12 @@ impl Ready {
         Ok(tagged)
     }
 
+    /// Hosts that something was applied to from this machine, and that the lab no longer has.
+    pub fn gone(&self) -> Vec<String> {
+        let before = labwright_engine::history::hosts(self.name());
+        before.into_iter().filter(|host| !self.parsed.lab.compute.hosts.contains_key(host)).collect()
+    }
+
     /// The hosts to connect to: those with something declared, those where this machine applied something before, and,
     /// when `all`, every host that can be reached at all.
     pub fn targets(&self, ssh: &SshArgs, all: bool, wanted: impl Fn(&str) -> bool) -> Result<Vec<Target>, CliError> {
@@ -250,9 +257,18 @@ fn expand_home(path: &str) -> String {
 fn scratch() -> Result<PathBuf, CliError> {
     let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = base.join(format!("labwright-{}", std::process::id()));
-    fs::create_dir_all(&folder)
+    let made = fs::DirBuilder::new().mode(0o700).create(&folder);
+    let found = || fs::symlink_metadata(&folder).ok();
+    let ours = || found().is_some_and(|found| found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0);
+    // It may be there from a moment ago; one that somebody else made is not trusted.
+    made.or_else(|error| if ours() { Ok(()) } else { Err(error) })
         .map_err(|error| CliError::usage(format!("cannot use `{}`: {error}", folder.display())))?;
     Ok(folder)
+}
+
+/// The user that this process runs as.
+fn own_uid() -> u32 {
+    fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
 }
 
 /// Takes the folder away again.

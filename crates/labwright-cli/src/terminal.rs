@@ -2,6 +2,7 @@
 //! Knows widths and colours, and nothing of what is said.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{CliError, Exit};
 
@@ -20,6 +21,7 @@ pub struct Terminal {
     pub width: usize,
     /// Whether somebody watches standard error.
     pub watched: bool,
+    running: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,15 +65,25 @@ impl Terminal {
             err_color: colored(io::stderr().is_terminal()),
             width: columns.unwrap_or(80).clamp(60, 200),
             watched: io::stderr().is_terminal(),
+            running: AtomicBool::new(false),
         }
     }
 
-    /// Writes data. A reader that went away (`| head`) ends the program quietly.
+    /// Writes data. A reader that went away (`| head`) ends the program quietly, but never in the middle of a run.
     pub fn data(&self, text: &str) {
         let mut out = io::stdout().lock();
-        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-            std::process::exit(0);
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        match written {
+            Err(_) if self.running.load(Ordering::Acquire) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(Exit::Done as i32),
+            Err(_) => std::process::exit(Exit::Internal as i32),
+            Ok(()) => {}
         }
+    }
+
+    /// From here on a change of the world is under way: what cannot be said must not stop it.
+    pub fn run_begins(&self) {
+        self.running.store(true, Ordering::Release);
     }
 
     pub fn json(&self, value: &impl serde::Serialize) -> Result<(), CliError> {

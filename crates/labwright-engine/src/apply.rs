@@ -96,7 +96,8 @@ pub fn apply(
         if let Some(because) = refused(step) {
             accounts.end(&step.id, Outcome::Skipped { because });
         } else if let Some(need) = missing {
-            accounts.end(&step.id, Outcome::Skipped { because: format!("`{need}` was not approved") });
+            let because = format!("it comes after `{need}`, which does not happen");
+            accounts.end(&step.id, Outcome::Skipped { because });
         } else if !fleet.links.contains_key(step.id.host()) {
             let because = format!("`{}` is not connected", step.id.host());
             accounts.end(&step.id, Outcome::NotStarted { because });

@@ -60,7 +60,7 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
     let looks = everywhere(targets, |target| {
         let resources = by_host.get(target.host.as_str()).map_or(&[][..], Vec::as_slice);
         let mut link = open(target, providers)?;
-        let seen = look(&mut link, lab, &target.host, resources, providers)?;
+        let seen = look(&mut link, lab, resources, providers)?;
         Ok::<_, ProviderError>((link, seen))
     });
     let (mut fleet, mut observation) = (Fleet::default(), Observation::default());
@@ -87,7 +87,7 @@ impl Fleet {
         let by_host = &by_host;
         let look_again = |(host, link): (&String, &mut Link)| {
             let resources = by_host.get(host.as_str()).map_or(&[][..], Vec::as_slice);
-            let sight = match look(link, lab, host, resources, providers) {
+            let sight = match look(link, lab, resources, providers) {
                 Ok(seen) => Sight::Reached(Box::new(seen)),
                 Err(error) => Sight::Away(error),
             };
@@ -105,18 +105,12 @@ impl Fleet {
     }
 }
 
-fn look(
-    link: &mut Link,
-    lab: &str,
-    host: &str,
-    resources: &[&Resource],
-    providers: Providers,
-) -> Result<HostSeen, ProviderError> {
+fn look(link: &mut Link, lab: &str, resources: &[&Resource], providers: Providers) -> Result<HostSeen, ProviderError> {
     let want = resources
         .iter()
         .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
         .collect();
-    link.send(Request::Observe { lab: lab.to_string(), host: host.to_string(), want })?;
+    link.send(Request::Observe { lab: lab.to_string(), want })?;
     match link.receive()? {
         Reply::Observed { mut seen } => {
             put_content_back(&mut seen, resources);

@@ -72,7 +72,9 @@ impl Writer {
         });
         let hosts: BTreeSet<String> =
             plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)).collect();
-        fs::write(dir.join(HOSTS), hosts.into_iter().map(|host| host + "\n").collect::<String>())?;
+        let new = dir.join(format!("{HOSTS}.{}.new", run.id));
+        fs::write(&new, hosts.into_iter().map(|host| host + "\n").collect::<String>())?;
+        fs::rename(&new, dir.join(HOSTS))?;
         let line = Line::Begin {
             run: run.clone(),
             lab: plan.lab.clone(),

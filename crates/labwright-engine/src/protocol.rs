@@ -13,7 +13,7 @@ pub const GREETING: &str = "labwright agent ready";
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Look at these, and at everything that the lab owns. Changes nothing.
-    Observe { lab: String, host: String, want: Vec<Want> },
+    Observe { lab: String, want: Vec<Want> },
     /// Make these steps true, each after what it needs.
     Apply(Box<Work>),
     /// A step on another host has ended, and these wait for it.
@@ -65,6 +65,8 @@ pub enum Reply {
         lease: Option<Lease>,
     },
     Event(Event),
+    /// A step takes its time; the agent is there.
+    Alive,
     /// Every step has an outcome.
     Finished,
     Failed(ProviderError),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::observation::{Observation, Sight};
-use crate::plan::Change;
-use crate::planner::{differences, is_private, without_content};
+use crate::plan::{Change, is_private};
+use crate::planner::{differences, without_content};
 use crate::provider::{Provider, Seen, kind_of};
 use crate::resource::{Resource, ResourceId};
 use crate::value::Value;

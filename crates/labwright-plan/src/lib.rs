@@ -19,7 +19,9 @@ pub use drift::{Drift, Drifted, What, drift};
 pub use error::{ErrorKind, ProviderError};
 pub use observation::{HostSeen, Interrupted, Mark, Observation, Origin, Sight};
 pub use order::topological;
-pub use plan::{Action, Away, Blocked, Change, Consequence, Expect, Kept, PLAN_VERSION, Plan, Report, Step, Why};
+pub use plan::{
+    Action, Away, Blocked, Change, Consequence, Expect, Kept, PLAN_VERSION, Plan, Report, Step, Why, hide_private,
+};
 pub use planner::{Adopt, Options, PlanInput, differences, plan};
 pub use provider::{
     Context, Facts, Field, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal, Seen,

@@ -53,8 +53,8 @@ pub struct Step {
 pub enum Expect {
     /// Exactly what was seen when the plan was made.
     Fingerprint(Fingerprint),
-    /// Known only after this step of the plan, which may make or change it.
-    AfterStep(ResourceId),
+    /// As it was seen until the plan runs; then these steps may make or change it.
+    AfterStep { steps: ResourceId, seen: Fingerprint },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -224,6 +224,28 @@ impl Plan {
         self.report.away.iter().any(|away| !away.intermittent)
     }
 
+    /// Whether the plan is as it was made: nobody edited its file.
+    pub fn is_intact(&self) -> bool {
+        let mut again = self.clone();
+        again.derive_id();
+        again.id == self.id
+    }
+
+    /// The plan for other eyes: content that only its owner may read is replaced by its digest.
+    #[must_use]
+    pub fn without_private_content(mut self) -> Plan {
+        for step in &mut self.steps {
+            let hidden =
+                step.changes.iter().any(|change| change.field == "content" && matches!(change.after, Value::Digest(_)));
+            if hidden {
+                hide_content(&mut step.spec);
+            } else {
+                hide_private(&mut step.spec);
+            }
+        }
+        self
+    }
+
     pub(crate) fn derive_id(&mut self) {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.lab.as_bytes()).update(self.lab_hash.as_bytes());
@@ -232,9 +254,36 @@ impl Plan {
             crate::value::hash_spec(&step.spec, &mut hasher);
             match &step.expect {
                 Expect::Fingerprint(fingerprint) => hasher.update(Fingerprint::as_str(fingerprint).as_bytes()),
-                Expect::AfterStep(id) => hasher.update(id.as_str().as_bytes()),
+                Expect::AfterStep { steps, seen } => {
+                    hasher.update(steps.as_str().as_bytes()).update(seen.as_str().as_bytes())
+                }
             };
+            hasher.update(step.consequence.word().as_bytes());
+            for need in &step.needs {
+                hasher.update(need.as_str().as_bytes());
+            }
         }
         self.id = hasher.finalize().to_hex()[..12].to_string();
+    }
+}
+
+/// Whether only its owner may read it: then nobody else is shown what stands in it.
+pub(crate) fn is_private(spec: &Spec) -> bool {
+    let mode = spec.get("mode").and_then(Value::text).and_then(|mode| u32::from_str_radix(mode, 8).ok());
+    mode.is_some_and(|mode| mode & 0o044 == 0)
+}
+
+/// Replaces content that only its owner may read by its digest.
+pub fn hide_private(spec: &mut Spec) {
+    if is_private(spec) {
+        hide_content(spec);
+    }
+}
+
+fn hide_content(spec: &mut Spec) {
+    if let Some(content) = spec.get_mut("content")
+        && let Some(digest) = content.digest()
+    {
+        *content = Value::Digest(digest);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
 use crate::order::topological;
-use crate::plan::*;
+use crate::plan::{is_private, *};
 use crate::provider::{Kind, OnChange, Ownership, Provider, Seen, kind_of};
 use crate::resource::{Fingerprint, Resource, ResourceId};
 use crate::select::Selection;
@@ -61,6 +61,8 @@ struct Planner<'a> {
     /// Steps of each kind on each host, for "after every package of this host".
     by_kind: BTreeMap<ResourceId, BTreeSet<ResourceId>>,
     blocked_kinds: BTreeMap<ResourceId, ResourceId>,
+    /// Kinds on hosts of which this plan makes or changes any.
+    makers: BTreeSet<ResourceId>,
 }
 
 /// Makes the plan.
@@ -72,6 +74,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         blocked: BTreeSet::new(),
         by_kind: BTreeMap::new(),
         blocked_kinds: BTreeMap::new(),
+        makers: BTreeSet::new(),
     };
     planner.hosts();
     let desired: BTreeMap<&ResourceId, &Resource> =
@@ -271,11 +274,15 @@ impl Planner<'_> {
             })
             .collect();
         // A package may bring the very file, user or unit that comes after it: only then is it known what is there.
-        let maker = resource.after.iter().find(|need| need.is_all() && self.by_kind.contains_key(*need));
+        // One that is only adopted brings nothing.
+        let maker = resource.after.iter().find(|need| need.is_all() && self.makers.contains(*need));
         let expect = match maker {
-            Some(maker) => Expect::AfterStep(maker.clone()),
+            Some(maker) => Expect::AfterStep { steps: maker.clone(), seen },
             None => Expect::Fingerprint(seen),
         };
+        if action != Action::Adopt {
+            self.makers.insert(ResourceId::all(id.host(), id.provider(), id.kind()));
+        }
         self.by_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().insert(id.clone());
         let (spec, after) = (resource.spec.clone(), resource.after.clone());
         let hidden = is_private(&spec) || changes.iter().any(was_private);
@@ -291,6 +298,12 @@ impl Planner<'_> {
         for (host, sight) in &observed.hosts {
             let Sight::Reached(seen) = sight else { continue };
             for (id, mark) in &seen.marks {
+                // A host that was renamed, or two names for one machine: the other name's things are not this one's to remove.
+                if id.host() != host {
+                    let reason = format!("it was made for `{}`, and this host is `{host}` now", id.host());
+                    self.report.kept.push(Kept { id: id.clone(), reason });
+                    continue;
+                }
                 *of_kind.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default() += 1;
                 if desired.contains_key(id) || !self.input.options.selection.wants(id) {
                     continue;
@@ -300,7 +313,6 @@ impl Planner<'_> {
                     Err(reason) => self.report.kept.push(Kept { id: id.clone(), reason }),
                 }
             }
-            debug_assert!(seen.marks.keys().all(|id| id.host() == host));
         }
         self.brake(&mut going, &of_kind);
         // What was made after something is removed before it.
@@ -375,7 +387,8 @@ impl Planner<'_> {
                 "no longer declared, and named by `--delete-data`",
                 fingerprint,
             )),
-            None if mark.in_flight && !named => Err(format!(
+            // What was begun on a thing that was never finished may be anything; otherwise what it was last made to be is known.
+            None if mark.in_flight && mark.applied.is_empty() && !named => Err(format!(
                 "no longer declared, and an interrupted run left it unclear; `--delete-data {id}` removes it"
             )),
             None => {
@@ -440,12 +453,6 @@ impl Planner<'_> {
 
 fn change(field: &str, before: Value, after: Value) -> Change {
     Change { field: field.to_string(), before, after }
-}
-
-/// Whether only its owner may read it: then nobody else is shown what stands in it.
-pub(crate) fn is_private(spec: &Spec) -> bool {
-    let mode = spec.get("mode").and_then(Value::text).and_then(|mode| u32::from_str_radix(mode, 8).ok());
-    mode.is_some_and(|mode| mode & 0o044 == 0)
 }
 
 /// Whether a file stops being private with this change: what stood in it is still its owner's.

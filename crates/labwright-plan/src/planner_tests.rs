@@ -142,7 +142,7 @@ fn text(plan: &Plan) -> String {
     for step in &plan.steps {
         let needs: Vec<String> = step.needs.iter().map(short).collect();
         let needs = if needs.is_empty() { String::new() } else { format!(" > {}", needs.join(" ")) };
-        let expect = if matches!(step.expect, Expect::AfterStep(_)) { " (known after packages)" } else { "" };
+        let expect = if matches!(step.expect, Expect::AfterStep { .. }) { " (known after packages)" } else { "" };
         out += &format!(
             "{} {}{needs} [{}] {}{expect}\n",
             step.action.word(),
@@ -287,16 +287,22 @@ fn what_is_dropped_is_kept_until_pruning_is_asked_for() {
         seen,
         prune(),
         expect![[r#"
-        delete a [downtime] no longer declared
-        release b [none] no longer declared; it was there before the lab and stays
-        release e [none] no longer declared, and already gone
-        release set/k [none] no longer declared; it was there before the lab and stays
-        kept c: no longer declared, and it holds data: 12 entries; `--delete-data c` removes it
-        kept d: no longer declared, and its content was changed by hand; `--delete-data d` removes it
-        kept f: no longer declared, and an interrupted run left it unclear; `--delete-data f` removes it
-        0 unchanged
-    "#]],
+            delete a [downtime] no longer declared
+            release b [none] no longer declared; it was there before the lab and stays
+            release e [none] no longer declared, and already gone
+            delete f [downtime] no longer declared
+            release set/k [none] no longer declared; it was there before the lab and stays
+            kept c: no longer declared, and it holds data: 12 entries; `--delete-data c` removes it
+            kept d: no longer declared, and its content was changed by hand; `--delete-data d` removes it
+            0 unchanged
+        "#]],
     );
+    // Begun on a thing that was never finished: nobody knows what it is.
+    let mut seen = observed("f: half *", &[]);
+    let Some(Sight::Reached(host)) = seen.hosts.get_mut("h") else { panic!() };
+    *host.marks.get_mut(&id("f")).unwrap() =
+        Mark { origin: Origin::Created, applied: Spec::new(), after: BTreeSet::new(), in_flight: true };
+    assert!(text(&make(&[], &seen, &prune())).contains("an interrupted run left it unclear"));
     let named = Options { delete_data: BTreeSet::from([id("c")]), ..prune() };
     check(
         "",

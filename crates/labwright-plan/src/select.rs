@@ -26,9 +26,18 @@ impl Selection {
             && self.hosts.as_ref().is_none_or(|hosts| hosts.contains(id.host()))
     }
 
+    /// Whether a pattern means this id, or everything on this host.
+    pub fn covers(pattern: &str, text: &str) -> bool {
+        matches(pattern, text)
+    }
+
     /// Whether anything on a host can be meant: hosts that cannot are not even connected to.
     pub fn wants_host(&self, host: &str) -> bool {
-        let first = |pattern: &String| matches(pattern.split('/').next().unwrap_or(pattern), host);
+        // A `*` may stand for slashes too, so what follows the first one says nothing about the host.
+        let first = |pattern: &String| match pattern.split('/').next().unwrap_or(pattern).split_once('*') {
+            Some((front, _)) => host.starts_with(front),
+            None => pattern.split('/').next() == Some(host),
+        };
         (self.only.is_empty() || self.only.iter().any(first))
             && !self.exclude.iter().any(|pattern| !pattern.contains('/') && matches(pattern, host))
             && self.hosts.as_ref().is_none_or(|hosts| hosts.contains(host))

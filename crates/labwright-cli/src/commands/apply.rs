@@ -63,7 +63,9 @@ impl Apply {
         if let Some(saved) = &saved {
             fits(saved, &ready)?;
         }
-        let mut world = planning::look(&ready, &ready.desired, &options, &self.args.ssh)?;
+        let steps = saved.iter().flat_map(|saved| &saved.steps);
+        let also: BTreeSet<String> = steps.map(|step| step.id.host().to_string()).collect();
+        let mut world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &also, terminal)?;
         let plan = match saved {
             Some(saved) => saved,
             None => planning::make(&ready, &ready.desired, &world.observed, &options),
@@ -117,13 +119,14 @@ impl Sink for Both<'_> {
 impl Task<'_> {
     pub fn carry_out(&self, plan: &Plan, fleet: &mut Fleet, terminal: &Terminal) -> Result<Exit, CliError> {
         match self.json {
-            true => terminal.json_line(&serde_json::json!({ "plan": plan })),
+            true => terminal.json_line(&serde_json::json!({ "plan": plan.clone().without_private_content() })),
             false => terminal.data(&plan::text(plan, &Style { color: terminal.out_color, full: self.full })),
         }
         if plan.is_empty() {
             return Ok(planning::exit(plan, Exit::Partly));
         }
         let approved = self.ask(plan, terminal)?;
+        terminal.run_begins();
         let run = Run { id: labwright_engine::run_id(), by: by(), plan: plan.id.clone() };
         let writer = history::Writer::begin(&run, plan).map_err(|error| {
             CliError::usage(format!("cannot write the history of this run: {error}"))
@@ -174,16 +177,18 @@ impl Task<'_> {
         }
         let observed = fleet.observe_again(self.ready.name(), self.desired, lab::PROVIDERS);
         let again = planning::make(self.ready, self.desired, &observed, self.options);
-        let unsettled: Vec<&Step> = again.steps.iter().filter(|step| done.contains(&step.id)).collect();
-        if unsettled.is_empty() {
-            return true;
+        let differs = again.steps.iter().map(|step| (&step.id, step.because.as_str()));
+        let blocked = again.report.blocked.iter().map(|blocked| (&blocked.id, blocked.reason.as_str()));
+        let unsettled: Vec<(&ResourceId, &str)> = differs.chain(blocked).filter(|(id, _)| done.contains(id)).collect();
+        for away in &again.report.away {
+            terminal.warn(&format!("`{}` could not be looked at again: {}", away.host, away.reason));
         }
-        terminal.warn(&format!(
-            "{} did not stay as it was made: looked at again, it differs",
-            count(unsettled.len(), "resource")
-        ));
-        for step in unsettled.iter().take(20) {
-            terminal.say(&format!("  {}: {}", step.id, step.because));
+        if unsettled.is_empty() {
+            return again.report.away.is_empty();
+        }
+        terminal.warn(&format!("{} did not stay as it was made", count(unsettled.len(), "resource")));
+        for (id, why) in unsettled.iter().take(20) {
+            terminal.say(&format!("  {id}: {why}"));
         }
         terminal.hint("something on the host changes it back, or this is a fault of labwright's own; `labwright plan` shows how it differs");
         false
@@ -205,7 +210,8 @@ impl Task<'_> {
             plan.steps.iter().map(|step| step.consequence).filter(|cost| cost.needs_own_approval()).collect();
         let plain = plan.steps.iter().filter(|step| !step.consequence.needs_own_approval()).count();
         if plain > 0 {
-            if !answer(terminal, &format!("apply {}? [y/N] ", count(plain, "step")))?.eq_ignore_ascii_case("y") {
+            let said = answer(terminal, &format!("apply {}? [y/N] ", count(plain, "step")))?.to_lowercase();
+            if !matches!(said.as_str(), "y" | "yes") {
                 return Err(CliError::new(Exit::Usage, "not approved, so nothing was changed"));
             }
             approved.extend(cheap);

@@ -1,5 +1,7 @@
 //! `labwright destroy`: removes what the lab owns; data only when named.
 
+use std::collections::BTreeSet;
+
 use super::apply::{ApprovalArgs, Task};
 use super::planning::{self, PlanArgs};
 use crate::error::{CliError, Exit};
@@ -27,7 +29,7 @@ impl Destroy {
         // Destroying is removing all that is declared: the brake is for accidents, and this is none.
         options.prune = true;
         options.release_brake = true;
-        let mut world = planning::look(&ready, &[], &options, &self.args.ssh)?;
+        let mut world = planning::look(&ready, &[], &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
         let plan = planning::make(&ready, &[], &world.observed, &options);
         let task = Task {
             ready: &ready,

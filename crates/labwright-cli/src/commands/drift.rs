@@ -35,9 +35,10 @@ impl DriftCommand {
         let ready = lab::ready(&self.lab, terminal)?;
         let selection = Selection { only: self.only.clone(), ..Selection::default() };
         let options = Options { selection, ..Options::default() };
-        let world = planning::look(&ready, &ready.desired, &options, &self.ssh)?;
+        let world = planning::look(&ready, &ready.desired, &options, &self.ssh, &BTreeSet::new(), terminal)?;
         let mut drift = labwright_plan::drift(&world.observed, &ready.desired, PROVIDERS);
         drift.drifted.retain(|drifted| options.selection.wants(&drifted.id));
+        drift.unknown.retain(|(id, _)| options.selection.wants(id));
         let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
         let by_hand: BTreeSet<_> = drift.drifted.iter().map(|drifted| &drifted.id).collect();
         let edits = plan.steps.iter().filter(|step| !by_hand.contains(&step.id)).count();
@@ -49,7 +50,7 @@ impl DriftCommand {
         }
         Ok(match () {
             () if !drift.drifted.is_empty() => Exit::Changes,
-            () if plan.is_partial() => Exit::Unreachable,
+            () if plan.is_partial() || !drift.unknown.is_empty() => Exit::Unreachable,
             () => Exit::Done,
         })
     }
@@ -61,7 +62,7 @@ fn text(drift: &Drift, edits: usize, color: bool) -> String {
         let word = match what {
             What::Changed => "changed by hand",
             What::Removed => "removed by hand",
-            What::Unfinished => "left unfinished by a run that was cut off",
+            What::Unfinished => "left unfinished: its step failed, or its run was cut off",
         };
         let aside = if *declared { "" } else { " (no longer declared)" };
         let _ = writeln!(out, "{} {word}{aside}", ink(color, Ink::Yellow, id.as_str()));

@@ -1,5 +1,6 @@
 //! `labwright plan`: what would change and what it costs. Writes nothing anywhere but the file it is told to.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use labwright_plan::Plan;
@@ -46,15 +47,16 @@ impl PlanCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let ready = lab::ready(&self.lab, terminal)?;
         let options = self.args.options(&ready)?;
-        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh)?;
+        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
         let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
         lab::sweep();
         if let Some(path) = &self.out {
             save(&plan, path)?;
         }
+        let exit = planning::exit(&plan, if self.exit_code { Exit::Changes } else { Exit::Done });
         match self.format {
-            _ if self.json => terminal.json(&plan)?,
-            Format::Json => terminal.json(&plan)?,
+            _ if self.json => terminal.json(&plan.without_private_content())?,
+            Format::Json => terminal.json(&plan.without_private_content())?,
             Format::Markdown => terminal.data(&markdown::text(&plan)),
             Format::Text => {
                 terminal.data(&plan::text(&plan, &plan::Style { color: terminal.out_color, full: self.full }))
@@ -63,7 +65,7 @@ impl PlanCommand {
         if let Some(path) = &self.out {
             terminal.hint(&format!("to apply exactly this: `labwright apply --plan {}`", path.display()));
         }
-        Ok(planning::exit(&plan, if self.exit_code { Exit::Changes } else { Exit::Done }))
+        Ok(exit)
     }
 }
 
@@ -71,9 +73,12 @@ fn save(plan: &Plan, path: &PathBuf) -> Result<(), CliError> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let text = serde_json::to_vec(plan).map_err(CliError::bug)?;
+    // A file of its own first: one that is there already may be open to others, and half a plan is none.
+    let new = path.with_extension(format!("new-{}", std::process::id()));
     let write = || {
-        let mut file = std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)?;
-        file.write_all(&text)
+        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+        file.write_all(&text)?;
+        std::fs::rename(&new, path)
     };
     write().map_err(|error: std::io::Error| {
         CliError::usage(format!("cannot save the plan to `{}`: {error}", path.display()))
@@ -98,5 +103,16 @@ pub fn load(path: &PathBuf) -> Result<Plan, CliError> {
         ));
         return Err(error.hint("plan again with this version"));
     }
-    serde_json::from_value(value).map_err(damaged)
+    let plan: Plan = serde_json::from_value(value).map_err(damaged)?;
+    match plan.is_intact() {
+        true => Ok(plan),
+        false => {
+            let error = CliError::usage(format!(
+                "`{}` is not as it was saved: it does not fit its id {}",
+                path.display(),
+                plan.id
+            ));
+            Err(error.hint("what was reviewed is what is applied: plan again instead of editing a plan"))
+        }
+    }
 }

@@ -7,6 +7,7 @@ use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Resource, Res
 
 use crate::error::{CliError, Exit};
 use crate::lab::{PROVIDERS, Ready, SshArgs};
+use crate::terminal::Terminal;
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct PlanArgs {
@@ -69,11 +70,60 @@ pub struct World {
     pub observed: Observation,
 }
 
-/// Looks at every host that the selection can mean.
-pub fn look(ready: &Ready, desired: &[Resource], options: &Options, ssh: &SshArgs) -> Result<World, CliError> {
-    let targets: Vec<Target> = ready.targets(ssh, options.prune, |host| options.selection.wants_host(host))?;
+/// Looks at every host that the selection can mean, and at the hosts in `also`.
+pub fn look(
+    ready: &Ready,
+    desired: &[Resource],
+    options: &Options,
+    ssh: &SshArgs,
+    also: &BTreeSet<String>,
+    terminal: &Terminal,
+) -> Result<World, CliError> {
+    for gone in ready.gone() {
+        terminal.warn(&format!("`{gone}` is no longer in the lab; what labwright made there stays as it is"));
+        terminal.hint(&format!(
+            "to remove it: put `{gone}` back, run `labwright destroy --only {gone}`, and take it out again"
+        ));
+    }
+    let wanted = |host: &str| options.selection.wants_host(host) || also.contains(host);
+    let targets: Vec<Target> = ready.targets(ssh, options.prune || !also.is_empty(), wanted)?;
     let (fleet, observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
+    means_something(ready, desired, options, &observed)?;
     Ok(World { fleet, observed })
+}
+
+/// A pattern or id that fits nothing is a typing error: with `--exclude`, a dangerous one.
+fn means_something(
+    ready: &Ready,
+    desired: &[Resource],
+    options: &Options,
+    observed: &Observation,
+) -> Result<(), CliError> {
+    let hosts: Vec<&str> = ready.parsed.lab.compute.hosts.keys().map(String::as_str).collect();
+    let marks = || observed.hosts.keys().filter_map(|host| observed.reached(host)).flat_map(|host| host.marks.keys());
+    let fits = |pattern: &str| {
+        hosts.iter().any(|host| Selection::covers(pattern, host))
+            || ready.desired.iter().chain(desired).any(|resource| Selection::covers(pattern, resource.id.as_str()))
+            || marks().any(|id| Selection::covers(pattern, id.as_str()))
+    };
+    let selection = &options.selection;
+    let named = match &options.adopt {
+        Adopt::These(ids) => ids.iter().collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    let ids = named.into_iter().chain(&options.delete_data).map(ResourceId::as_str);
+    let patterns = selection.only.iter().chain(&selection.exclude).map(String::as_str);
+    match patterns.chain(ids).find(|pattern| !fits(pattern)) {
+        None => Ok(()),
+        Some(pattern) => {
+            let error = CliError::usage(format!("`{pattern}` fits nothing in this lab"));
+            let near =
+                labwright_model::finding::nearest(pattern.split('/').next().unwrap_or(pattern), hosts.iter().copied());
+            Err(error.hint(
+                near.map_or("`labwright show desired` lists every id".into(), |near| format!("did you mean `{near}`?")),
+            ))
+        }
+    }
 }
 
 pub fn make(ready: &Ready, desired: &[Resource], observed: &Observation, options: &Options) -> Plan {

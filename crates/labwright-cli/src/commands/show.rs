@@ -1,6 +1,8 @@
 //! `labwright show`: any of the values between file and world.
 
-use labwright_plan::{Observation, Resource};
+use std::collections::BTreeSet;
+
+use labwright_plan::{Observation, Resource, Seen, Sight, hide_private};
 
 use super::planning::{self, PlanArgs};
 use crate::error::{CliError, Exit};
@@ -47,24 +49,42 @@ impl Show {
         let ready = lab::ready(&self.lab, terminal)?;
         let options = self.args.options(&ready)?;
         if let Which::Desired = self.what {
-            let chosen: Vec<&Resource> =
-                ready.desired.iter().filter(|resource| options.selection.wants(&resource.id)).collect();
+            let wanted = ready.desired.iter().filter(|resource| options.selection.wants(&resource.id)).cloned();
+            let chosen: Vec<Resource> = wanted.map(without_private_content).collect();
             match self.json {
                 true => terminal.json(&chosen)?,
                 false => chosen.iter().for_each(|resource| terminal.data(&resource_text(resource))),
             }
             return Ok(Exit::Done);
         }
-        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh)?;
+        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
         let observed: &Observation = &world.observed;
         let plan = planning::make(&ready, &ready.desired, observed, &options);
         match self.what {
-            Which::Observed => terminal.json(observed)?,
-            _ => terminal.json(&plan)?,
+            Which::Observed => terminal.json(&hidden(observed.clone()))?,
+            _ => terminal.json(&plan.clone().without_private_content())?,
         }
         lab::sweep();
         Ok(if plan.is_partial() { Exit::Unreachable } else { Exit::Done })
     }
+}
+
+/// Content that only its owner may read is nobody else's to see.
+fn without_private_content(mut resource: Resource) -> Resource {
+    hide_private(&mut resource.spec);
+    resource
+}
+
+fn hidden(mut observed: Observation) -> Observation {
+    for sight in observed.hosts.values_mut() {
+        let Sight::Reached(host) = sight else { continue };
+        for seen in host.seen.values_mut() {
+            if let Seen::Present(observed) = seen {
+                hide_private(&mut observed.spec);
+            }
+        }
+    }
+    observed
 }
 
 fn resource_text(resource: &Resource) -> String {

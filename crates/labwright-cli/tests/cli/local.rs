@@ -118,6 +118,11 @@ fn a_saved_plan_is_applied_exactly_or_refused() {
     fs::write(desk.path("things/motd"), "two\n").unwrap();
     desk.run(&["apply", "--yes", "--plan", "plan.json"]).code(5).says("changed since the plan was made");
     assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "two\n");
+    desk.run(&["plan", "--out", "plan.json"]).code(0);
+    let saved = fs::read_to_string(desk.path("plan.json")).unwrap();
+    assert_eq!(fs::metadata(desk.path("plan.json")).unwrap().permissions().mode() & 0o7777, 0o600);
+    desk.write("edited.json", saved.replace("hello", "hallo"));
+    desk.run(&["apply", "--yes", "--plan", "edited.json"]).code(2).says("is not as it was saved");
     desk.write("broken.json", "{");
     desk.run(&["apply", "--plan", "broken.json"]).code(2).says("is not a saved plan");
 }
@@ -163,10 +168,20 @@ fn a_private_file_is_never_shown() {
     desk.run(&["apply", "--yes"]).code(0).says_not("canary");
     fs::write(desk.path("key"), "canary-by-hand\n").unwrap();
     desk.lab(&lab("canary-declared-2"));
-    for verb in [&["plan"][..], &["drift"], &["plan", "--format", "markdown"]] {
+    let verbs = [
+        &["plan"][..],
+        &["drift"],
+        &["drift", "--json"],
+        &["plan", "--format", "markdown"],
+        &["plan", "--json"],
+        &["show", "desired"],
+        &["show", "observed"],
+        &["show", "plan"],
+    ];
+    for verb in verbs {
         desk.run(verb).says_not("canary");
     }
-    desk.run(&["apply", "--yes"]).code(0).says_not("canary");
+    desk.run(&["apply", "--yes", "--json"]).code(0).says_not("canary");
     desk.run(&["history", "--run", "last", "--json"]).code(0).says_not("canary");
     for entry in walk(&desk.path("state")) {
         let inside = fs::read(&entry).unwrap();
@@ -178,4 +193,58 @@ fn a_private_file_is_never_shown() {
 fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn a_pattern_that_fits_nothing_is_a_typing_error() {
+    let desk = desk();
+    for args in [&["--only", "hree"][..], &["--exclude", "heer"], &["--adopt", "here/host/file//no/such"]] {
+        let all: Vec<&str> = ["apply", "--yes"].iter().chain(args).copied().collect();
+        desk.run(&all).code(2).says("fits nothing in this lab");
+    }
+    desk.run(&["plan", "--only", "*motd"]).code(0).says("2 to create");
+    assert!(!desk.path("things").exists());
+}
+
+#[test]
+fn a_host_that_left_the_lab_is_not_forgotten() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    desk.lab("lab: home\ncompute: { hosts: { other: { address: 10.0.0.1 } } }\n");
+    desk.run(&["plan"]).says("`here` is no longer in the lab").says("stays as it is");
+    assert!(desk.path("things/motd").exists());
+}
+
+#[test]
+fn a_host_with_a_new_name_keeps_what_the_old_one_made() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    let lab = fs::read_to_string(desk.path("lab.yaml")).unwrap().replace("    here:", "    renamed:");
+    desk.lab(&lab);
+    desk.run(&["apply", "--yes", "--prune"]).code(0).says("it was made for `here`");
+    assert!(desk.path("things/motd").exists());
+    desk.run(&["plan", "--prune", "--exit-code"]).code(0).says("4 unchanged");
+}
+
+#[test]
+fn a_lab_cannot_be_named_after_a_way_out_of_its_folder() {
+    let desk = desk();
+    let lab = fs::read_to_string(desk.path("lab.yaml")).unwrap();
+    for name in ["../escape", "/etc", "\"..\"", "a/b"] {
+        desk.lab(&lab.replace("lab: home", &format!("lab: {name}")));
+        desk.run(&["apply", "--yes"]).code(3).says("LW-LAB-103");
+    }
+    assert!(!desk.path("state").exists() && !desk.path("things").exists());
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_stop_a_run() {
+    let desk = desk();
+    let mut child =
+        desk.command().args(["apply", "--yes", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let code = child.wait().unwrap().code();
+    // Before anything began it may end quietly; once it began, everything is done.
+    let all = desk.path("things/link").exists();
+    assert!(all || !desk.path("things").exists(), "stopped in the middle, exit {code:?}");
 }

@@ -17,34 +17,46 @@ use crate::protocol::{Lease, Run};
 /// A holder that did not renew for this long hangs.
 const EXPIRES_AFTER_SECONDS: i64 = 600;
 const RENEW_EVERY: Duration = Duration::from_secs(60);
+const TRIES: u32 = 40;
+const TRY_EVERY: Duration = Duration::from_millis(50);
 
 /// A held lease; letting go of it frees the lock.
 pub struct Held {
     lock: File,
     path: PathBuf,
     over: Arc<AtomicBool>,
-    renewer: std::thread::Thread,
+    renewer: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Takes the lease, or says who has it. A holder past its expiry is ended.
 pub fn take(dir: &Path, run: &Run) -> io::Result<Result<Held, Lease>> {
     fs::create_dir_all(dir)?;
     let lock = open(dir)?;
-    if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let lease = read(dir)?;
-        match lease {
-            Some(lease) if lease.expires < clock::now().as_second() => {
-                end_holder(&lease);
-                rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
-            }
-            Some(lease) => return Ok(Err(lease)),
-            // The holder took the lock a moment ago and has not written yet.
-            None => {
-                let unnamed = Run { id: String::new(), by: "another run".into(), plan: String::new() };
-                return Ok(Err(Lease { run: unnamed, pid: 0, acquired: 0, expires: 0, age: 0 }));
-            }
+    // A look at the lock holds it for an instant, and a holder that was ended needs one to go: so it is tried a few times.
+    let mut ended = false;
+    for _ in 0..TRIES {
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            return hold(dir, lock, run).map(Ok);
         }
+        match read(dir)? {
+            Some(lease) if lease.expires < clock::now().as_second() && !ended => {
+                end_holder(&lease);
+                ended = true;
+            }
+            Some(lease) if !ended && is_running(&lease) => return Ok(Err(lease)),
+            _ => {}
+        }
+        std::thread::sleep(TRY_EVERY);
     }
+    let unnamed = Run { id: "unknown".into(), by: "another run".into(), plan: String::new() };
+    Ok(Err(read(dir)?.unwrap_or(Lease { run: unnamed, pid: 0, acquired: 0, expires: 0, age: 0 })))
+}
+
+fn is_running(lease: &Lease) -> bool {
+    Path::new(&format!("/proc/{}", lease.pid)).exists()
+}
+
+fn hold(dir: &Path, lock: File, run: &Run) -> io::Result<Held> {
     let path = dir.join("lease.json");
     let acquired = clock::now().as_second();
     let lease = Lease {
@@ -71,7 +83,7 @@ pub fn take(dir: &Path, run: &Run) -> io::Result<Result<Held, Lease>> {
             }
         }
     });
-    Ok(Ok(Held { lock, path, over, renewer: renewer.thread().clone() }))
+    Ok(Held { lock, path, over, renewer: Some(renewer) })
 }
 
 fn open(dir: &Path) -> io::Result<File> {
@@ -124,7 +136,11 @@ fn end_holder(lease: &Lease) {
 impl Drop for Held {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        self.renewer.unpark();
+        if let Some(renewer) = self.renewer.take() {
+            renewer.thread().unpark();
+            // Once it is gone it writes no more: the next holder's lease is safe from it.
+            drop(renewer.join());
+        }
         drop(fs::remove_file(&self.path));
         // Closing the file frees the lock; doing it here frees it before the file is closed elsewhere.
         rustix::fs::flock(&self.lock, FlockOperation::Unlock).unwrap_or_default();

@@ -60,7 +60,9 @@ pub fn load(dir: &Path) -> io::Result<Ledger> {
     };
     let mut ledger = Ledger { marks, ..Ledger::default() };
     for path in journals(dir)? {
-        let text = fs::read_to_string(&path)?;
+        // A torn line may end inside a character.
+        let bytes = fs::read(&path)?;
+        let text = String::from_utf8_lossy(&bytes);
         if text.ends_with("\"end\"\n") {
             continue;
         }
@@ -160,7 +162,13 @@ impl Journal {
     fn line(&mut self, line: &Line) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
         bytes.push(b'\n');
-        self.file.write_all(&bytes)
+        let whole = self.file.metadata()?.len();
+        let written = self.file.write_all(&bytes);
+        if written.is_err() {
+            // A part of a line would take the next line with it; where even this fails, reading stops there.
+            self.file.set_len(whole).unwrap_or_default();
+        }
+        written
     }
 
     /// To be called before a step touches anything.

@@ -6,10 +6,11 @@ pub mod lease;
 pub mod ledger;
 mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
 
 use labwright_plan::{
     Action, Context, ErrorKind, Expect, Facts, Fingerprint, HostSeen, Kind, Observed, Progress, Provider,
@@ -22,6 +23,9 @@ use crate::frame;
 use crate::protocol::{Event, GREETING, Outcome, Reply, Request, Want, Work};
 use ledger::{Journal, Ledger};
 use schedule::{Board, Crew};
+
+/// How often a busy agent says that it lives.
+const ALIVE_EVERY: Duration = Duration::from_secs(60);
 
 type Providers = &'static [&'static dyn Provider];
 
@@ -43,6 +47,8 @@ pub fn serve(
     mut writer: impl Write + Send + 'static,
     providers: Providers,
 ) -> io::Result<()> {
+    // What is made here, by packages too, must not depend on the login shell that happened to start us.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     writeln!(writer, "{GREETING}")?;
     writer.flush()?;
     let (hear, heard) = mpsc::channel();
@@ -78,16 +84,20 @@ pub fn attend(
     let agent = Agent { tell, providers, facts: facts::gather(), state: state_dir() };
     loop {
         match heard.recv() {
-            Ok(Heard::Request(Request::Observe { lab, host, want })) => {
-                let seen = agent.observe(&lab, &host, &want);
+            Ok(Heard::Request(Request::Observe { lab, want })) => {
+                let seen = agent.observe(&lab, &want);
                 agent.send(seen.map_or_else(Reply::Failed, |seen| Reply::Observed { seen: Box::new(seen) }));
             }
             Ok(Heard::Request(Request::Apply(work))) => {
                 let reply = agent.apply(&work, &hear, heard);
                 agent.send(reply);
             }
-            Ok(Heard::Request(Request::Lease { lab })) => agent.lease(lease::holder(&agent.lab_dir(&lab))),
-            Ok(Heard::Request(Request::Break { lab })) => agent.lease(lease::break_lease(&agent.lab_dir(&lab))),
+            Ok(Heard::Request(Request::Lease { lab })) => {
+                agent.lease(agent.lab_dir(&lab).map(|dir| lease::holder(&dir)))
+            }
+            Ok(Heard::Request(Request::Break { lab })) => {
+                agent.lease(agent.lab_dir(&lab).map(|dir| lease::break_lease(&dir)));
+            }
             // These speak of work that is over.
             Ok(Heard::Request(Request::Elsewhere { .. } | Request::Stop) | Heard::WorkOver) => {}
             Ok(Heard::Garbled(error)) => return Err(error),
@@ -108,19 +118,32 @@ impl Agent {
         (self.tell)(reply);
     }
 
-    fn lab_dir(&self, lab: &str) -> PathBuf {
-        self.state.join("labs").join(lab)
+    /// The lab's own folder. Its name comes over the wire, and must not lead anywhere else.
+    fn lab_dir(&self, lab: &str) -> Result<PathBuf, ProviderError> {
+        let plain = lab.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !lab.is_empty();
+        match plain {
+            true => Ok(self.state.join("labs").join(lab)),
+            false => Err(ProviderError::rejected(format!("`{lab}` cannot be the name of a lab"))
+                .help("letters, digits and hyphens")),
+        }
     }
 
-    fn lease(&self, lease: io::Result<Option<crate::protocol::Lease>>) {
+    fn lease(&self, lease: Result<io::Result<Option<crate::protocol::Lease>>, ProviderError>) {
         self.send(match lease {
-            Ok(lease) => Reply::Lease { lease },
-            Err(error) => Reply::Failed(state_error(&self.state, &error)),
+            Ok(Ok(lease)) => Reply::Lease { lease },
+            Ok(Err(error)) => Reply::Failed(state_error(&self.state, &error)),
+            Err(error) => Reply::Failed(error),
         });
     }
 
     fn ledger(&self, lab: &str) -> Result<Ledger, ProviderError> {
-        ledger::load(&self.lab_dir(lab)).map_err(|error| state_error(&self.state, &error))
+        let dir = self.lab_dir(lab)?;
+        let mut ledger = ledger::load(&dir).map_err(|error| state_error(&self.state, &error))?;
+        // A run that is going on has not been cut off.
+        if ledger.interrupted.is_some() && lease::holder(&dir).is_ok_and(|holder| holder.is_some()) {
+            ledger.interrupted = None;
+        }
+        Ok(ledger)
     }
 
     fn sessions(&self, ledger: &Ledger) -> Result<BTreeMap<&'static str, Box<dyn Session>>, ProviderError> {
@@ -129,7 +152,7 @@ impl Agent {
         self.providers.iter().map(|provider| Ok((provider.name(), provider.connect(&context)?))).collect()
     }
 
-    fn observe(&self, lab: &str, host: &str, want: &[Want]) -> Result<HostSeen, ProviderError> {
+    fn observe(&self, lab: &str, want: &[Want]) -> Result<HostSeen, ProviderError> {
         let ledger = self.ledger(lab)?;
         let sessions = self.sessions(&ledger)?;
         let mut wanted: BTreeMap<&ResourceId, &Spec> =
@@ -153,12 +176,14 @@ impl Agent {
                 leave_equal_content(kind, spec, observed);
             }
         }
-        debug_assert!(seen.keys().all(|id| id.host() == host));
         Ok(HostSeen { facts: self.facts.clone(), marks: ledger.marks, seen, interrupted: ledger.interrupted })
     }
 
     fn apply(&self, work: &Work, hear: &mpsc::Sender<Heard>, heard: &mpsc::Receiver<Heard>) -> Reply {
-        let dir = self.lab_dir(&work.lab);
+        let dir = match self.lab_dir(&work.lab) {
+            Ok(dir) => dir,
+            Err(error) => return Reply::Failed(error),
+        };
         let failed = |error: io::Error| Reply::Failed(state_error(&self.state, &error));
         let held = match lease::take(&dir, &work.run) {
             Ok(Ok(held)) => held,
@@ -169,7 +194,9 @@ impl Agent {
             let sessions = self.sessions(&ledger)?;
             let journal = Journal::begin(&dir, ledger, &work.run, &work.steps)
                 .map_err(|error| state_error(&self.state, &error))?;
-            Ok(Hands { agent: self, sessions, journal: Mutex::new(journal) })
+            let mut hands = Hands { agent: self, sessions, journal: Mutex::new(journal), stale: BTreeSet::new() };
+            hands.stale = hands.changed_before(&work.steps);
+            Ok(hands)
         });
         let hands = match ready {
             Ok(hands) => hands,
@@ -183,12 +210,20 @@ impl Agent {
                 drop(hear.send(Heard::WorkOver));
             });
             loop {
-                match heard.recv() {
+                // Long steps say nothing for a while: the other end is told that this one lives.
+                let next = match heard.recv_timeout(ALIVE_EVERY) {
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        self.send(Reply::Alive);
+                        continue;
+                    }
+                    next => next,
+                };
+                match next {
                     Ok(Heard::WorkOver) => break,
                     Ok(Heard::Request(Request::Elsewhere { id, done })) => board.elsewhere(&id, done),
                     Ok(Heard::Request(Request::Stop)) => board.stop("the run was stopped"),
                     Ok(Heard::Request(_)) => {}
-                    Ok(Heard::Gone | Heard::Garbled(_)) | Err(mpsc::RecvError) => {
+                    Ok(Heard::Gone | Heard::Garbled(_)) | Err(_) => {
                         gone = true;
                         board.stop("the connection to the run was lost");
                     }
@@ -215,12 +250,40 @@ struct Hands<'a> {
     agent: &'a Agent,
     sessions: BTreeMap<&'static str, Box<dyn Session>>,
     journal: Mutex<Journal>,
+    /// Steps behind packages whose things had changed before any package was touched.
+    stale: BTreeSet<ResourceId>,
 }
 
 impl Hands<'_> {
     fn journal(&self, write: impl FnOnce(&mut Journal) -> io::Result<()>) -> Result<(), ProviderError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         write(&mut journal).map_err(|error| state_error(&self.agent.state, &error))
+    }
+
+    /// Things behind packages are looked at before the first step: only this run's packages may change them after that.
+    fn changed_before(&self, steps: &[Step]) -> BTreeSet<ResourceId> {
+        let behind = |step: &&Step| matches!(step.expect, Expect::AfterStep { .. });
+        let mut stale = BTreeSet::new();
+        for (provider, session) in &self.sessions {
+            let part: Vec<&Step> = steps.iter().filter(behind).filter(|step| step.id.provider() == *provider).collect();
+            if part.is_empty() {
+                continue;
+            }
+            let wanted: Vec<Wanted<'_>> = part.iter().map(|step| Wanted { id: &step.id, spec: &step.spec }).collect();
+            let now = session.observe(&wanted);
+            for step in part {
+                let Expect::AfterStep { seen, .. } = &step.expect else { continue };
+                let same = match now.get(&step.id) {
+                    Some(Seen::Present(observed)) => Fingerprint::of(&observed.spec) == *seen,
+                    Some(Seen::Absent) => Fingerprint::absent() == *seen,
+                    Some(Seen::Unknown(_)) | None => false,
+                };
+                if !same {
+                    stale.insert(step.id.clone());
+                }
+            }
+        }
+        stale
     }
 
     /// Looks again before anything is touched: what was reviewed is what is applied.
@@ -230,7 +293,13 @@ impl Hands<'_> {
             steps.iter().filter(exact).map(|step| Wanted { id: &step.id, spec: &step.spec }).collect();
         let seen = if wanted.is_empty() { BTreeMap::new() } else { session.observe(&wanted) };
         let judge = |step: &&Step| {
-            let Expect::Fingerprint(expected) = &step.expect else { return Ok(()) };
+            let changed = || {
+                let message = format!("`{}` changed since the plan was made", step.id);
+                Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again, and look at what changed"))
+            };
+            let Expect::Fingerprint(expected) = &step.expect else {
+                return if self.stale.contains(&step.id) { changed() } else { Ok(()) };
+            };
             let now = match seen.get(&step.id) {
                 Some(Seen::Present(observed)) => Fingerprint::of(&observed.spec),
                 Some(Seen::Absent) => Fingerprint::absent(),
@@ -240,8 +309,7 @@ impl Hands<'_> {
             if now == *expected {
                 return Ok(());
             }
-            let message = format!("`{}` changed since the plan was made", step.id);
-            Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again, and look at what changed"))
+            changed()
         };
         steps.iter().map(judge).collect()
     }
@@ -277,8 +345,10 @@ impl Crew for Hands<'_> {
             .collect();
         if to_do.len() > 1 {
             let batch: Vec<&Step> = to_do.iter().map(|(_, step)| *step).collect();
-            for ((i, _), result) in to_do.iter().zip(session.apply_batch(&batch, self)) {
-                results[*i] = result;
+            let mut made = session.apply_batch(&batch, self).into_iter();
+            for (i, step) in &to_do {
+                let missing = || Err(ProviderError::bug(format!("nobody said how `{}` ended", step.id)));
+                results[*i] = made.next().unwrap_or_else(missing);
             }
         } else {
             for (i, step) in to_do {

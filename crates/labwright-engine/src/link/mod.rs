@@ -104,6 +104,15 @@ impl Speaker {
 impl Listener {
     /// The next reply; an error when the link is lost or silent for too long.
     pub fn receive(&mut self) -> Result<Reply, ProviderError> {
+        loop {
+            match self.next() {
+                Ok(Reply::Alive) => {}
+                next => return next,
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Reply, ProviderError> {
         match self.replies.recv_timeout(SILENCE_LIMIT) {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.lost()),

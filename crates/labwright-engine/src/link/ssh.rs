@@ -4,6 +4,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -140,9 +141,13 @@ fn quoted(word: &str) -> String {
 
 /// A known-hosts file with exactly the keys that the lab file declares.
 fn known_hosts(address: &Address) -> io::Result<PathBuf> {
-    let path = address.scratch.join(format!("known_hosts.{}", address.name));
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     let lines: String = address.host_keys.iter().map(|key| format!("{} {}\n", address.name, key.trim())).collect();
-    std::fs::write(&path, lines)?;
+    // Several hosts behind one hop write the hop's file at the same time, and others read it: it is put in place whole.
+    let path = address.scratch.join(format!("known_hosts.{}", address.name));
+    let new = path.with_extension(format!("{}.new", WRITTEN.fetch_add(1, Ordering::Relaxed)));
+    std::fs::write(&new, lines)?;
+    std::fs::rename(&new, &path)?;
     Ok(path)
 }
 
@@ -340,11 +345,11 @@ fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> Provid
         );
         return error(ErrorKind::Auth, message, help);
     }
-    if said("Permission denied") && !said("labwright") {
+    if said("Permission denied") && status == Some(255) {
         let message = format!("`{name}` refused the login at {place}: {last}");
         return error(ErrorKind::Auth, message, format!("check that `ssh {place}` works without a password"));
     }
-    if said("sudo:") {
+    if said("sudo:") && status == Some(1) {
         let message = format!("`{name}` let us in at {place}, but not as root, and sudo wants more: {last}");
         let help = "let that user run sudo without a password, or set `ssh: { user: root }`".to_string();
         return error(ErrorKind::Auth, message, help);

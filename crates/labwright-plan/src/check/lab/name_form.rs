@@ -49,6 +49,10 @@ impl Rule for NameForm {
             };
             findings.push(Finding::error(CODE, format!("{section}.{name}"), span, message).help(help));
         };
+        // Folders and marks on every host are named after the lab. Words that mean something else in flows are no trouble there.
+        if !RESERVED.contains(&lab.lab.as_str()) {
+            judge(&lab.lab, lab.lab.span, "lab", "lab");
+        }
         for (name, host) in lab.compute.hosts.iter() {
             judge(name, host.span, "compute.hosts", "host");
         }
