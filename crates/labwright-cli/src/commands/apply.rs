@@ -120,7 +120,8 @@ impl Task<'_> {
     pub fn carry_out(&self, plan: &Plan, fleet: &mut Fleet, terminal: &Terminal) -> Result<Exit, CliError> {
         match self.json {
             true => terminal.json_line(&serde_json::json!({ "plan": plan.clone().without_private_content() })),
-            false => terminal.data(&plan::text(plan, &Style { color: terminal.out_color, full: self.full })),
+            false => terminal
+                .data(&plan::text(plan, &Style { color: terminal.out_color, full: self.full, width: terminal.width })),
         }
         if plan.is_empty() {
             return Ok(planning::exit(plan, Exit::Partly));

@@ -58,9 +58,10 @@ impl PlanCommand {
             _ if self.json => terminal.json(&plan.without_private_content())?,
             Format::Json => terminal.json(&plan.without_private_content())?,
             Format::Markdown => terminal.data(&markdown::text(&plan)),
-            Format::Text => {
-                terminal.data(&plan::text(&plan, &plan::Style { color: terminal.out_color, full: self.full }))
-            }
+            Format::Text => terminal.data(&plan::text(
+                &plan,
+                &plan::Style { color: terminal.out_color, full: self.full, width: terminal.width },
+            )),
         }
         if let Some(path) = &self.out {
             terminal.hint(&format!("to apply exactly this: `labwright apply --plan {}`", path.display()));

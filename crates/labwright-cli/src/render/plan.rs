@@ -18,6 +18,8 @@ pub struct Style {
     pub color: bool,
     /// Fold nothing, cut nothing.
     pub full: bool,
+    /// Columns that a line should fit in.
+    pub width: usize,
 }
 
 pub fn text(plan: &Plan, style: &Style) -> String {
@@ -86,8 +88,11 @@ fn step_text(step: &Step, style: &Style, brief: bool) -> String {
         other => format!(" [{other}]"),
     };
     let head = format!("{} {} {}", sign(step.action), step.id.kind(), step.id.name());
+    // A reason that does not fit beside its step stands below it.
+    let fits = 4 + head.chars().count() + price.len() + step.because.chars().count() <= style.width;
+    let gap = if fits { "  " } else { "\n      " };
     let mut out =
-        format!("  {}{price}  {}\n", ink(style.color, tint, &head), ink(style.color, Ink::Dim, &step.because));
+        format!("  {}{price}{gap}{}\n", ink(style.color, tint, &head), ink(style.color, Ink::Dim, &step.because));
     if step.action == Action::Create && brief {
         return out;
     }

@@ -69,13 +69,15 @@ impl Bars {
         let all = MultiProgress::new();
         let style = ProgressStyle::with_template("{prefix:20} {bar:24} {pos}/{len} {wide_msg}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let mut hosts: BTreeMap<String, ProgressBar> = BTreeMap::new();
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for step in &plan.steps {
-            let bar = hosts.entry(step.id.host().to_string()).or_insert_with(|| {
-                all.add(ProgressBar::new(0).with_style(style.clone()).with_prefix(step.id.host().to_string()))
-            });
-            bar.inc_length(1);
+            *counts.entry(step.id.host().to_string()).or_default() += 1;
         }
+        let bar = |(host, count): (String, u64)| {
+            let bar = all.add(ProgressBar::new(count).with_style(style.clone()).with_prefix(host.clone()));
+            (host, bar)
+        };
+        let hosts = counts.into_iter().map(bar).collect();
         Bars { all, hosts: Mutex::new(hosts) }
     }
 

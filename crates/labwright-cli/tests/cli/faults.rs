@@ -112,3 +112,26 @@ fn a_host_changed_after_the_plan_is_not_touched() {
     world.run(&["apply", "--yes", "--plan", "plan.json"]).code(5).says("changed since the plan was made");
     assert_eq!((host.read("/etc/lw").unwrap(), host.read("/etc/lw2").unwrap()), ("by hand".into(), "y".into()));
 }
+
+#[test]
+fn an_interrupt_ends_what_was_begun_and_begins_nothing_more() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 3\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } }, files: { /etc/lw: { content: x, owner: ada } } } } }\n");
+    // Puts the program on the host, so that the interrupt hits the work.
+    world.run(&["plan"]).code(0);
+    let mut command = world.with_ssh(&["apply", "--yes"]);
+    let first = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !world.run(&["locks"]).out.contains("held") {
+        assert!(Instant::now() < deadline, "nobody holds it");
+    }
+    // The program runs under `ip netns exec`, which becomes it: the child is the program itself.
+    std::process::Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap();
+    let first: Ran = first.wait_with_output().unwrap().into();
+    first.code(5).says("stopping").says("not started").says("1 of 2 steps done");
+    assert_eq!(host.ssh_stdout("id -un 7001; test -e /etc/lw || echo not there").unwrap(), "ada\nnot there\n");
+    world.run(&["plan"]).says_not("was cut off");
+    world.apply().code(0).says("1 of 1 step done");
+}

@@ -78,6 +78,23 @@ fn the_ssh_server_is_hardened_checked_and_never_locks_us_out() {
 }
 
 #[test]
+fn an_ssh_server_that_gives_up_over_its_settings_gets_the_old_ones_back() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { db: { sshd: true } } }\n");
+    world.run(&["apply", "--yes", "--approve", "cuts-management"]).code(0);
+    // An address that this host does not have: sshd takes the settings, and dies when it reads them.
+    world.lab("lab: test\ncompute: { hosts: { db: { sshd: { settings: { ListenAddress: 10.255.255.1 } } } } }\n");
+    world
+        .run(&["apply", "--yes", "--approve", "cuts-management"])
+        .code(5)
+        .says("sshd does not answer at 10.255.255.1:22");
+    assert_eq!(host.ssh_stdout("systemctl is-active ssh").unwrap(), "active\n");
+    assert!(!host.ssh_stdout("sshd -T").unwrap().contains("10.255.255.1"));
+    assert!(host.ssh_stdout("sshd -T").unwrap().contains("passwordauthentication no"));
+}
+
+#[test]
 fn host_name_and_mounts() {
     let world = World::new();
     let host = world.net.systemd_host("db").unwrap();

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::Duration;
 
 use labwright_plan::{
     Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Refusal, Resource, Spec, Step,
@@ -130,9 +132,27 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     let made = checked(new).and_then(|()| reload(saying));
     let Err(error) = made else { return Ok(()) };
     put(old.as_deref()).map_err(failed)?;
-    // sshd runs as before: with the old settings, or with the old ones once more.
-    drop(reload(saying));
-    Err(error)
+    // An sshd that gave up over the new settings is started again with the old ones.
+    match revive(saying) {
+        Ok(()) => Err(error),
+        Err(worse) => Err(ProviderError {
+            message: format!("{}; and with the old settings back: {}", error.message, worse.message),
+            ..error
+        }),
+    }
+}
+
+/// Brings sshd back with the settings that it had.
+fn revive(saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let unit = "ssh.service";
+    let given_up = Path::new("/run/systemd/system").is_dir()
+        && systemd::show(&[unit.to_string()]).and_then(|states| Ok(states.get(unit)?.failed()))?;
+    if !given_up {
+        return reload(saying);
+    }
+    run("systemctl", &["reset-failed", unit], SHORT)?;
+    run("systemctl", &["start", unit], SHORT)?.require()?;
+    answers(&doors()?)
 }
 
 /// That there is an sshd, and that it reads drop-ins at all.
@@ -242,12 +262,53 @@ fn unheard(new: &str, effective: &str) -> Option<(String, String)> {
     })
 }
 
+/// Waits until sshd greets again: it closes its door while it reads its configuration, and a door that stays closed
+/// is a change to take back.
+fn answers(doors: &[SocketAddr]) -> Result<(), ProviderError> {
+    let greets = |door: &SocketAddr| {
+        let mut stream = TcpStream::connect_timeout(door, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).ok().filter(|()| &greeting == b"SSH-")
+    };
+    for _ in 0..50 {
+        // First a moment for the old door to close: it would greet once more.
+        std::thread::sleep(Duration::from_millis(200));
+        if doors.iter().any(|door| greets(door).is_some()) {
+            return Ok(());
+        }
+    }
+    let shown = doors.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(", ");
+    Err(ProviderError::rejected(format!("sshd does not answer at {shown} with these settings")))
+}
+
+fn doors() -> Result<Vec<SocketAddr>, ProviderError> {
+    Ok(listen_addresses(&run(SSHD, &["-T"], SHORT)?.require()?.stdout))
+}
+
+/// Where sshd says that it listens; everywhere is asked for at home.
+fn listen_addresses(effective: &str) -> Vec<SocketAddr> {
+    let lines = effective.lines().filter_map(|line| line.strip_prefix("listenaddress "));
+    let home = |mut door: SocketAddr| {
+        match door.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => door.set_ip(Ipv4Addr::LOCALHOST.into()),
+            IpAddr::V6(ip) if ip.is_unspecified() => door.set_ip(Ipv6Addr::LOCALHOST.into()),
+            _ => {}
+        }
+        door
+    };
+    lines.filter_map(|line| line.trim().parse().ok()).map(home).collect()
+}
+
 /// Makes a running sshd read its configuration again; connections that are open stay open.
 fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
     if Path::new("/run/systemd/system").is_dir() {
         let active = |unit: &str| systemd::show(&[unit.to_string()]).and_then(|states| Ok(states.get(unit)?.runs()));
         if active("ssh.service")? {
-            return run("systemctl", &["reload", "ssh.service"], SHORT)?.require().map(drop);
+            // Asked before: an sshd that gives up takes away the folder that it needs to answer this.
+            let doors = doors()?;
+            run("systemctl", &["reload", "ssh.service"], SHORT)?.require()?;
+            return answers(&doors);
         }
         let what = if active("ssh.socket")? {
             "the settings take effect with the next connection"
@@ -295,6 +356,13 @@ mod tests {
         ] {
             assert!(!includes_drop_ins(main), "{main}");
         }
+    }
+
+    #[test]
+    fn doors_are_asked_for_at_home() {
+        let said = "port 22\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22\nlistenaddress 10.0.0.5:2222\n";
+        let doors: Vec<String> = super::listen_addresses(said).iter().map(ToString::to_string).collect();
+        assert_eq!(doors, ["[::1]:22", "127.0.0.1:22", "10.0.0.5:2222"]);
     }
 
     #[test]

@@ -55,6 +55,11 @@ impl State {
         self.load != "not-found"
     }
 
+    /// Whether it ended badly and stays down.
+    pub fn failed(&self) -> bool {
+        self.active == "failed"
+    }
+
     /// Whether it does what it is there for. A oneshot is at work while it starts.
     pub fn runs(&self) -> bool {
         match self.active.as_str() {
