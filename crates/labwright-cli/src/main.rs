@@ -14,6 +14,10 @@ use clap::Parser;
 use crate::commands::Command;
 use crate::terminal::{Color, Terminal};
 
+/// A plan is many small values on two threads, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One file describes a homelab; this checks it, plans it, applies it and watches it drift.
 ///
 /// LAB is a lab file or a folder of them; without it, `lab.yaml` here or in a folder above. Data goes to standard
