@@ -1,40 +1,45 @@
 //! Order among resources: what comes first, and what goes round in a circle.
 //! Generic over names, so that rules and planner share it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// Nodes in an order in which each comes after what it needs; ties are broken by name, so the order is stable.
 /// `Err` holds the nodes of one cycle, in order. Edges to nodes that are not there are ignored.
 pub fn topological<T: Ord + Clone>(edges: &BTreeMap<T, BTreeSet<T>>) -> Result<Vec<&T>, Vec<T>> {
-    let mut waiting: BTreeMap<&T, usize> = BTreeMap::new();
-    let mut dependents: BTreeMap<&T, Vec<&T>> = BTreeMap::new();
-    for (node, needs) in edges {
-        let known = needs.iter().filter(|need| edges.contains_key(*need));
-        let mut count = 0;
-        for need in known {
-            dependents.entry(need).or_default().push(node);
-            count += 1;
-        }
-        waiting.insert(node, count);
+    let nodes: Vec<&T> = edges.keys().collect();
+    let number = |node: &T| nodes.binary_search(&node).ok();
+    let needs: Vec<Vec<usize>> = edges.values().map(|needs| needs.iter().filter_map(number).collect()).collect();
+    let order = numbered(&needs);
+    if order.len() == edges.len() {
+        return Ok(order.into_iter().map(|number| nodes[number]).collect());
     }
-    let mut ready: BTreeSet<&T> = waiting.iter().filter(|(_, count)| **count == 0).map(|(node, _)| *node).collect();
-    let mut order = Vec::with_capacity(edges.len());
-    while let Some(node) = ready.pop_first() {
+    let done: BTreeSet<usize> = order.into_iter().collect();
+    let stuck = nodes.iter().enumerate().filter(|(number, _)| !done.contains(number)).map(|(_, node)| *node).collect();
+    Err(cycle(edges, &stuck))
+}
+
+/// As `topological`, for nodes that are numbers from 0 on: `needs[n]` is what `n` needs. What is in a cycle or
+/// behind one is left out, so a whole order has as many entries as there are nodes.
+pub fn numbered(needs: &[Vec<usize>]) -> Vec<usize> {
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); needs.len()];
+    for (node, needs) in needs.iter().enumerate() {
+        needs.iter().for_each(|need| dependents[*need].push(node));
+    }
+    let mut waiting: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let free = waiting.iter().enumerate().filter(|(_, count)| **count == 0).map(|(node, _)| Reverse(node));
+    let mut ready: BinaryHeap<Reverse<usize>> = free.collect();
+    let mut order = Vec::with_capacity(needs.len());
+    while let Some(Reverse(node)) = ready.pop() {
         order.push(node);
-        for dependent in dependents.get(node).into_iter().flatten() {
-            if let Some(count) = waiting.get_mut(*dependent) {
-                *count -= 1;
-                if *count == 0 {
-                    ready.insert(dependent);
-                }
+        for dependent in &dependents[node] {
+            waiting[*dependent] -= 1;
+            if waiting[*dependent] == 0 {
+                ready.push(Reverse(*dependent));
             }
         }
     }
-    if order.len() == edges.len() {
-        return Ok(order);
-    }
-    let stuck: BTreeSet<&T> = waiting.iter().filter(|(_, count)| **count > 0).map(|(node, _)| *node).collect();
-    Err(cycle(edges, &stuck))
+    order
 }
 
 /// One cycle among nodes that cannot be ordered: following needs inside the set must come back.

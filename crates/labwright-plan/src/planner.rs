@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
-use crate::order::topological;
+use crate::order::numbered;
 use crate::plan::{is_private, *};
 use crate::provider::{Kind, OnChange, Ownership, Provider, Seen, kind_of};
 use crate::resource::{Fingerprint, Resource, ResourceId};
@@ -103,17 +103,22 @@ fn in_order<'a>(desired: &BTreeMap<&'a ResourceId, &'a Resource>) -> Vec<&'a Res
             kinds.entry(ResourceId::all(id.host(), id.provider(), id.kind())).or_default().push(number);
         }
     }
-    let needs = |resource: &&Resource| -> BTreeSet<usize> {
-        let of = |need: &ResourceId| match need.is_all() {
-            true => kinds.get(need).cloned().unwrap_or_default(),
-            false => numbers.get(need).copied().into_iter().collect(),
-        };
-        resource.after.iter().flat_map(of).collect()
+    let needs = |resource: &&Resource| -> Vec<usize> {
+        let mut all = Vec::with_capacity(resource.after.len());
+        for need in &resource.after {
+            match need.is_all() {
+                true => all.extend(kinds.get(need).into_iter().flatten().copied()),
+                false => all.extend(numbers.get(need).copied()),
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
     };
-    let edges: BTreeMap<usize, BTreeSet<usize>> = desired.values().map(needs).enumerate().collect();
-    match topological(&edges) {
-        Ok(order) => order.into_iter().map(|number| ids[*number]).collect(),
-        Err(_) => ids,
+    let order = numbered(&desired.values().map(needs).collect::<Vec<_>>());
+    match order.len() == ids.len() {
+        true => order.into_iter().map(|number| ids[number]).collect(),
+        false => ids,
     }
 }
 
@@ -437,11 +442,10 @@ impl Planner<'_> {
         let numbers: HashMap<&ResourceId, usize> =
             self.steps.keys().enumerate().map(|(number, id)| (id, number)).collect();
         let needs = |step: &Step| step.needs.iter().filter_map(|need| numbers.get(need).copied()).collect();
-        let edges: BTreeMap<usize, BTreeSet<usize>> = self.steps.values().map(needs).enumerate().collect();
-        let order: Vec<usize> = match topological(&edges) {
-            Ok(order) => order.into_iter().copied().collect(),
-            Err(_) => (0..edges.len()).collect(),
-        };
+        let mut order = numbered(&self.steps.values().map(needs).collect::<Vec<_>>());
+        if order.len() < self.steps.len() {
+            order = (0..self.steps.len()).collect();
+        }
         let mut steps: Vec<Option<Step>> = self.steps.into_values().map(Some).collect();
         let steps = order.into_iter().filter_map(|number| steps[number].take()).collect();
         let (lab, lab_hash) = (self.input.lab.to_string(), self.input.lab_hash.to_string());

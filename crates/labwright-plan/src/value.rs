@@ -118,10 +118,11 @@ impl Value {
             Value::Secret(name) => {
                 hasher.update(b"s").update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
             }
-            Value::Text(_) | Value::Bytes(_) | Value::Digest(_) => {
-                let digest = self.digest().unwrap_or_else(|| Digest::of(b""));
+            Value::Digest(digest) => {
                 hasher.update(b"c").update(digest.blake3.as_bytes());
             }
+            Value::Text(text) => hash_content(text.as_bytes(), hasher),
+            Value::Bytes(bytes) => hash_content(bytes, hasher),
             Value::List(items) => {
                 hasher.update(b"l").update(&(items.len() as u64).to_le_bytes());
                 items.iter().for_each(|item| item.hash_into(hasher));
@@ -129,6 +130,11 @@ impl Value {
             Value::Map(fields) => hash_spec(fields, hasher),
         }
     }
+}
+
+/// As the digest of the content would be hashed.
+fn hash_content(content: &[u8], hasher: &mut blake3::Hasher) {
+    hasher.update(b"c").update(blake3::hash(content).to_hex().as_bytes());
 }
 
 pub(crate) fn hash_spec(spec: &Spec, hasher: &mut blake3::Hasher) {

@@ -48,7 +48,7 @@ pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
 }
 
 fn one(ground: &Ground<'_>, path: &str, entry: &Spanned<labwright_model::lab::Mount>) -> Option<Resource> {
-    let (mount, path) = (&entry.value, normal(path));
+    let (mount, path) = (&entry.value, normal(path).into_owned());
     let nfs = ground.maybe(mount.nfs.as_ref())?;
     let device = ground.maybe(mount.device.as_ref())?;
     let fstype = ground.maybe(mount.fstype.as_ref())?;

@@ -23,7 +23,7 @@ pub fn link(ground: &Ground<'_>, resources: &mut [Resource]) {
 /// A host's resources, as its order asks for them.
 struct Order<'a> {
     ground: &'a Ground<'a>,
-    specs: BTreeMap<ResourceId, &'a Spec>,
+    specs: HashMap<&'a ResourceId, &'a Spec>,
     /// Ids by kind and name: every file asks for each folder above it.
     ids: HashMap<(&'a str, &'a str), &'a ResourceId>,
     kinds: BTreeSet<&'a str>,
@@ -50,7 +50,7 @@ struct Unit<'a> {
 
 impl<'a> Order<'a> {
     fn new(ground: &'a Ground<'a>, resources: &'a [Resource]) -> Self {
-        let specs: BTreeMap<ResourceId, &Spec> = resources.iter().map(|r| (r.id.clone(), &r.spec)).collect();
+        let specs: HashMap<&ResourceId, &Spec> = resources.iter().map(|r| (&r.id, &r.spec)).collect();
         let of_kind = |kind: &'static str| resources.iter().filter(move |resource| resource.id.kind() == kind);
         let files = ground.host.files.iter().filter(|(_, file)| !file.after.is_empty());
         let mut order = Order {
@@ -62,7 +62,7 @@ impl<'a> Order<'a> {
             homes: BTreeMap::new(),
             made_homes: BTreeMap::new(),
             apts: BTreeSet::new(),
-            explicit: files.map(|(path, file)| (normal(path), file.after.as_slice())).collect(),
+            explicit: files.map(|(path, file)| (normal(path).into_owned(), file.after.as_slice())).collect(),
             units: BTreeMap::new(),
         };
         for user in of_kind("user") {
@@ -99,7 +99,7 @@ impl<'a> Order<'a> {
             "directory" | "file" | "symlink" => self.path(resource),
             "mount" => self.parents(name),
             "unit" => self.unit(name),
-            "sshd" => self.specs.keys().filter(|id| matches!(id.kind(), "user" | "authorized_keys")).cloned().collect(),
+            "sshd" => self.specs.keys().filter(|id| matches!(id.kind(), "user" | "authorized_keys")).map(|id| (*id).clone()).collect(),
             _ => BTreeSet::new(),
         };
         if !matches!(kind, "package" | "hostname") && !self.apts.contains(&resource.id) {
@@ -224,7 +224,7 @@ impl<'a> Order<'a> {
         let mentions = Mentions::of(content);
         let restart_on = self.ground.host.units.get(name).map(|unit| unit.restart_on.as_slice()).unwrap_or_default();
         let listed: BTreeSet<String> =
-            restart_on.iter().filter_map(|path| Some(normal(&self.ground.text(path)?))).collect();
+            restart_on.iter().filter_map(|path| Some(normal(&self.ground.text(path)?).into_owned())).collect();
         let is_read = |id: &&ResourceId| match id.kind() {
             "file" | "symlink" => listed.contains(id.name()) || mentions.has(id.name()),
             "directory" | "mount" => mentions.has_folder(id.name()),

@@ -1,15 +1,19 @@
 //! Paths as text: one spelling for each, and which of them a text mentions.
 //! Looks at no disk.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use labwright_plan::Refusal;
 
 /// One spelling for each path: no doubled slash, none at the end.
-pub fn normal(path: &str) -> String {
+pub fn normal(path: &str) -> Cow<'_, str> {
+    if !path.contains("//") && (path.len() == 1 || !path.ends_with('/')) {
+        return Cow::Borrowed(path);
+    }
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let start = if path.starts_with('/') { "/" } else { "" };
-    format!("{start}{}", parts.join("/"))
+    Cow::Owned(format!("{start}{}", parts.join("/")))
 }
 
 /// Why a path cannot be a resource's; `None`: it can.

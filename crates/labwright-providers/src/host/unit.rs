@@ -65,7 +65,7 @@ fn one(
     let unit = &entry.value;
     let content = ground.maybe(unit.content.as_ref())?;
     let restart_on =
-        unit.restart_on.iter().map(|path| Some(normal(&ground.text(path)?))).collect::<Option<Vec<_>>>()?;
+        unit.restart_on.iter().map(|path| Some(normal(&ground.text(path)?).into_owned())).collect::<Option<Vec<_>>>()?;
     let inputs = (unit.running == Some(true)).then(|| inputs(content.as_deref(), &restart_on, lowered));
     let mut resource = ground
         .resource("unit", name, entry.span)

@@ -58,7 +58,7 @@ fn one(
     entry: &labwright_model::Spanned<labwright_model::lab::User>,
 ) -> Option<Resource> {
     let user = &entry.value;
-    let home = ground.maybe(user.home.as_ref())?.map(|home| normal(&home));
+    let home = ground.maybe(user.home.as_ref())?.map(|home| normal(&home).into_owned());
     let mut groups = user.groups.iter().map(|group| ground.text(group)).collect::<Option<Vec<_>>>()?;
     groups.sort();
     groups.dedup();
@@ -96,7 +96,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
         ("uid".to_string(), Value::from(user.uid)),
         ("group".to_string(), Value::from(accounts.group_name(user.gid, asked("group")))),
         ("shell".to_string(), Value::from(user.shell.as_str())),
-        ("home".to_string(), Value::from(normal(&user.home))),
+        ("home".to_string(), Value::from(normal(&user.home).into_owned())),
         ("comment".to_string(), Value::from(user.comment.as_str())),
     ]);
     if let Some(groups) = here.asked(wanted, "groups").and_then(Value::list) {

@@ -1,12 +1,12 @@
 //! LW-LAB-104: things that wait for each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use labwright_model::{Finding, Findings, Parsed, Span};
 
 use crate::check::references::jump_host;
 use crate::check::{Examples, Rule};
-use crate::order::topological;
+use crate::order::{numbered, topological};
 
 pub struct Cycle;
 
@@ -14,32 +14,56 @@ const CODE: &str = "LW-LAB-104";
 
 /// A kind of dependency: who needs whom, and where that is said.
 #[derive(Default)]
-struct Needs {
-    edges: BTreeMap<String, BTreeSet<String>>,
-    places: BTreeMap<(String, String), Span>,
+struct Needs<'a> {
+    arrows: Vec<(&'a str, &'a str, Span)>,
 }
 
 /// One circle, beginning with its first name in the alphabet, and the place of each arrow.
 type Circle = (Vec<String>, Vec<Span>);
 
-impl Needs {
-    fn add(&mut self, from: &str, to: &str, span: Span) {
-        self.edges.entry(to.to_string()).or_default();
-        self.edges.entry(from.to_string()).or_default().insert(to.to_string());
-        self.places.entry((from.to_string(), to.to_string())).or_insert(span);
+impl<'a> Needs<'a> {
+    fn add(&mut self, from: &'a str, to: &'a str, span: Span) {
+        self.arrows.push((from, to, span));
+    }
+
+    /// Whether nothing goes round: asked first, because it nearly never does.
+    fn is_straight(&self) -> bool {
+        let mut numbers: HashMap<&str, usize> = HashMap::with_capacity(self.arrows.len());
+        let mut needs: Vec<Vec<usize>> = Vec::new();
+        for (from, to, _) in &self.arrows {
+            let mut number = |name| {
+                *numbers.entry(name).or_insert_with(|| {
+                    needs.push(Vec::new());
+                    needs.len() - 1
+                })
+            };
+            let (from, to) = (number(from), number(to));
+            needs[from].push(to);
+        }
+        numbered(&needs).len() == needs.len()
     }
 
     /// A circle for each knot: what is left when its first arrow is gone may hold another one.
-    fn circles(mut self) -> Vec<Circle> {
+    fn circles(self) -> Vec<Circle> {
+        if self.is_straight() {
+            return Vec::new();
+        }
+        let mut edges: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut places: BTreeMap<(&str, &str), Span> = BTreeMap::new();
+        for (from, to, span) in self.arrows {
+            edges.entry(to.to_string()).or_default();
+            edges.entry(from.to_string()).or_default().insert(to.to_string());
+            places.entry((from, to)).or_insert(span);
+        }
         let mut circles = Vec::new();
-        while let Err(mut circle) = topological(&self.edges) {
+        while let Err(mut circle) = topological(&edges) {
             let first = (0..circle.len()).min_by_key(|i| &circle[*i]).unwrap_or_default();
             circle.rotate_left(first);
-            let arrows: Vec<(String, String)> =
-                circle.iter().cloned().zip(circle.iter().cycle().skip(1).cloned()).collect();
-            let places = arrows.iter().map(|arrow| self.places.get(arrow).copied().unwrap_or(Span::NONE)).collect();
+            let arrows = circle.iter().zip(circle.iter().cycle().skip(1));
+            let place = |(from, to): (&String, &String)| places.get(&(from.as_str(), to.as_str())).copied();
+            let places = arrows.map(|arrow| place(arrow).unwrap_or(Span::NONE)).collect();
             for name in &circle {
-                self.edges.remove(name);
+                edges.remove(name);
             }
             circles.push((circle, places));
         }
@@ -136,7 +160,7 @@ impl Rule for Cycle {
 }
 
 /// Who needs whom, in each environment: what is true in `dev` and what is true in `prod` make no circle together.
-fn services(parsed: &Parsed) -> Vec<(Option<&str>, Needs)> {
+fn services(parsed: &Parsed) -> Vec<(Option<&str>, Needs<'_>)> {
     let mut environments: Vec<Option<&str>> = vec![None];
     for placement in &parsed.placements {
         let environment = placement.environment.as_deref();
