@@ -7,15 +7,29 @@ use std::path::Path;
 use anyhow::Context;
 use labwright_plan::{OnChange, Ownership, check};
 
+/// The command line is a program and no library, so its schemas are read from their own file.
+#[path = "../../crates/labwright-cli/src/schemas.rs"]
+mod schemas;
+
 /// Every generated page: its path below the root, and what must stand there.
-pub fn pages() -> anyhow::Result<Vec<(&'static str, String)>> {
-    let mut schema = serde_json::to_string_pretty(&labwright_model::schema())?;
-    schema.push('\n');
-    Ok(vec![
-        ("docs/reference/findings.md", findings()),
-        ("docs/reference/kinds.md", kinds()),
-        ("docs/reference/lab.schema.json", schema),
-    ])
+pub fn pages() -> anyhow::Result<Vec<(String, String)>> {
+    let mut pages = vec![
+        ("docs/reference/findings.md".to_string(), findings()),
+        ("docs/reference/kinds.md".to_string(), kinds()),
+        ("docs/reference/lab.schema.json".to_string(), json(&labwright_model::schema())?),
+    ];
+    for name in schemas::NAMES {
+        let schema = schemas::schema(name).with_context(|| format!("`{name}` has no schema"))?;
+        pages.push((format!("{DOCUMENTS}/{name}.schema.json"), json(&schema)?));
+    }
+    Ok(pages)
+}
+
+/// Where the schemas of what `--json` prints stand; nothing else does.
+pub const DOCUMENTS: &str = "docs/reference/json";
+
+fn json(value: &serde_json::Value) -> anyhow::Result<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
 pub fn write(root: &Path) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use labwright_engine::{Address, Target, Way};
@@ -217,7 +217,8 @@ impl Ready {
             identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
             host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
             config: ssh.ssh_config.clone(),
-            scratch: scratch()?,
+            // Only keys that the lab declares have to stand in a file.
+            scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
         })
     }
 
@@ -240,7 +241,7 @@ impl Ready {
             user,
             port,
             config: ssh.ssh_config.clone(),
-            scratch: scratch()?,
+            scratch: scratch_path(),
             ..Address::default()
         }])
     }
@@ -253,10 +254,15 @@ fn expand_home(path: &str) -> String {
     }
 }
 
+/// Where the folder of this process is, or would be.
+fn scratch_path() -> PathBuf {
+    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    base.join(format!("labwright-{}", std::process::id()))
+}
+
 /// A folder of this process for what SSH must read from a file.
 fn scratch() -> Result<PathBuf, CliError> {
-    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = base.join(format!("labwright-{}", std::process::id()));
+    let folder = scratch_path();
     let made = fs::DirBuilder::new().mode(0o700).create(&folder);
     let found = || fs::symlink_metadata(&folder).ok();
     let ours = || found().is_some_and(|found| found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0);
@@ -271,11 +277,10 @@ fn own_uid() -> u32 {
     fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
 }
 
-/// Takes the folder away again.
+/// Takes the folder away again, however the command ended.
 pub fn sweep() {
-    let base = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = base.join(format!("labwright-{}", std::process::id()));
-    if Path::new(&folder).is_dir() {
+    let folder = scratch_path();
+    if folder.is_dir() {
         // Only public keys stand there; a folder that cannot be removed is no reason to fail.
         drop(fs::remove_dir_all(folder));
     }

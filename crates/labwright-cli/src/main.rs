@@ -5,6 +5,8 @@ mod commands;
 mod error;
 mod lab;
 mod render;
+mod schemas;
+mod secrets;
 mod terminal;
 
 use std::process::ExitCode;
@@ -22,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// LAB is a lab file or a folder of them; without it, `lab.yaml` here or in a folder above. Data goes to standard
 /// output, everything else to standard error. Exit codes: 0 done, 1 internal error, 2 wrong usage or unreadable file,
-/// 3 findings, 4 changes or drift, 5 partly applied, 6 something was unreachable.
+/// 3 findings, 4 changes or drift, 5 partly done, 6 something was unreachable.
 #[derive(Parser)]
 #[command(name = "labwright", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
@@ -36,7 +38,9 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color);
-    match cli.command.run(&terminal) {
+    let ended = cli.command.run(&terminal);
+    lab::sweep();
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => terminal.fail(&error).into(),
     }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{CliError, Exit};
+use crate::schemas::VERSION;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Color {
@@ -50,6 +51,13 @@ pub fn ink(color: bool, ink: Ink, text: &str) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
+#[derive(serde::Serialize)]
+struct Document<'a, T> {
+    version: u32,
+    #[serde(flatten)]
+    value: &'a T,
+}
+
 impl Terminal {
     pub fn new(color: Color) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -91,6 +99,16 @@ impl Terminal {
         text.push('\n');
         self.data(&text);
         Ok(())
+    }
+
+    /// A document of JSON: the value's own keys behind the version of its form.
+    pub fn document(&self, value: &impl serde::Serialize) -> Result<(), CliError> {
+        self.json(&Document { version: VERSION, value })
+    }
+
+    /// The first line of a stream: from it a reader knows the form of all lines.
+    pub fn json_begin(&self, value: &impl serde::Serialize) {
+        self.json_line(&Document { version: VERSION, value });
     }
 
     /// One line of JSON: an event.

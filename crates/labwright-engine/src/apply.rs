@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use labwright_plan::{Plan, ProviderError, ResourceId, Step};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Letters};
 use crate::protocol::{Event, Outcome, Reply, Request, Run, Work};
 
 /// Hears what happens, as it happens.
@@ -80,11 +80,12 @@ impl Accounts<'_> {
     }
 }
 
-/// Applies the plan over the open links. `refused` says why a step was not approved, if it was not.
+/// Applies the plan over the open links. `letters` holds each host's sealed secrets; `refused` says why a step was not approved, if it was not.
 pub fn apply(
     fleet: &mut Fleet,
     plan: &Plan,
     run: &Run,
+    letters: &Letters,
     refused: &dyn Fn(&Step) -> Option<String>,
     stop: &Stop,
     sink: &dyn Sink,
@@ -112,6 +113,7 @@ pub fn apply(
             host: host.to_string(),
             steps: Vec::new(),
             elsewhere: BTreeSet::new(),
+            letter: letters.get(host).cloned(),
         });
         part.elsewhere.extend(step.needs.iter().filter(|need| need.host() != host).cloned());
         part.steps.push(step.clone());

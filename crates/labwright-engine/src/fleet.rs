@@ -3,12 +3,21 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use labwright_plan::sealed::{readers, seal};
 use labwright_plan::{
-    HostSeen, Observation, Provider, ProviderError, Resource, ResourceId, Seen, Sight, Spec, Value, kind_of,
+    HostSeen, Observation, Provider, ProviderError, Resource, ResourceId, Secrets, Seen, Sight, Spec, Value, kind_of,
 };
 
+use labwright_secrets::{SecretText, envelope};
+
+use crate::agent::secrets::from;
 use crate::link::{Address, Link, open_local, open_ssh};
-use crate::protocol::{Lease, Reply, Request, Want};
+use crate::protocol::{Broken, HostKey, Lease, Reply, Request, Want};
+
+/// Sealed secrets by host: age, in base64.
+pub type Letters = BTreeMap<String, String>;
 
 type Providers = &'static [&'static dyn Provider];
 
@@ -30,6 +39,8 @@ pub enum Way {
 #[derive(Default)]
 pub struct Fleet {
     pub(crate) links: BTreeMap<String, Link>,
+    /// The keys of hosts that hold secrets, as they told them.
+    keys: BTreeMap<String, HostKey>,
 }
 
 fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
@@ -66,8 +77,9 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
     let (mut fleet, mut observation) = (Fleet::default(), Observation::default());
     for (target, look) in targets.iter().zip(looks) {
         let sight = match look {
-            Ok((link, seen)) => {
+            Ok((link, (seen, key))) => {
                 fleet.links.insert(target.host.clone(), link);
+                fleet.keys.extend(key.map(|key| (target.host.clone(), key)));
                 Sight::Reached(Box::new(seen))
             }
             Err(error) => Sight::Away(error),
@@ -78,6 +90,28 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
 }
 
 impl Fleet {
+    /// Gives what is desired the hashes that each host knows its secrets by. What cannot be read stays without one.
+    pub fn seal(&self, desired: &mut [Resource], secrets: &Secrets) {
+        for resource in desired {
+            if let Some(key) = self.keys.get(resource.id.host()) {
+                seal(&mut resource.spec, secrets, &key.change_key);
+            }
+        }
+    }
+
+    /// The secrets of each host, sealed for its key: exactly those that what is desired there refers to.
+    pub fn letters(&self, lab: &str, desired: &[Resource], secrets: &Secrets) -> Result<Letters, ProviderError> {
+        let mut letters = Letters::new();
+        for (host, names) in readers(desired) {
+            let Some(key) = self.keys.get(host) else { continue };
+            let value = |name: &str| Some((name.to_string(), SecretText::new(secrets.get(name)?.to_string())));
+            let values: BTreeMap<String, SecretText> = names.into_iter().filter_map(value).collect();
+            let letter = envelope::seal(&key.recipient, lab, host, &values).map_err(from)?;
+            letters.insert(host.to_string(), BASE64.encode(letter));
+        }
+        Ok(letters)
+    }
+
     /// Looks again over the open links: one round trip a host.
     pub fn observe_again(&mut self, lab: &str, desired: &[Resource], providers: Providers) -> Observation {
         let mut by_host: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
@@ -88,7 +122,7 @@ impl Fleet {
         let look_again = |(host, link): (&String, &mut Link)| {
             let resources = by_host.get(host.as_str()).map_or(&[][..], Vec::as_slice);
             let sight = match look(link, lab, resources, providers) {
-                Ok(seen) => Sight::Reached(Box::new(seen)),
+                Ok((seen, _)) => Sight::Reached(Box::new(seen)),
                 Err(error) => Sight::Away(error),
             };
             (host.clone(), sight)
@@ -105,16 +139,21 @@ impl Fleet {
     }
 }
 
-fn look(link: &mut Link, lab: &str, resources: &[&Resource], providers: Providers) -> Result<HostSeen, ProviderError> {
+fn look(
+    link: &mut Link,
+    lab: &str,
+    resources: &[&Resource],
+    providers: Providers,
+) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
     let want = resources
         .iter()
         .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
         .collect();
     link.send(Request::Observe { lab: lab.to_string(), want })?;
     match link.receive()? {
-        Reply::Observed { mut seen } => {
+        Reply::Observed { mut seen, key } => {
             put_content_back(&mut seen, resources);
-            Ok(*seen)
+            Ok((*seen, key.map(|key| *key)))
         }
         Reply::Failed(error) => Err(error),
         _ => Err(ProviderError::bug("the agent answered something that was not asked")),
@@ -145,36 +184,39 @@ fn put_content_back(seen: &mut HostSeen, resources: &[&Resource]) {
     }
 }
 
-/// Who holds the lab on each target, or why that could not be learned.
-pub fn leases(
-    lab: &str,
-    targets: &[Target],
-    providers: Providers,
-) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
-    ask_leases(targets, providers, || Request::Lease { lab: lab.to_string() })
+/// What each target answered, or why it could not be asked.
+pub type Answers<T> = Vec<(String, Result<T, ProviderError>)>;
+
+/// Who holds the lab on each target.
+pub fn leases(lab: &str, targets: &[Target], providers: Providers) -> Answers<Option<Lease>> {
+    let request = || Request::Lease { lab: lab.to_string() };
+    ask(targets, providers, request, |reply| match reply {
+        Reply::Lease { lease } => Some(lease),
+        _ => None,
+    })
 }
 
-/// Ends the holders; answers who they were.
-pub fn break_leases(
-    lab: &str,
-    targets: &[Target],
-    providers: Providers,
-) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
-    ask_leases(targets, providers, || Request::Break { lab: lab.to_string() })
+/// Ends the holders; answers who they were, and whether they are gone.
+pub fn break_leases(lab: &str, targets: &[Target], providers: Providers) -> Answers<Broken> {
+    let request = || Request::Break { lab: lab.to_string() };
+    ask(targets, providers, request, |reply| match reply {
+        Reply::Broken(broken) => Some(*broken),
+        _ => None,
+    })
 }
 
-fn ask_leases(
+fn ask<T: Send>(
     targets: &[Target],
     providers: Providers,
     request: impl Fn() -> Request + Sync,
-) -> Vec<(String, Result<Option<Lease>, ProviderError>)> {
+    read: impl Fn(Reply) -> Option<T> + Sync,
+) -> Answers<T> {
     let answers = everywhere(targets, |target| {
         let mut link = open(target, providers)?;
         link.send(request())?;
         match link.receive()? {
-            Reply::Lease { lease } => Ok(lease),
             Reply::Failed(error) => Err(error),
-            _ => Err(ProviderError::bug("the agent answered something that was not asked")),
+            reply => read(reply).ok_or_else(|| ProviderError::bug("the agent answered something that was not asked")),
         }
     });
     targets.iter().map(|target| target.host.clone()).zip(answers).collect()

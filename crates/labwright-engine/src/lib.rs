@@ -13,5 +13,5 @@ pub mod protocol;
 
 pub use apply::{Outcomes, Sink, Stop, apply};
 pub use clock::{now, run_id};
-pub use fleet::{Fleet, Target, Way, break_leases, leases, observe};
+pub use fleet::{Answers, Fleet, Letters, Target, Way, break_leases, leases, observe};
 pub use link::Address;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use labwright_plan::{HostSeen, ProviderError, ResourceId, Spec, Step};
+use labwright_plan::{ChangeKey, HostSeen, ProviderError, ResourceId, Spec, Step};
 use serde::{Deserialize, Serialize};
 
 /// The line that an agent starts with, so that whatever a login shell prints before it is passed over.
@@ -41,6 +41,23 @@ pub struct Work {
     pub steps: Vec<Step>,
     /// Steps on other hosts that some of these need.
     pub elsewhere: BTreeSet<ResourceId>,
+    /// The secrets of these steps, sealed for this host: age, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letter: Option<String>,
+}
+
+/// What a host's secrets are sealed for, and what their content is hashed with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostKey {
+    /// `ssh-ed25519 …` or `age1…`
+    pub recipient: String,
+    pub change_key: ChangeKey,
+}
+
+impl std::fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HostKey({})", self.recipient)
+    }
 }
 
 /// One apply, as histories and leases tell it.
@@ -58,12 +75,16 @@ pub struct Run {
 pub enum Reply {
     Observed {
         seen: Box<HostSeen>,
+        /// The host's key, where any of what was looked at holds a secret.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<Box<HostKey>>,
     },
     /// Somebody else is at it.
     Held(Lease),
     Lease {
         lease: Option<Lease>,
     },
+    Broken(Box<Broken>),
     Event(Event),
     /// A step takes its time; the agent is there.
     Alive,
@@ -130,4 +151,21 @@ pub struct Lease {
     /// Seconds since it was acquired, by the host's own clock.
     #[serde(default)]
     pub age: i64,
+}
+
+/// What came of ending a holder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// Who held the lab; nobody, if none.
+    pub was: Option<Lease>,
+    /// Who holds it after that: the same one if it did not end, or somebody who was quick.
+    pub now: Option<Lease>,
+}
+
+impl Broken {
+    /// Whether the holder that was there is gone.
+    pub fn is_ended(&self) -> bool {
+        let name = |lease: &Lease| (lease.run.id.clone(), lease.pid);
+        self.was.as_ref().is_none_or(|was| self.now.as_ref().is_none_or(|now| name(was) != name(now)))
+    }
 }

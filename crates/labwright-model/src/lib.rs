@@ -14,7 +14,9 @@ mod resolve;
 mod schema;
 mod show;
 pub mod span;
+pub mod store;
 mod syntax;
+mod texts;
 mod tree;
 pub mod units;
 
@@ -29,6 +31,8 @@ pub use load::{Files, beside};
 pub use resolve::{Derived, Placement, role_hosts};
 pub use schema::schema;
 pub use span::{Place, Source, Sources, Span, Spanned};
+pub use store::Store;
+pub use texts::Step;
 pub use tree::MAX_FILE_BYTES;
 
 use decode::{Decoder, FromNode};
@@ -51,6 +55,8 @@ pub struct Parsed {
     pub implied: Vec<String>,
     /// The secrets that the lab refers to, each time it does, with the place.
     pub secrets: Vec<Spanned<String>>,
+    /// The store of secrets, where the lab names one.
+    pub store: Option<Store>,
     /// No file of the lab could be read at all.
     pub unreadable: bool,
     /// Something that belongs to the lab could not be read: a file is missing or is not YAML. What the rest says can be
@@ -77,13 +83,13 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         findings.push(finding.help("start with `lab: home`, then add `compute:` with your hosts"));
     }
     let mut found = Found::default();
-    let root = interpolate(&root, &loaded.sources, &mut found);
+    let root = interpolate(&root, &loaded.sources, loaded.store.as_ref(), &mut found);
     findings.append(&mut found.findings);
     let mut decoder = Decoder::new(&mut findings);
     let mut lab = Lab::from_node(&root, &mut decoder).unwrap_or_default();
     let short = decoder.short();
     let (derived, implied) = resolve::resolve(&mut lab);
-    let placements = resolve::placements(&root, &lab, &loaded.sources, &mut findings);
+    let placements = resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
     finding::sort(&mut findings);
     Parsed {
         lab,
@@ -94,6 +100,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         derived,
         implied,
         secrets: found.secrets,
+        store: loaded.store,
         unreadable: loaded.unreadable,
         incomplete: loaded.incomplete,
         root,
@@ -102,9 +109,9 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
 }
 
 /// Services have references of their own (`${port}`, `${env}`), so each is read in its own scope.
-fn interpolate(root: &Rc<Node>, sources: &Sources, found: &mut Found) -> Rc<Node> {
+fn interpolate(root: &Rc<Node>, sources: &Sources, store: Option<&Store>, found: &mut Found) -> Rc<Node> {
     let Kind::Map(sections) = &root.kind else { return root.clone() };
-    let known = Known::new(root, sources);
+    let known = Known::new(root, sources, store);
     let section = |(key, node): &(tree::Key, Rc<Node>)| {
         let new = match &node.kind {
             Kind::Map(services) if key.text == "services" => {

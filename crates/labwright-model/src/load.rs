@@ -8,6 +8,7 @@ use crate::allow::Allow;
 use crate::codes;
 use crate::finding::{Finding, Findings};
 use crate::span::{Sources, Span};
+use crate::store::Store;
 use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Node};
 
 /// How the caller lets the model read. Paths are as the user writes them, relative ones from where the user stands.
@@ -23,6 +24,8 @@ const MAX_INCLUDES: usize = 32;
 
 pub(crate) struct Loaded {
     pub root: Rc<Node>,
+    /// The store of secrets that the lab names, where it names one.
+    pub store: Option<Store>,
     pub sources: Sources,
     pub allows: Vec<Allow>,
     /// Whether no file could be read at all.
@@ -59,7 +62,8 @@ pub(crate) fn load(entry: &str, files: &dyn Files, findings: &mut Findings) -> L
     let root = loader.path(entry, Span::NONE);
     let root = root.unwrap_or_else(|| Rc::new(Node { kind: Kind::Map(Vec::new()), span: Span::NONE }));
     let (unreadable, incomplete) = (loader.texts == 0, loader.incomplete);
-    Loaded { root, sources: loader.sources, allows: loader.allows, unreadable, incomplete }
+    let store = loader.store(&root);
+    Loaded { root, store, sources: loader.sources, allows: loader.allows, unreadable, incomplete }
 }
 
 impl Loader<'_> {
@@ -79,6 +83,9 @@ impl Loader<'_> {
         }
         let mut root = None;
         for file in list {
+            if self.is_store(&file) {
+                continue;
+            }
             let more = self.file(&file, from);
             root = self.merged(root, more);
         }
@@ -119,6 +126,32 @@ impl Loader<'_> {
         }
         self.open.pop();
         merged
+    }
+
+    /// Whether a file of a folder is a store of secrets, which lies beside the lab files and is none.
+    fn is_store(&self, path: &str) -> bool {
+        let text = self.files.read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        text.is_some_and(|text| Store::is_one(&text))
+    }
+
+    /// The store of secrets: not a part of the lab's own text, but what it names can be checked against it.
+    fn store(&mut self, root: &Node) -> Option<Store> {
+        let secrets = root.get("platform")?.get("secrets")?;
+        let named = if secrets.text().is_some() { secrets } else { secrets.get("age")? };
+        let path = beside(&self.sources.get(named.span.file)?.name, named.text()?);
+        let bytes = match self.files.read(&path) {
+            Ok(bytes) if bytes.len() > MAX_FILE_BYTES => {
+                return Some(Store::absent(path, format!("it has {} bytes, and 4 MiB are the most", bytes.len())));
+            }
+            Ok(bytes) => bytes,
+            Err(why) => return Some(Store::absent(path, why)),
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            return Some(Store::absent(path, "it is not UTF-8".into()));
+        };
+        let text = text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text);
+        let file = self.sources.add(path.clone(), text.clone());
+        Some(Store::read(path, file, &text, self.findings))
     }
 
     /// A file's text among the sources; the number is its place there.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
 use crate::span::{Sources, Span, Spanned};
+use crate::store::Store;
 use crate::tree::{Kind, Node};
 
 /// A piece of a string.
@@ -57,6 +58,9 @@ pub fn parts(text: &str) -> Vec<Part<'_>> {
 
 /// The names of the secrets that a string refers to.
 pub fn secrets(text: &str) -> Vec<&str> {
+    if !text.contains("${") {
+        return Vec::new();
+    }
     let secret = |part| match part {
         Part::Reference(reference) => reference_name(reference, "secret."),
         _ => None,
@@ -86,10 +90,11 @@ pub(crate) struct Known<'a> {
     hosts: HashMap<&'a str, &'a Node>,
     services: HashMap<&'a str, &'a Node>,
     zones: HashMap<&'a str, &'a Node>,
+    store: Option<&'a Store>,
 }
 
 impl<'a> Known<'a> {
-    pub fn new(root: &'a Node, sources: &'a Sources) -> Self {
+    pub fn new(root: &'a Node, sources: &'a Sources, store: Option<&'a Store>) -> Self {
         let table = |path: &[&str]| {
             let node = path.iter().try_fold(root, |node, key| node.get(key).map(Rc::as_ref));
             match node.map(|node| &node.kind) {
@@ -105,6 +110,7 @@ impl<'a> Known<'a> {
             hosts: table(&["compute", "hosts"]),
             services: table(&["services"]),
             zones: table(&["network", "zones"]),
+            store,
         }
     }
 }
@@ -140,7 +146,7 @@ const SERVICE_FIELDS: &[&str] = &["url", "name", "fqdn", "host"];
 const ZONE_FIELDS: &[&str] = &["subnet", "vlan", "interface"];
 
 const ALL_FORMS: &str = "write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, \
-    `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`";
+    `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`";
 /// A value that refers to another is followed this far; further is a circle.
 const MAX_HOPS: usize = 8;
 /// Nobody reads more findings than this, and looking for near names is dear.
@@ -184,14 +190,35 @@ impl Scope<'_> {
             },
             Some(("secret", "")) => unknown("name the secret: `${secret.NAME}`".into()),
             Some(("secret", _)) => Ok(None),
+            Some(("public", name)) => self.public(reference, name),
             Some(("host", rest)) => self.field(reference, rest, "host", HOST_FIELDS, hops),
             Some(("service", rest)) => self.field(reference, rest, "service", SERVICE_FIELDS, hops),
             Some(("zone", rest)) => self.field(reference, rest, "zone", ZONE_FIELDS, hops),
-            Some((kind, _)) => unknown(match nearest(kind, ["host", "service", "zone", "secret"]) {
+            Some((kind, _)) => unknown(match nearest(kind, ["host", "service", "zone", "secret", "public"]) {
                 Some(near) => format!("did you mean `${{{near}.…}}`?"),
                 None => ALL_FORMS.into(),
             }),
         }
+    }
+
+    /// The public half of a generated secret, which stands in the store in the clear.
+    fn public(&self, reference: &str, name: &str) -> Result<Option<String>, Fault> {
+        let Some(store) = self.known.store else {
+            return Err(Fault::new(
+                format!("`${{{reference}}}` has no value: the lab keeps no secrets"),
+                "declare where they are: `platform: { secrets: { age: secrets.yaml } }`",
+            ));
+        };
+        if let Some(value) = store.public.get(name) {
+            return Ok(Some(value.value.clone()));
+        }
+        Err(Fault::new(
+            format!("`${{{reference}}}` has no value: `{}` holds no public half of `{name}`", store.path),
+            match nearest(name, store.public.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean `${{public.{near}}}`?"),
+                None => "declare it under `platform.secrets.generate`, and run `labwright secret generate`".into(),
+            },
+        ))
     }
 
     fn field(

@@ -10,7 +10,9 @@ use crate::finding::{Finding, Findings};
 use crate::lab::{Host, Lab, Service};
 use crate::reference::{self, Found, Known, Scope, Within};
 use crate::span::{Sources, Span, Spanned};
+use crate::store::Store;
 use crate::tree::{Key, Kind, Node};
+use crate::units::Mode;
 
 /// A value that was filled in, and why it is that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,18 @@ pub(crate) fn resolve(lab: &mut Lab) -> (Vec<Derived>, Vec<String>) {
         }
         for (name, service) in &mut lab.services.0 {
             inherit(&mut service.value.owner, format!("services.{name}.owner"), &mut derived);
+        }
+    }
+    for (name, host) in &mut lab.compute.hosts.0 {
+        for (path, file) in &mut host.value.files.0 {
+            let secret = file.content.as_ref().is_some_and(|content| !reference::secrets(content).is_empty());
+            if file.value.mode.is_none() {
+                file.value.mode = Some(Spanned::from(Mode(if secret { 0o400 } else { 0o644 })));
+                if secret {
+                    let at = format!("compute.hosts.{name}.files.{path}.mode");
+                    derived.push(Derived { at, because: "it holds a secret".into() });
+                }
+            }
         }
     }
     (derived, implied)
@@ -116,13 +130,19 @@ pub fn role_hosts(lab: &Lab) -> Vec<(String, Span, &'static str)> {
 }
 
 /// Every service as it is placed. What an environment says replaces what the service says.
-pub(crate) fn placements(root: &Node, lab: &Lab, sources: &Sources, findings: &mut Findings) -> Vec<Placement> {
+pub(crate) fn placements(
+    root: &Node,
+    lab: &Lab,
+    sources: &Sources,
+    store: Option<&Store>,
+    findings: &mut Findings,
+) -> Vec<Placement> {
     let mut placements = Vec::new();
     let nodes: HashMap<&str, &Rc<Node>> = match root.get("services").map(|services| &services.kind) {
         Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
         _ => HashMap::new(),
     };
-    let known = Known::new(root, sources);
+    let known = Known::new(root, sources, store);
     for (name, service) in lab.services.iter() {
         if service.environments.is_empty() {
             placements.push(Placement { service: name.clone(), environment: None, entry: service.value.clone() });

@@ -12,6 +12,7 @@ mod plan;
 mod planner;
 mod provider;
 mod resource;
+pub mod sealed;
 mod select;
 mod value;
 
@@ -24,9 +25,10 @@ pub use plan::{
 };
 pub use planner::{Adopt, Options, PlanInput, differences, plan};
 pub use provider::{
-    Context, Facts, Field, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal, Seen,
-    Session, Wanted, hints, kind_of,
+    Context, Facts, Field, Hidden, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal,
+    Seen, Session, Wanted, hints, kind_of,
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
+pub use sealed::{ChangeKey, Sealed, Secrets};
 pub use select::Selection;
 pub use value::{Digest, Spec, Value};

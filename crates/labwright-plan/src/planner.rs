@@ -8,6 +8,7 @@ use crate::order::numbered;
 use crate::plan::{is_private, *};
 use crate::provider::{Kind, OnChange, Ownership, Provider, Seen, kind_of};
 use crate::resource::{Fingerprint, Resource, ResourceId};
+use crate::sealed::sealed;
 use crate::select::Selection;
 use crate::value::{Spec, Value};
 
@@ -167,6 +168,11 @@ impl Planner<'_> {
                 "this is a fault of labwright's own",
             );
         };
+        let unknown = sealed(&resource.spec).into_iter().find(|content| content.hash.is_none());
+        if let Some(content) = unknown {
+            let reason = format!("it holds {content}, which cannot be read");
+            return self.block(id, Why::Unknown, reason, "`labwright secret doctor` says why");
+        }
         let provider = self.input.providers.iter().find(|provider| provider.name() == id.provider());
         if let Some(refusal) = provider.and_then(|provider| provider.refuse(resource, &host.facts)) {
             return self.block(id, Why::Refused, refusal.reason, refusal.help);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProviderError;
 use crate::plan::{Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
+use crate::sealed::{ChangeKey, Secrets};
 use crate::value::{Digest, Spec};
 
 /// A provider: how to see and change one outside thing.
@@ -39,6 +40,10 @@ pub trait Session: Send + Sync {
     fn batches(&self, kind: &str) -> bool;
     /// As `apply`, for steps of a kind that batches: one answer for each step, in order.
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>>;
+    /// Puts back what a reboot took from what was applied, such as files kept in memory. Returns how many things.
+    fn restore(&self) -> Result<usize, ProviderError> {
+        Ok(0)
+    }
     /// Makes everything applied so far survive a power cut. Called before a run is reported as done.
     fn persist(&self) -> Result<(), ProviderError>;
 }
@@ -56,13 +61,29 @@ pub trait Progress: Sync {
 }
 
 /// What the engine tells a session about where it is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Context {
     pub facts: Facts,
     /// Where Labwright keeps its own things on this host; exists.
     pub state_dir: std::path::PathBuf,
     /// What each marked resource was last made to be.
     pub applied: BTreeMap<ResourceId, Spec>,
+    /// Where secrets are written: in memory, and this lab's alone.
+    pub secrets_dir: std::path::PathBuf,
+    /// What recognises secret content again.
+    pub change_key: Hidden,
+    /// The secrets that this run brought along.
+    pub secrets: Secrets,
+}
+
+/// A key that is not shown.
+#[derive(Clone, Copy)]
+pub struct Hidden(pub ChangeKey);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hidden(…)")
+    }
 }
 
 /// What lowering reads.

@@ -9,6 +9,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use crate::sealed::Sealed;
+
 /// A field of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Value {
@@ -21,8 +23,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     List(Vec<Value>),
     Map(BTreeMap<String, Value>),
-    /// A secret, by name. Its content is nowhere in a plan.
-    Secret(String),
+    /// Content with secrets in it, by their names. What they are is nowhere in a plan.
+    Secret(Sealed),
     /// Content that was left where it is: only its digest travels.
     Digest(Digest),
     /// In an observation on its way from a host: exactly what was wanted.
@@ -68,6 +70,10 @@ impl Value {
         match (self, other) {
             (Value::Digest(_), _) | (_, Value::Digest(_)) => self.digest().is_some() && self.digest() == other.digest(),
             (Value::Text(_) | Value::Bytes(_), Value::Text(_) | Value::Bytes(_)) => self.content() == other.content(),
+            (Value::Secret(a), Value::Secret(b)) => a.same(b),
+            (Value::Map(a), Value::Map(b)) => {
+                a.len() == b.len() && a.iter().all(|(key, value)| b.get(key).is_some_and(|other| value.same(other)))
+            }
             _ => self == other,
         }
     }
@@ -115,9 +121,7 @@ impl Value {
             Value::Int(number) => {
                 hasher.update(b"i").update(&number.to_le_bytes());
             }
-            Value::Secret(name) => {
-                hasher.update(b"s").update(&(name.len() as u64).to_le_bytes()).update(name.as_bytes());
-            }
+            Value::Secret(sealed) => sealed.hash_into(hasher),
             Value::Digest(digest) => {
                 hasher.update(b"c").update(digest.blake3.as_bytes());
             }
@@ -201,7 +205,7 @@ impl fmt::Display for Value {
                 }
                 f.write_str("}")
             }
-            Value::Secret(name) => write!(f, "secret `{name}`"),
+            Value::Secret(sealed) => sealed.fmt(f),
             Value::Digest(digest) => write!(f, "{} bytes", digest.bytes),
             Value::Same => f.write_str("as wanted"),
         }
@@ -224,7 +228,7 @@ impl Serialize for Value {
             Value::List(items) => items.serialize(serializer),
             Value::Map(fields) => fields.serialize(serializer),
             Value::Bytes(bytes) => tagged(serializer, BYTES, &BASE64.encode(bytes)),
-            Value::Secret(name) => tagged(serializer, SECRET, name),
+            Value::Secret(sealed) => tagged(serializer, SECRET, sealed),
             Value::Digest(digest) => tagged(serializer, DIGEST, digest),
             Value::Same => tagged(serializer, SAME, &true),
         }
@@ -260,7 +264,9 @@ fn from_json(json: serde_json::Value) -> Result<Value, String> {
                     (BYTES, Json::String(text)) => {
                         return BASE64.decode(text).map(Value::Bytes).map_err(|e| e.to_string());
                     }
-                    (SECRET, Json::String(name)) => return Ok(Value::Secret(name.clone())),
+                    (SECRET, sealed) => {
+                        return serde_json::from_value(sealed.clone()).map(Value::Secret).map_err(|e| e.to_string());
+                    }
                     (DIGEST, digest) => {
                         return serde_json::from_value(digest.clone()).map(Value::Digest).map_err(|e| e.to_string());
                     }
@@ -286,7 +292,7 @@ mod tests {
             any::<i64>().prop_map(Value::Int),
             ".{0,12}".prop_map(Value::Text),
             proptest::collection::vec(any::<u8>(), 0..12).prop_map(Value::Bytes),
-            "[a-z]{1,8}".prop_map(Value::Secret),
+            "[a-z]{1,8}".prop_map(|name| Value::Secret(Sealed::template(&format!("x${{secret.{name}}}")))),
         ];
         leaf.prop_recursive(3, 24, 4, |inner| {
             prop_oneof![

@@ -21,6 +21,7 @@
 //! there is no global state, so any number of test processes may run at once.
 
 mod apt;
+pub mod fake_vault;
 mod host;
 mod lab;
 mod options;

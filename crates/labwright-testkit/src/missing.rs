@@ -7,9 +7,13 @@ use anyhow::{Result, ensure};
 
 use crate::run::PATH;
 
-/// (tool, Debian package). `nft` and `sudo` are for what tests do on light hosts, which have this machine's /usr.
+/// (tool, Debian package). `faketime`, `nft` and `sudo` are for what tests do on light hosts, which have this machine's
+/// /usr; `strace` is for tests that watch a program, `age` and `git` for those that look at secrets from outside.
 const TOOLS: &[(&str, &str)] = &[
+    ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
+    ("faketime", "faketime"),
+    ("git", "git"),
     ("ip", "iproute2"),
     ("mmdebstrap", "mmdebstrap"),
     ("nft", "nftables"),
@@ -18,15 +22,17 @@ const TOOLS: &[(&str, &str)] = &[
     ("ssh", "openssh-client"),
     ("ssh-keygen", "openssh-client"),
     ("sshd", "openssh-server"),
+    ("strace", "strace"),
     ("sudo", "sudo"),
     ("systemd-nspawn", "systemd-container"),
     ("unshare", "util-linux"),
     ("useradd", "passwd"),
 ];
 
-/// Packages without a tool of their own: mmdebstrap verifies Debian's archive with this one's keys.
+/// Packages that no host asks for by a tool: mmdebstrap verifies Debian's archive with the keys in the first, and the
+/// language server that a test starts as an editor would needs the others.
 #[cfg(test)]
-const SILENT_PACKAGES: &[&str] = &["debian-archive-keyring"];
+const SILENT_PACKAGES: &[&str] = &["debian-archive-keyring", "nodejs", "npm"];
 
 /// Fails with one message that names everything that is missing.
 pub(crate) fn check() -> Result<()> {

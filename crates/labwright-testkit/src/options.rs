@@ -1,6 +1,8 @@
 //! What can be different about a host: its port, sshd, login, disk. The default is a plain host with root's key.
 //! It does not say which kind a host is: the lab's functions do.
 
+use std::path::Path;
+
 use anyhow::{Result, ensure};
 
 /// The password of a user made with [`Sudo::AsksPassword`].
@@ -30,11 +32,20 @@ pub struct HostOptions {
     pub(crate) disk_mib: Option<u32>,
     pub(crate) read_only_root: bool,
     pub(crate) nspawn_args: Vec<String>,
+    pub(crate) clock: Option<String>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { port: 22, sshd_lines: vec![], login: None, disk_mib: None, read_only_root: false, nspawn_args: vec![] }
+        Self {
+            port: 22,
+            sshd_lines: vec![],
+            login: None,
+            disk_mib: None,
+            read_only_root: false,
+            nspawn_args: vec![],
+            clock: None,
+        }
     }
 }
 
@@ -83,6 +94,13 @@ impl HostOptions {
         self
     }
 
+    /// Light hosts only: a clock that is off by as much as libfaketime's `FAKETIME` says: `+10m`, `-2h`. Whatever sshd starts
+    /// sees it; hosts share the kernel's clock, so sshd itself and the dates of files do not.
+    pub fn clock(mut self, offset: &str) -> Self {
+        self.clock = Some(offset.to_owned());
+        self
+    }
+
     /// Systemd hosts only: one more argument for systemd-nspawn, such as `--bind=/dev/net/tun`.
     pub fn nspawn_arg(mut self, argument: &str) -> Self {
         self.nspawn_args.push(argument.to_owned());
@@ -99,9 +117,24 @@ impl HostOptions {
         ensure!(!self.sshd_lines.iter().any(is_match), "an sshd line may not start with `Match`");
         match kind {
             Kind::Light => ensure!(self.nspawn_args.is_empty(), "only a systemd host takes arguments for nspawn"),
-            Kind::Systemd => ensure!(!self.read_only_root, "only a light host can have a read-only root"),
+            Kind::Systemd => {
+                ensure!(!self.read_only_root, "only a light host can have a read-only root");
+                ensure!(self.clock.is_none(), "only a light host can have a clock that is off");
+            }
         }
+        let library = clock_library();
+        ensure!(
+            self.clock.is_none() || Path::new(&library).exists(),
+            "missing: `{library}` (package faketime); run scripts/test-deps"
+        );
         Ok(())
+    }
+
+    /// The line of sshd's configuration that puts the clock off; empty for a clock that is right.
+    pub(crate) fn clock_line(&self) -> String {
+        let Some(offset) = &self.clock else { return String::new() };
+        // Waiting goes by the other clock, which stays as it is.
+        format!("SetEnv LD_PRELOAD={} FAKETIME={offset} FAKETIME_DONT_FAKE_MONOTONIC=1\n", clock_library())
     }
 
     /// The shell commands that add the user, run as root inside the new root file system; empty without a user.
@@ -121,4 +154,9 @@ impl HostOptions {
              chmod 440 /etc/sudoers.d/{name}\n"
         )
     }
+}
+
+/// The library that puts clocks off in programs with threads, where Debian has it.
+fn clock_library() -> String {
+    format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH)
 }

@@ -58,5 +58,6 @@ const LIGHT_SSHD: &str = "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAu
 
 fn sshd_lines(options: &HostOptions) -> String {
     let extra: String = options.sshd_lines.iter().map(|line| format!("{line}\n")).collect();
-    format!("{extra}Port {}\nHostKey {HOST_KEY}\nLogLevel VERBOSE\n", options.port)
+    let clock = options.clock_line();
+    format!("{extra}{clock}Port {}\nHostKey {HOST_KEY}\nLogLevel VERBOSE\n", options.port)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use labwright_engine::protocol::{Event, Outcome, Run};
-use labwright_engine::{Fleet, Outcomes, Sink, Stop, history};
+use labwright_engine::{Fleet, Letters, Outcomes, Sink, Stop, history};
 use labwright_plan::{Consequence, Options, Plan, Resource, ResourceId, Step};
 
 use super::plan as plan_command;
@@ -68,19 +68,20 @@ impl Apply {
         let mut world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &also, terminal)?;
         let plan = match saved {
             Some(saved) => saved,
-            None => planning::make(&ready, &ready.desired, &world.observed, &options),
+            None => planning::make(&ready, &world.desired, &world.observed, &options),
         };
         let task = Task {
             ready: &ready,
-            desired: &ready.desired,
+            desired: &world.desired,
+            letters: &world.letters,
             options: &options,
             approval: &self.approval,
+            verb: Verb::Apply,
             json: self.json,
             full: self.full,
         };
         let exit = task.carry_out(&plan, &mut world.fleet, terminal);
         drop(world);
-        lab::sweep();
         exit
     }
 }
@@ -97,12 +98,37 @@ fn fits(saved: &Plan, ready: &Ready) -> Result<(), CliError> {
     Ok(())
 }
 
+/// What was asked for, as it is told.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Verb {
+    Apply,
+    Destroy,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Verb::Apply => "apply",
+            Verb::Destroy => "destroy",
+        }
+    }
+
+    fn kept(self) -> &'static str {
+        match self {
+            Verb::Apply => plan::KEPT,
+            Verb::Destroy => "asked to go, and kept",
+        }
+    }
+}
+
 /// One plan on its way.
 pub struct Task<'a> {
     pub ready: &'a Ready,
     pub desired: &'a [Resource],
+    pub letters: &'a Letters,
     pub options: &'a Options,
     pub approval: &'a ApprovalArgs,
+    pub verb: Verb,
     pub json: bool,
     pub full: bool,
 }
@@ -118,10 +144,13 @@ impl Sink for Both<'_> {
 
 impl Task<'_> {
     pub fn carry_out(&self, plan: &Plan, fleet: &mut Fleet, terminal: &Terminal) -> Result<Exit, CliError> {
-        match self.json {
-            true => terminal.json_line(&serde_json::json!({ "plan": plan.clone().without_private_content() })),
-            false => terminal
-                .data(&plan::text(plan, &Style { color: terminal.out_color, full: self.full, width: terminal.width })),
+        if self.json {
+            let begin = serde_json::json!({ "verb": self.verb.word(), "lab": plan.lab });
+            terminal.json_begin(&serde_json::json!({ "begin": begin }));
+            terminal.json_line(&serde_json::json!({ "plan": plan.clone().without_private_content() }));
+        } else {
+            let (color, width) = (terminal.out_color, terminal.width);
+            terminal.data(&plan::text(plan, &Style { color, full: self.full, width, kept: self.verb.kept() }));
         }
         if plan.is_empty() {
             return Ok(planning::exit(plan, Exit::Partly));
@@ -140,7 +169,7 @@ impl Task<'_> {
                 .then(|| format!("costs {}, which was not approved", step.consequence))
         };
         let sink = Both(&writer, Telling::new(plan, terminal, self.json));
-        let outcomes = labwright_engine::apply(fleet, plan, &run, &refused, &stop, &sink);
+        let outcomes = labwright_engine::apply(fleet, plan, &run, self.letters, &refused, &stop, &sink);
         drop(sink);
         // The hosts have journals of their own; a history that cannot be closed says "cut off" and hides nothing.
         if let Err(error) = writer.end() {

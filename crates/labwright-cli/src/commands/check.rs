@@ -39,7 +39,7 @@ impl Check {
         };
         let denied = lab.findings.iter().any(|finding| finding.severity >= deny);
         if self.json {
-            terminal.json(&findings::json(&lab.findings, &lab.parsed))?;
+            terminal.document(&findings::json(&lab.findings, &lab.parsed))?;
         } else {
             terminal.data(&findings::text(&lab.findings, &lab.parsed, terminal.out_color, terminal.width));
             let of = |severity| lab.findings.iter().filter(|finding| finding.severity == severity).count();

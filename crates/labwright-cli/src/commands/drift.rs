@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use labwright_plan::{Drift, Drifted, Options, Selection, What};
+use labwright_plan::{Drift, Drifted, Options, Selection, Sight, What};
 
 use super::planning;
 use crate::error::{CliError, Exit};
@@ -35,16 +35,20 @@ impl DriftCommand {
         let ready = lab::ready(&self.lab, terminal)?;
         let selection = Selection { only: self.only.clone(), ..Selection::default() };
         let options = Options { selection, ..Options::default() };
-        let world = planning::look(&ready, &ready.desired, &options, &self.ssh, &BTreeSet::new(), terminal)?;
-        let mut drift = labwright_plan::drift(&world.observed, &ready.desired, PROVIDERS);
-        drift.drifted.retain(|drifted| options.selection.wants(&drifted.id));
-        drift.unknown.retain(|(id, _)| options.selection.wants(id));
-        let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
+        let mut world = planning::look(&ready, &ready.desired, &options, &self.ssh, &BTreeSet::new(), terminal)?;
+        let plan = planning::make(&ready, &world.desired, &world.observed, &options);
+        // Only what was asked about is looked at for drift, and so only that is counted as steady.
+        for sight in world.observed.hosts.values_mut() {
+            if let Sight::Reached(host) = sight {
+                host.marks.retain(|id, _| options.selection.wants(id));
+            }
+        }
+        let drift = labwright_plan::drift(&world.observed, &world.desired, PROVIDERS);
         let by_hand: BTreeSet<_> = drift.drifted.iter().map(|drifted| &drifted.id).collect();
-        let edits = plan.steps.iter().filter(|step| !by_hand.contains(&step.id)).count();
-        lab::sweep();
+        let is_edit = |id| options.selection.wants(id) && !by_hand.contains(id);
+        let edits = plan.steps.iter().filter(|step| is_edit(&step.id)).count();
         if self.json {
-            terminal.json(&serde_json::json!({ "drift": drift, "edits_not_applied": edits }))?;
+            terminal.document(&serde_json::json!({ "drift": drift, "edits_not_applied": edits }))?;
         } else {
             terminal.data(&text(&drift, edits, terminal.out_color));
         }

@@ -40,13 +40,13 @@ impl History {
                 );
             };
             match self.json {
-                true => terminal.json(entry)?,
+                true => terminal.document(entry)?,
                 false => terminal.data(&steps(entry)),
             }
             return Ok(Exit::Done);
         }
         if self.json {
-            terminal.json(&serde_json::json!({ "runs": entries }))?;
+            terminal.document(&serde_json::json!({ "runs": entries }))?;
             return Ok(Exit::Done);
         }
         if entries.is_empty() {

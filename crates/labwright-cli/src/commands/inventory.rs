@@ -37,8 +37,8 @@ impl Inventory {
         let parsed = read(&self.lab)?.parsed;
         let (hosts, services) = (hosts(&parsed), services(&parsed));
         match self.format {
-            Format::Json => terminal.json(&as_json(&hosts, &services))?,
-            _ if self.json => terminal.json(&as_json(&hosts, &services))?,
+            Format::Json => terminal.document(&as_json(&hosts, &services))?,
+            _ if self.json => terminal.document(&as_json(&hosts, &services))?,
             Format::Table => {
                 terminal.data(&table::text(&HOSTS, &hosts));
                 if !services.is_empty() {

@@ -13,6 +13,7 @@ mod locks;
 mod plan;
 mod planning;
 mod schema;
+mod secret;
 mod show;
 
 use crate::error::{CliError, Exit};
@@ -28,6 +29,7 @@ pub enum Command {
     Destroy(destroy::Destroy),
     History(history::History),
     Locks(locks::Locks),
+    Secret(secret::Secret),
     Show(show::Show),
     Inventory(inventory::Inventory),
     Schema(schema::SchemaCommand),
@@ -46,11 +48,12 @@ impl Command {
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),
             Command::Locks(command) => command.run(terminal),
+            Command::Secret(command) => command.run(terminal),
             Command::Show(command) => command.run(terminal),
             Command::Inventory(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
-            Command::Agent(command) => command.run(),
+            Command::Agent(command) => command.run(terminal),
         }
     }
 }

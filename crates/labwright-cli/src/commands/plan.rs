@@ -48,8 +48,7 @@ impl PlanCommand {
         let ready = lab::ready(&self.lab, terminal)?;
         let options = self.args.options(&ready)?;
         let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
-        let plan = planning::make(&ready, &ready.desired, &world.observed, &options);
-        lab::sweep();
+        let plan = planning::make(&ready, &world.desired, &world.observed, &options);
         if let Some(path) = &self.out {
             save(&plan, path)?;
         }
@@ -60,7 +59,7 @@ impl PlanCommand {
             Format::Markdown => terminal.data(&markdown::text(&plan)),
             Format::Text => terminal.data(&plan::text(
                 &plan,
-                &plan::Style { color: terminal.out_color, full: self.full, width: terminal.width },
+                &plan::Style { color: terminal.out_color, full: self.full, width: terminal.width, kept: plan::KEPT },
             )),
         }
         if let Some(path) = &self.out {

@@ -1,12 +1,14 @@
 //! What `plan`, `apply`, `destroy` and `drift` have in common: the options, looking at the world, making the plan.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use labwright_engine::{Fleet, Target};
+use labwright_engine::{Fleet, Letters, Target};
 use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Resource, ResourceId, Selection};
 
 use crate::error::{CliError, Exit};
 use crate::lab::{PROVIDERS, Ready, SshArgs};
+use crate::secrets;
 use crate::terminal::Terminal;
 
 #[derive(clap::Args, Clone, Debug)]
@@ -65,20 +67,24 @@ pub fn ids(texts: &[String]) -> Result<BTreeSet<ResourceId>, CliError> {
 }
 
 /// The world as it was seen, and the links to go on with.
-pub struct World {
+pub struct World<'a> {
     pub fleet: Fleet,
     pub observed: Observation,
+    /// What is desired, with the hashes that the hosts know their secrets by.
+    pub desired: Cow<'a, [Resource]>,
+    /// The secrets that hosts need, sealed for each.
+    pub letters: Letters,
 }
 
 /// Looks at every host that the selection can mean, and at the hosts in `also`.
-pub fn look(
+pub fn look<'a>(
     ready: &Ready,
-    desired: &[Resource],
+    desired: &'a [Resource],
     options: &Options,
     ssh: &SshArgs,
     also: &BTreeSet<String>,
     terminal: &Terminal,
-) -> Result<World, CliError> {
+) -> Result<World<'a>, CliError> {
     for gone in ready.gone() {
         terminal.warn(&format!("`{gone}` is no longer in the lab; what labwright made there stays as it is"));
         terminal.hint(&format!(
@@ -89,7 +95,13 @@ pub fn look(
     let targets: Vec<Target> = ready.targets(ssh, options.prune || !also.is_empty(), wanted)?;
     let (fleet, observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
     means_something(ready, desired, options, &observed)?;
-    Ok(World { fleet, observed })
+    let secrets = secrets::values(ready, desired, terminal);
+    let letters = fleet.letters(ready.name(), desired, &secrets).map_err(|error| CliError::usage(error.message))?;
+    let mut desired = Cow::Borrowed(desired);
+    if !secrets.is_empty() {
+        fleet.seal(desired.to_mut(), &secrets);
+    }
+    Ok(World { fleet, observed, desired, letters })
 }
 
 /// A pattern or id that fits nothing is a typing error: with `--exclude`, a dangerous one.

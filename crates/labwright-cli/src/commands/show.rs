@@ -41,7 +41,7 @@ impl Show {
         if let Which::Model = self.what {
             let lab = lab::read(&self.lab)?;
             match self.json {
-                true => terminal.json(&lab.parsed.lab)?,
+                true => terminal.document(&serde_json::json!({ "model": lab.parsed.lab }))?,
                 false => terminal.data(&lab.parsed.show()),
             }
             return Ok(Exit::Done);
@@ -52,19 +52,18 @@ impl Show {
             let wanted = ready.desired.iter().filter(|resource| options.selection.wants(&resource.id)).cloned();
             let chosen: Vec<Resource> = wanted.map(without_private_content).collect();
             match self.json {
-                true => terminal.json(&chosen)?,
+                true => terminal.document(&serde_json::json!({ "resources": chosen }))?,
                 false => chosen.iter().for_each(|resource| terminal.data(&resource_text(resource))),
             }
             return Ok(Exit::Done);
         }
         let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
         let observed: &Observation = &world.observed;
-        let plan = planning::make(&ready, &ready.desired, observed, &options);
+        let plan = planning::make(&ready, &world.desired, observed, &options);
         match self.what {
-            Which::Observed => terminal.json(&hidden(observed.clone()))?,
+            Which::Observed => terminal.document(&hidden(observed.clone()))?,
             _ => terminal.json(&plan.clone().without_private_content())?,
         }
-        lab::sweep();
         Ok(if plan.is_partial() { Exit::Unreachable } else { Exit::Done })
     }
 }

@@ -18,6 +18,13 @@ pub fn lines(change: &Change, full: bool) -> Vec<String> {
                 change.field, before.bytes, after.bytes
             )]
         }
+        // A secret that is there and is not the one that is wanted: that it differs is all that anybody is told.
+        (Value::Secret(before), Value::Secret(after)) if before.pieces.is_empty() => {
+            vec![format!("{}: {after}, changed (not shown)", change.field)]
+        }
+        (Value::Secret(before), Value::Secret(after)) if after.pieces.is_empty() => {
+            vec![format!("{}: {before} -> changed (not shown)", change.field)]
+        }
         (Value::Null, Value::Null) => Vec::new(),
         (Value::Null, Value::Digest(after)) => {
             vec![format!("{}: {} bytes, not shown (private, or too large)", change.field, after.bytes)]

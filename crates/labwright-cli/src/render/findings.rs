@@ -60,7 +60,7 @@ fn range(span: Span, parsed: &Parsed) -> std::ops::Range<usize> {
     start..line.max((start + 1).min(text.len()))
 }
 
-/// The documented form: `{ "findings": [ { code, severity, file, line, … } ] }`.
+/// The documented form: `{ "findings": [ { code, severity, file, line, … } ] }`, behind a version.
 pub fn json(findings: &Findings, parsed: &Parsed) -> serde_json::Value {
     let one = |finding: &Finding| {
         let place = parsed.place(finding.span);

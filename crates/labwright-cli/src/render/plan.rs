@@ -20,7 +20,12 @@ pub struct Style {
     pub full: bool,
     /// Columns that a line should fit in.
     pub width: usize,
+    /// What stands above the things that stay although the lab file does not ask for them.
+    pub kept: &'static str,
 }
+
+/// That heading, where things stay because nobody asked for them to go, or because they hold data.
+pub const KEPT: &str = "no longer declared, and kept";
 
 pub fn text(plan: &Plan, style: &Style) -> String {
     let mut out = String::new();
@@ -173,7 +178,7 @@ fn report(report: &Report, style: &Style) -> String {
         behind.map(|blocked| (format!("{}: {}", blocked.id, blocked.reason), String::new())).collect(),
     );
     let kept = report.kept.iter().map(|kept| (format!("{}: {}", kept.id, kept.reason), String::new()));
-    section("no longer declared, and kept".into(), Ink::Yellow, kept.collect());
+    section(style.kept.into(), Ink::Yellow, kept.collect());
     out
 }
 

@@ -1,10 +1,35 @@
 //! A host that is full, read-only, busy or in somebody else's hands.
 
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use labwright_testkit::HostOptions;
+use labwright_testkit::{Host, HostOptions};
 
+use crate::json::holds;
 use crate::world::{Ran, World};
+
+/// Begins an apply of a user and of a file that comes after it, and returns once it holds the host. The host's `useradd`
+/// takes its time from now on; what it was before stands beside it as `useradd.real`.
+fn slow_apply(world: &World, host: &Host, seconds: u32) -> Child {
+    let slow = format!("#!/bin/sh\nsleep {seconds}\nexec /usr/sbin/useradd.real \"$@\"\n");
+    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real").unwrap();
+    host.write("/usr/sbin/useradd", slow).unwrap();
+    host.ssh_stdout("chmod 755 /usr/sbin/useradd").unwrap();
+    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } }, files: { /etc/lw: { content: x, owner: ada } } } } }\n");
+    // Puts the program on the host, so that the time goes into the work and not into the upload.
+    world.run(&["plan"]).code(0);
+    let mut apply = world.with_ssh(&["apply", "--yes"]);
+    let mut child = apply.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !world.run(&["locks"]).out.contains("held") {
+        if child.try_wait().unwrap().is_some() {
+            let ran: Ran = child.wait_with_output().unwrap().into();
+            panic!("the run is over already\n{}{}", ran.out, ran.err);
+        }
+        assert!(Instant::now() < deadline, "nobody holds it");
+    }
+    child
+}
 
 #[test]
 fn a_full_disk_is_told_and_leaves_nothing_half_written() {
@@ -45,27 +70,12 @@ fn a_read_only_root_is_told() {
 fn two_applies_at_once_one_is_told_who_holds_it() {
     let world = World::new();
     let host = world.net.light_host("web").unwrap();
-    // A program that takes its time stands in for a slow useradd, so that the first run holds the host for a while.
-    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 4\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
-    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } } } } }\n");
-    let first = world
-        .with_ssh(&["apply", "--yes"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let held = world.run(&["locks"]);
-        if held.out.contains("held") {
-            assert!(held.out.contains('@'), "{}", held.out);
-            break;
-        }
-        assert!(Instant::now() < deadline, "{}{}", held.out, held.err);
-    }
+    let first = slow_apply(&world, &host, 4);
+    world.run(&["locks"]).code(0).says("held").says("@");
+    holds("locks", &world.run(&["locks", "--json"]));
     world.apply().code(5).says("`web` is held by").says("labwright locks");
     let first: Ran = first.wait_with_output().unwrap().into();
-    first.code(0).says("1 of 1 step done");
+    first.code(0).says("2 of 2 steps done");
     world.run(&["locks"]).code(0).says("free");
     world.apply().code(0).says("nothing to do");
 }
@@ -74,24 +84,9 @@ fn two_applies_at_once_one_is_told_who_holds_it() {
 fn a_holder_can_be_ended_safely() {
     let world = World::new();
     let host = world.net.light_host("web").unwrap();
-    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 20\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
-    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } }, files: { /etc/lw: { content: x, owner: ada } } } } }\n");
-    let first = world
-        .with_ssh(&["apply", "--yes"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let mut first = first;
-    while !world.run(&["locks"]).out.contains("held") {
-        if first.try_wait().unwrap().is_some() {
-            let ran: Ran = first.wait_with_output().unwrap().into();
-            panic!("the first run is over already\n{}{}", ran.out, ran.err);
-        }
-        assert!(Instant::now() < deadline, "nobody holds it");
-    }
-    world.run(&["locks", "--break", "web"]).code(0).says("ended");
+    let first = slow_apply(&world, &host, 20);
+    world.run(&["locks", "--break", "web"]).code(0).says("ended, and gone");
+    world.run(&["locks"]).code(0).says("free");
     let first: Ran = first.wait_with_output().unwrap().into();
     first.code(5).says("unknown").says("not started");
     host.ssh_stdout("mv /usr/sbin/useradd.real /usr/sbin/useradd").unwrap();
@@ -117,20 +112,12 @@ fn a_host_changed_after_the_plan_is_not_touched() {
 fn an_interrupt_ends_what_was_begun_and_begins_nothing_more() {
     let world = World::new();
     let host = world.net.light_host("web").unwrap();
-    host.ssh_stdout("mv /usr/sbin/useradd /usr/sbin/useradd.real && printf '#!/bin/sh\\nsleep 3\\nexec /usr/sbin/useradd.real \"$@\"\\n' >/usr/sbin/useradd && chmod 755 /usr/sbin/useradd").unwrap();
-    world.lab("lab: test\ncompute: { hosts: { web: { users: { ada: { uid: 7001 } }, files: { /etc/lw: { content: x, owner: ada } } } } }\n");
-    // Puts the program on the host, so that the interrupt hits the work.
-    world.run(&["plan"]).code(0);
-    let mut command = world.with_ssh(&["apply", "--yes"]);
-    let first = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !world.run(&["locks"]).out.contains("held") {
-        assert!(Instant::now() < deadline, "nobody holds it");
-    }
+    let first = slow_apply(&world, &host, 3);
     // The program runs under `ip netns exec`, which becomes it: the child is the program itself.
-    std::process::Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap();
+    Command::new("kill").args(["-INT", &first.id().to_string()]).status().unwrap();
     let first: Ran = first.wait_with_output().unwrap().into();
     first.code(5).says("stopping").says("not started").says("1 of 2 steps done");
+    holds("run", &world.run_offline(&["history", "--run", "last", "--json"]).says("not_started"));
     assert_eq!(host.ssh_stdout("id -un 7001; test -e /etc/lw || echo not there").unwrap(), "ada\nnot there\n");
     world.run(&["plan"]).says_not("was cut off");
     world.apply().code(0).says("1 of 1 step done");

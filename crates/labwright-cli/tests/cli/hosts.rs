@@ -2,7 +2,7 @@
 
 use labwright_testkit::{HostOptions, Sudo};
 
-use crate::world::World;
+use crate::world::{Ran, World};
 
 /// Twenty-odd resources of every kind that needs no systemd.
 pub fn many(host: &str, extra: &str) -> String {
@@ -39,6 +39,29 @@ fn a_host_that_nobody_prepared_becomes_as_declared_and_stays() {
         before,
         "the second apply touched something"
     );
+}
+
+#[test]
+fn nothing_is_left_on_the_controller_however_a_plan_ends() {
+    let world = World::new();
+    let host = world.net.light_host("web").unwrap();
+    let key = host.read("/etc/ssh/ssh_host_ed25519_key.pub").unwrap();
+    let key = key.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let folder = world.desk.path("tmp");
+    let left = |lab: &str, args: &[&str]| {
+        world.lab(lab);
+        std::fs::create_dir_all(&folder).unwrap();
+        let ran: Ran = world.with_ssh(args).env("TMPDIR", &folder).output().unwrap().into();
+        (ran, std::fs::read_dir(&folder).unwrap().count())
+    };
+    let declared = format!(
+        "lab: test\ncompute: {{ hosts: {{ web: {{ ssh: {{ host_key: \"{key}\" }}, files: {{ /etc/lw: {{ content: x }} }} }} }} }}\n"
+    );
+    for (args, code) in [(&["plan"][..], 0), (&["plan", "--adopt", "web/host/file//etc/typo"], 2), (&["locks"], 0)] {
+        let (ran, count) = left(&declared, args);
+        ran.code(code);
+        assert_eq!(count, 0, "{args:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::world::Desk;
 
-fn desk() -> Desk {
+pub fn desk() -> Desk {
     let desk = Desk::new("");
     let root = desk.path("things").display().to_string();
     desk.lab(&format!(
@@ -103,6 +103,42 @@ fn destroy_removes_what_the_lab_made_and_nothing_else() {
     assert!(!desk.path("things/motd").exists());
     assert!(desk.path("things").exists(), "it was there before the lab");
     desk.run(&["destroy", "--yes"]).code(0).says("nothing to do");
+}
+
+#[test]
+fn destroy_says_that_it_was_asked_what_stays_why_and_what_to_type() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    desk.write("things/precious", "data\n");
+    fs::write(desk.path("things/copy"), "edited by hand\n").unwrap();
+    let things = format!("here/host/directory/{}", desk.path("things").display());
+    let copy = format!("here/host/file/{}", desk.path("things/copy").display());
+    let ran = desk.run(&["destroy", "--yes"]).code(5).says_not("no longer declared");
+    let ran =
+        ran.says("`destroy` was asked").says("asked to go, and kept").says("2 things were asked to go and stayed");
+    let ran = ran
+        .says(&format!("it holds data: 1 entry; `labwright destroy --delete-data {things} --approve destroys-data`"));
+    ran.says(&format!("its content was changed by hand; `labwright destroy --delete-data {copy}`"));
+    assert!(desk.path("things/precious").exists() && desk.path("things/copy").exists());
+    assert!(!desk.path("things/motd").exists());
+    desk.run(&["destroy", "--yes", "--only", &copy]).code(5).says("1 thing was asked to go and stayed");
+    desk.run(&["destroy", "--yes", "--delete-data", &copy]).code(5);
+    assert!(!desk.path("things/copy").exists());
+    let all = ["destroy", "--yes", "--delete-data", &things, "--approve", "destroys-data"];
+    desk.run(&all).code(0).says("it is named by `--delete-data`");
+    assert!(!desk.path("things").exists());
+    desk.run(&["destroy", "--yes"]).code(0).says("nothing to do");
+}
+
+#[test]
+fn drift_counts_only_what_it_was_asked_about() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    desk.run(&["drift"]).code(0).says("0 drifted, 4 as applied");
+    desk.run(&["drift", "--only", "here/host/file"]).code(0).says("0 drifted, 2 as applied");
+    fs::write(desk.path("things/motd"), "by hand\n").unwrap();
+    desk.run(&["drift", "--only", "here/host/file"]).code(4).says("1 drifted, 1 as applied");
+    desk.run(&["drift", "--only", "*link"]).code(0).says("0 drifted, 1 as applied").says_not("not applied yet");
 }
 
 #[test]

@@ -1,9 +1,14 @@
 //! The program as its user runs it: offline, on this machine, and on real hosts over SSH.
 
+mod clocks;
+mod editor;
 mod faults;
 mod hosts;
+mod json;
 mod kills;
 mod local;
 mod offline;
 mod systemd;
+mod trace;
+mod traced;
 mod world;

@@ -113,6 +113,11 @@ impl World {
         self.with_ssh(args).output().unwrap().into()
     }
 
+    /// Runs a verb that asks no host.
+    pub fn run_offline(&self, args: &[&str]) -> Ran {
+        self.command().args(args).output().unwrap().into()
+    }
+
     pub fn with_ssh(&self, args: &[&str]) -> Command {
         let mut command = self.command();
         command.args(args).arg("--ssh-config").arg(self.net.ssh_config());

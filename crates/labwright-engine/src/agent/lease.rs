@@ -12,13 +12,15 @@ use rustix::fs::FlockOperation;
 use rustix::process::{Pid, Signal};
 
 use crate::clock;
-use crate::protocol::{Lease, Run};
+use crate::protocol::{Broken, Lease, Run};
 
 /// A holder that did not renew for this long hangs.
 const EXPIRES_AFTER_SECONDS: i64 = 600;
 const RENEW_EVERY: Duration = Duration::from_secs(60);
 const TRIES: u32 = 40;
 const TRY_EVERY: Duration = Duration::from_millis(50);
+/// How often a lock without a lease is looked at before its holder counts as one that has no name.
+const GLANCES: u32 = 4;
 
 /// A held lease; letting go of it frees the lock.
 pub struct Held {
@@ -48,8 +50,13 @@ pub fn take(dir: &Path, run: &Run) -> io::Result<Result<Held, Lease>> {
         }
         std::thread::sleep(TRY_EVERY);
     }
-    let unnamed = Run { id: "unknown".into(), by: "another run".into(), plan: String::new() };
-    Ok(Err(read(dir)?.unwrap_or(Lease { run: unnamed, pid: 0, acquired: 0, expires: 0, age: 0 })))
+    Ok(Err(read(dir)?.unwrap_or_else(unnamed)))
+}
+
+/// A holder that did not say who it is.
+fn unnamed() -> Lease {
+    let run = Run { id: "unknown".into(), by: "another run".into(), plan: String::new() };
+    Lease { run, pid: 0, acquired: 0, expires: 0, age: 0 }
 }
 
 fn is_running(lease: &Lease) -> bool {
@@ -105,22 +112,36 @@ fn read(dir: &Path) -> io::Result<Option<Lease>> {
     Ok(lease.map(|lease| Lease { age: clock::now().as_second() - lease.acquired, ..lease }))
 }
 
-/// Who holds the lab here now. A lease without its lock is nobody's.
+/// Who holds the lab here now. A lease without its lock is nobody's; a lock without its lease is somebody's all the same.
 pub fn holder(dir: &Path) -> io::Result<Option<Lease>> {
     let Ok(lock) = File::open(dir.join("lock")) else { return Ok(None) };
-    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(None),
-        Err(_) => read(dir),
+    // The lease is written just after the lock is taken, and removed just before it is let go.
+    for _ in 0..GLANCES {
+        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
+            return Ok(None);
+        }
+        if let Some(lease) = read(dir)? {
+            return Ok(Some(lease));
+        }
+        std::thread::sleep(TRY_EVERY);
     }
+    Ok(Some(unnamed()))
 }
 
-/// Ends the holder. Safe: a run that is killed anywhere leaves a state that the next one goes on from.
-pub fn break_lease(dir: &Path) -> io::Result<Option<Lease>> {
-    let lease = holder(dir)?;
-    if let Some(lease) = &lease {
-        end_holder(lease);
+/// Ends the holder, and looks whether it is gone: its lock goes with its process. Safe: a run that is killed anywhere
+/// leaves a state that the next one goes on from.
+pub fn break_lease(dir: &Path) -> io::Result<Broken> {
+    let Some(was) = holder(dir)? else { return Ok(Broken::default()) };
+    end_holder(&was);
+    let mut broken = Broken { was: Some(was), now: None };
+    for _ in 0..TRIES {
+        broken.now = holder(dir)?;
+        if broken.is_ended() {
+            break;
+        }
+        std::thread::sleep(TRY_EVERY);
     }
-    Ok(lease)
+    Ok(broken)
 }
 
 /// Only a process that is a labwright is ended: the number may be another's by now.
@@ -172,5 +193,53 @@ mod tests {
         let lease = Lease { run: run.clone(), pid: 1, acquired: 0, expires: i64::MAX, age: 0 };
         write(&dir.path().join("lease.json"), &lease).unwrap();
         assert!(take(dir.path(), &run).unwrap().is_ok());
+    }
+
+    fn locked(dir: &Path) -> File {
+        let lock = open(dir).unwrap();
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+        lock
+    }
+
+    fn name_holder(dir: &Path, pid: u32) {
+        let run = Run { id: "r".into(), by: "ola".into(), plan: "p".into() };
+        write(&dir.join("lease.json"), &Lease { run, pid, acquired: 0, expires: i64::MAX, age: 0 }).unwrap();
+    }
+
+    #[test]
+    fn a_lock_without_a_lease_is_somebodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = locked(dir.path());
+        assert_eq!(holder(dir.path()).unwrap(), Some(unnamed()));
+        drop(lock);
+        assert_eq!(holder(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_holder_that_is_no_labwright_is_left_alone_and_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let lock = locked(dir.path());
+        name_holder(dir.path(), stranger.id());
+        let broken = break_lease(dir.path()).unwrap();
+        assert!(!broken.is_ended() && broken.was.is_some() && broken.now.is_some(), "{broken:?}");
+        assert!(stranger.try_wait().unwrap().is_none(), "a stranger was killed");
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        drop(lock);
+        assert_eq!(break_lease(dir.path()).unwrap(), Broken::default());
+    }
+
+    #[test]
+    fn a_holder_that_is_a_labwright_is_ended_and_its_lock_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("labwright-sleeper");
+        fs::copy("/bin/sleep", &program).unwrap();
+        // As its standard input the sleeper holds the lock, and from then on alone.
+        let mut sleeper = std::process::Command::new(&program).arg("60").stdin(locked(dir.path())).spawn().unwrap();
+        name_holder(dir.path(), sleeper.id());
+        let broken = break_lease(dir.path()).unwrap();
+        assert!(broken.is_ended() && broken.was.is_some() && broken.now.is_none(), "{broken:?}");
+        assert!(!sleeper.wait().unwrap().success());
     }
 }

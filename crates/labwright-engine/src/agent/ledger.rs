@@ -86,6 +86,12 @@ fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
 }
 
 impl Ledger {
+    /// The part of it that is one host's, by the name the host had.
+    pub fn of(&self, host: &str) -> Ledger {
+        let own = self.marks.iter().filter(|(id, _)| id.host() == host);
+        Ledger { marks: own.map(|(id, mark)| (id.clone(), mark.clone())).collect(), ..Ledger::default() }
+    }
+
     fn fold(&mut self, lines: impl Iterator<Item = Line>) {
         let mut begun: Option<(Run, Vec<ResourceId>)> = None;
         let mut open: BTreeSet<ResourceId> = BTreeSet::new();

@@ -5,6 +5,7 @@ mod facts;
 pub mod lease;
 pub mod ledger;
 mod schedule;
+pub mod secrets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -12,22 +13,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use labwright_plan::sealed::sealed;
 use labwright_plan::{
-    Action, Context, ErrorKind, Expect, Facts, Fingerprint, HostSeen, Kind, Observed, Progress, Provider,
-    ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted, kind_of,
+    Action, ChangeKey, Context, ErrorKind, Expect, Facts, Fingerprint, Hidden, HostSeen, Kind, Observed, Progress,
+    Provider, ProviderError, ResourceId, Secrets, Seen, Session, Spec, Step, Value, Wanted, kind_of,
 };
 
 pub use facts::{state_dir, user_name};
 
 use crate::frame;
-use crate::protocol::{Event, GREETING, Outcome, Reply, Request, Want, Work};
+use crate::protocol::{Event, GREETING, HostKey, Outcome, Reply, Request, Want, Work};
 use ledger::{Journal, Ledger};
 use schedule::{Board, Crew};
+use secrets::Keys;
 
 /// How often a busy agent says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
 
 type Providers = &'static [&'static dyn Provider];
+type Sessions = BTreeMap<&'static str, Box<dyn Session>>;
+
+/// Where nothing holds a secret, nothing is hashed.
+const NO_KEY: ChangeKey = [0; 32];
 
 /// What an agent hears: from the other end of its link, or from its own work.
 pub enum Heard {
@@ -81,22 +90,29 @@ pub fn attend(
     tell: Tell,
     providers: Providers,
 ) -> io::Result<()> {
-    let agent = Agent { tell, providers, facts: facts::gather(), state: state_dir() };
+    let (facts, state) = (facts::gather(), state_dir());
+    let keys = Keys::new(&state, &facts);
+    let agent = Agent { tell, providers, facts, state, keys };
     loop {
         match heard.recv() {
             Ok(Heard::Request(Request::Observe { lab, want })) => {
                 let seen = agent.observe(&lab, &want);
-                agent.send(seen.map_or_else(Reply::Failed, |seen| Reply::Observed { seen: Box::new(seen) }));
+                agent.send(seen.map_or_else(Reply::Failed, |(seen, key)| Reply::Observed {
+                    seen: Box::new(seen),
+                    key: key.map(Box::new),
+                }));
             }
             Ok(Heard::Request(Request::Apply(work))) => {
                 let reply = agent.apply(&work, &hear, heard);
                 agent.send(reply);
             }
             Ok(Heard::Request(Request::Lease { lab })) => {
-                agent.lease(agent.lab_dir(&lab).map(|dir| lease::holder(&dir)))
+                let look = |dir: &Path| lease::holder(dir).map(|lease| Reply::Lease { lease });
+                agent.send(agent.lease(&lab, look));
             }
             Ok(Heard::Request(Request::Break { lab })) => {
-                agent.lease(agent.lab_dir(&lab).map(|dir| lease::break_lease(&dir)));
+                let end = |dir: &Path| lease::break_lease(dir).map(|broken| Reply::Broken(Box::new(broken)));
+                agent.send(agent.lease(&lab, end));
             }
             // These speak of work that is over.
             Ok(Heard::Request(Request::Elsewhere { .. } | Request::Stop) | Heard::WorkOver) => {}
@@ -106,11 +122,40 @@ pub fn attend(
     }
 }
 
+/// Puts back what a reboot took, for every lab of this host. Returns how many things.
+pub fn unseal(providers: Providers) -> Result<usize, ProviderError> {
+    let (facts, state) = (facts::gather(), state_dir());
+    let keys = Keys::new(&state, &facts);
+    let agent = Agent { tell: Box::new(|_| ()), providers, facts, state, keys };
+    let labs = match std::fs::read_dir(agent.state.join("labs")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        labs => labs.map_err(|error| state_error(&agent.state, &error))?,
+    };
+    let mut restored = 0;
+    for lab in labs.flatten() {
+        let Ok(lab) = lab.file_name().into_string() else { continue };
+        let ledger = agent.ledger(&lab)?;
+        // Secrets are sealed for a host by name; a machine that had two names has two letters.
+        let hosts: BTreeSet<&str> = ledger.marks.keys().map(ResourceId::host).collect();
+        for host in hosts {
+            let secrets = agent.keys.kept(&agent.lab_dir(&lab)?, &lab, host)?;
+            if secrets.is_empty() {
+                continue;
+            }
+            for session in agent.sessions(&lab, &ledger.of(host), agent.keys.change_key()?, secrets)?.values() {
+                restored += session.restore()?;
+            }
+        }
+    }
+    Ok(restored)
+}
+
 struct Agent {
     tell: Tell,
     providers: Providers,
     facts: Facts,
     state: PathBuf,
+    keys: Keys,
 }
 
 impl Agent {
@@ -128,12 +173,9 @@ impl Agent {
         }
     }
 
-    fn lease(&self, lease: Result<io::Result<Option<crate::protocol::Lease>>, ProviderError>) {
-        self.send(match lease {
-            Ok(Ok(lease)) => Reply::Lease { lease },
-            Ok(Err(error)) => Reply::Failed(state_error(&self.state, &error)),
-            Err(error) => Reply::Failed(error),
-        });
+    fn lease(&self, lab: &str, ask: impl FnOnce(&Path) -> io::Result<Reply>) -> Reply {
+        let asked = self.lab_dir(lab).and_then(|dir| ask(&dir).map_err(|error| state_error(&self.state, &error)));
+        asked.unwrap_or_else(Reply::Failed)
     }
 
     fn ledger(&self, lab: &str) -> Result<Ledger, ProviderError> {
@@ -146,15 +188,32 @@ impl Agent {
         Ok(ledger)
     }
 
-    fn sessions(&self, ledger: &Ledger) -> Result<BTreeMap<&'static str, Box<dyn Session>>, ProviderError> {
+    fn sessions(
+        &self,
+        lab: &str,
+        ledger: &Ledger,
+        change_key: ChangeKey,
+        secrets: Secrets,
+    ) -> Result<Sessions, ProviderError> {
         let applied = ledger.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
-        let context = Context { facts: self.facts.clone(), state_dir: self.state.clone(), applied };
+        let context = Context {
+            facts: self.facts.clone(),
+            state_dir: self.state.clone(),
+            applied,
+            secrets_dir: secrets::folder(&self.facts).join("secrets").join(lab),
+            change_key: Hidden(change_key),
+            secrets,
+        };
         self.providers.iter().map(|provider| Ok((provider.name(), provider.connect(&context)?))).collect()
     }
 
-    fn observe(&self, lab: &str, want: &[Want]) -> Result<HostSeen, ProviderError> {
+    fn observe(&self, lab: &str, want: &[Want]) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
         let ledger = self.ledger(lab)?;
-        let sessions = self.sessions(&ledger)?;
+        let holds = |spec: &Spec| !sealed(spec).is_empty();
+        let any = want.iter().any(|want| holds(&want.spec)) || ledger.marks.values().any(|mark| holds(&mark.applied));
+        let key = any.then(|| self.keys.tell()).transpose()?;
+        let change_key = key.as_ref().map_or(NO_KEY, |key| key.change_key);
+        let sessions = self.sessions(lab, &ledger, change_key, Secrets::default())?;
         let mut wanted: BTreeMap<&ResourceId, &Spec> =
             ledger.marks.iter().map(|(id, mark)| (id, &mark.applied)).collect();
         wanted.extend(want.iter().map(|want| (&want.id, &want.spec)));
@@ -176,7 +235,28 @@ impl Agent {
                 leave_equal_content(kind, spec, observed);
             }
         }
-        Ok(HostSeen { facts: self.facts.clone(), marks: ledger.marks, seen, interrupted: ledger.interrupted })
+        let seen = HostSeen { facts: self.facts.clone(), marks: ledger.marks, seen, interrupted: ledger.interrupted };
+        Ok((seen, key))
+    }
+
+    /// The secrets that came with a run, and the key that recognises them.
+    fn secrets(
+        &self,
+        dir: &Path,
+        work: &Work,
+        ledger: &Ledger,
+        steps: &mut [Step],
+    ) -> Result<(ChangeKey, Secrets), ProviderError> {
+        let holds = |spec: &Spec| !sealed(spec).is_empty();
+        let Some(letter) = &work.letter else {
+            let any =
+                steps.iter().any(|step| holds(&step.spec)) || ledger.marks.values().any(|mark| holds(&mark.applied));
+            let change_key = if any { self.keys.change_key()? } else { NO_KEY };
+            return Ok((change_key, Secrets::default()));
+        };
+        let letter = BASE64.decode(letter).map_err(|_| ProviderError::bug("the sealed secrets came garbled"))?;
+        let secrets = self.keys.receive(dir, (&work.lab, &work.host), &letter, &ledger.marks, steps)?;
+        Ok((self.keys.change_key()?, secrets))
     }
 
     fn apply(&self, work: &Work, hear: &mpsc::Sender<Heard>, heard: &mpsc::Receiver<Heard>) -> Reply {
@@ -190,19 +270,21 @@ impl Agent {
             Ok(Err(lease)) => return Reply::Held(lease),
             Err(error) => return failed(error),
         };
+        let mut steps = work.steps.clone();
         let ready = self.ledger(&work.lab).and_then(|ledger| {
-            let sessions = self.sessions(&ledger)?;
-            let journal = Journal::begin(&dir, ledger, &work.run, &work.steps)
-                .map_err(|error| state_error(&self.state, &error))?;
+            let (change_key, secrets) = self.secrets(&dir, work, &ledger, &mut steps)?;
+            let sessions = self.sessions(&work.lab, &ledger, change_key, secrets)?;
+            let journal =
+                Journal::begin(&dir, ledger, &work.run, &steps).map_err(|error| state_error(&self.state, &error))?;
             let mut hands = Hands { agent: self, sessions, journal: Mutex::new(journal), stale: BTreeSet::new() };
-            hands.stale = hands.changed_before(&work.steps);
+            hands.stale = hands.changed_before(&steps);
             Ok(hands)
         });
         let hands = match ready {
             Ok(hands) => hands,
             Err(error) => return Reply::Failed(error),
         };
-        let board = Board::new(&work.steps, &work.elsewhere);
+        let board = Board::new(&steps, &work.elsewhere);
         let mut gone = false;
         std::thread::scope(|scope| {
             scope.spawn(|| {

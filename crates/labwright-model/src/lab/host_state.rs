@@ -12,8 +12,8 @@ section! {
         content: Option<Spanned<String>>,
         /// A file beside the lab file that it is a copy of.
         source: Option<Spanned<String>>,
-        /// Permission bits.
-        mode: Mode = Mode(0o644),
+        /// Permission bits; 0644, and 0400 for a file that holds a secret.
+        mode: Option<Spanned<Mode>>,
         /// The user that owns it; root, or whoever labwright runs as, when absent.
         owner: Option<Spanned<String>>,
         /// The group that owns it; the owner's when absent.
@@ -125,6 +125,10 @@ section! {
         enabled: Option<bool>,
         /// Whether it runs now.
         running: Option<bool>,
+        /// Environment variables of the service. Secrets among them are kept in memory, out of the unit's own file.
+        environment: Table<String>,
+        /// Credentials of the service, by name: it finds each as a file in `$CREDENTIALS_DIRECTORY`.
+        credentials: Table<String>,
         /// Files, by path, whose change restarts it, beside its own content and those that its content names.
         restart_on: Many<Spanned<String>>,
         /// Take the unit file over if it is there already.

@@ -7,6 +7,7 @@ mod host_state;
 mod network;
 mod platform;
 mod protection;
+mod secrets;
 mod services;
 
 pub use compute::*;
@@ -15,6 +16,7 @@ pub use host_state::*;
 pub use network::*;
 pub use platform::*;
 pub use protection::*;
+pub use secrets::*;
 pub use services::*;
 
 use crate::decode::{Many, Table, section};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, or_strings, section};
+use crate::lab::Secrets;
 use crate::span::Spanned;
 use crate::tree::Node;
 use crate::units::{Period, Schedule, Size};
@@ -108,34 +109,6 @@ section! {
         }
     }
     schema or_string
-}
-
-section! {
-    /// Where secrets are kept.
-    pub struct Secrets {
-        /// A SOPS file beside the lab file, encrypted to age keys.
-        age: Option<Spanned<String>>,
-        /// A Vault or OpenBao server.
-        vault: Option<Vault>,
-    }
-    short (node, decoder) {
-        String::from_node(node, decoder).map(|age| Secrets { age: Some(Spanned::new(age, node.span)), vault: None })
-    }
-    schema or_string
-}
-
-section! {
-    /// A Vault or OpenBao server.
-    pub struct Vault {
-        /// The host it runs on.
-        on: Option<Spanned<String>>,
-        /// How it is unsealed: `transit`, or by hand when absent.
-        unseal: Option<Spanned<String>>,
-        /// The host whose transit engine unseals it.
-        with: Option<Spanned<String>>,
-        /// Its address, where it is not a host of the lab.
-        url: Option<Spanned<String>>,
-    }
 }
 
 section! {

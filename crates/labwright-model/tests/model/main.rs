@@ -10,6 +10,7 @@ mod placement;
 mod references;
 mod schema;
 mod show;
+mod store;
 mod syntax;
 
 mod fuzz;

@@ -152,20 +152,20 @@ fn unknown_references_of_every_kind() {
     fault(
         "${HOME}",
         expect![[r#"
-        9:46 unknown reference `${HOME}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
-    "#]],
+            9:46 unknown reference `${HOME}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
+        "#]],
     );
     fault(
         "${}",
         expect![[r#"
-        9:46 unknown reference `${}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
-    "#]],
+            9:46 unknown reference `${}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
+        "#]],
     );
     fault(
         "${env.x}",
         expect![[r#"
-        9:46 unknown reference `${env.x}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
-    "#]],
+            9:46 unknown reference `${env.x}`; write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
+        "#]],
     );
     fault(
         "and ${open",
@@ -214,7 +214,7 @@ compute:
         expect![[r#"
             error LW-LAB-008 at lab.yaml:8:24..8:31
               unknown reference `${HOME}`
-              help: write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
+              help: write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
               lab.yaml:9:23..9:27: unknown reference `${@}`
               lab.yaml:9:39..9:49: unknown reference `${x:-none}`
             error LW-LAB-008 at lab.yaml:10:33..10:47

@@ -4,10 +4,11 @@
 use std::io::{self, Read};
 use std::path::Path;
 
+use labwright_model::units::Mode;
 use labwright_model::{Finding, Findings, Spanned};
 use labwright_plan::{
-    Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Spec, Step,
-    Value, Wanted,
+    Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Sealed, Spec,
+    Step, Value, Wanted,
 };
 
 use super::content;
@@ -16,13 +17,14 @@ use super::entry::{Attributes, Entry, Permissions, What};
 use super::lower::{Ground, NO_SUCH_ASSET, asset, sorted};
 use super::paths::normal;
 use super::replaced::{make_way, save};
+use super::secret_file;
 use super::session::{Here, Look, Saying, Sights};
 
 /// The kind `file`; named by the path.
 pub const KIND: Kind = Kind {
     name: "file",
     doc: "A file. Of a file without declared content only the permissions are the lab's.",
-    fields: &[CONTENT, TYPE, MODE, OWNER, GROUP],
+    fields: &[CONTENT, TYPE, KEPT, MODE, OWNER, GROUP],
     ownership: Ownership::Thing,
     create: Consequence::None,
     delete: Consequence::None,
@@ -34,6 +36,14 @@ const CONTENT: Field = Field {
     on_change: OnChange::Update,
     consequence: Consequence::None,
     content: true,
+};
+
+const KEPT: Field = Field {
+    name: "kept",
+    doc: "Where a file with secrets in it is kept: `in memory`, with a link to it at the path.",
+    on_change: OnChange::Update,
+    consequence: Consequence::None,
+    content: false,
 };
 
 /// One resource for each declared file; a source that cannot be read is a finding.
@@ -48,7 +58,7 @@ fn one(
     findings: &mut Findings,
 ) -> Option<Resource> {
     let content = match (&file.content, &file.source) {
-        (Some(content), _) => Some(Value::Text(ground.text(content)?)),
+        (Some(content), _) => Some(ground.content(content)),
         (None, Some(source)) => {
             let asset = asset(ground.parsed, source)?;
             match ground.assets.get(&asset) {
@@ -65,11 +75,13 @@ fn one(
         }
         (None, None) => None,
     };
+    let secret = matches!(content, Some(Value::Secret(_)));
     let mut resource = ground
         .resource("file", &normal(path), file.span)
+        .with_some("kept", secret.then_some(secret_file::IN_MEMORY))
         .with_some("content", content)
         .with("type", What::File.word())
-        .with("mode", file.mode.to_string())
+        .with("mode", file.mode.as_ref().map_or(Mode(0o644), |mode| mode.value).to_string())
         .with_some("owner", ground.maybe(file.owner.as_ref())?)
         .with_some("group", ground.maybe(file.group.as_ref())?);
     resource.adopt = file.adopt;
@@ -87,6 +99,10 @@ fn no_such_asset(ground: &Ground<'_>, path: &str, asset: &str, why: &str, source
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let path = Path::new(wanted.id.name());
     let Some(there) = look(here, path)? else { return Ok(None) };
+    let secret = matches!(here.asked(wanted, "content"), Some(Value::Secret(_)));
+    if secret && secret_file::is_kept(here, path) {
+        return secret_file::observe(here, wanted, sights);
+    }
     let mut spec = Spec::from([("type".to_string(), Value::from(there.what.word()))]);
     if there.what == What::File {
         permissions_of(here, wanted, &there, sights, &mut spec)?;
@@ -94,6 +110,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
             // What only its owner may read stays here: its digest is enough to tell whether it changed.
             let private = there.mode & 0o044 == 0;
             let content = Entry::open(path).and_then(|entry| match private {
+                _ if secret => Ok(Value::Secret(Sealed::found(&mut entry.read()?, &here.context.change_key.0)?)),
                 true => content::digest(&mut entry.read()?).map(Value::Digest),
                 false => content::of(&mut entry.read()?),
             });
@@ -112,9 +129,17 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(step.id.name());
     if step.action == Action::Delete {
-        return remove(here, path, What::File);
+        return match secret_file::is_kept(here, path) {
+            true => secret_file::remove(here, path),
+            false => remove(here, path, What::File),
+        };
     }
-    put(here, step, path, "content", saying).map(drop)
+    if let Some(Value::Secret(content)) = step.spec.get("content") {
+        return secret_file::put(here, step, path, content, saying);
+    }
+    put(here, step, path, "content", saying)?;
+    // It may have held a secret until now.
+    secret_file::forget(here, path)
 }
 
 /// Makes the file at `path` what the step says, with `field` as its content. Returns whether the content changed.

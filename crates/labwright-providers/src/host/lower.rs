@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{Host, Os};
 use labwright_model::{Finding, Findings, Parsed, Span, Spanned, beside, codes, reference};
-use labwright_plan::{Input, Lowered, Resource, ResourceId};
+use labwright_plan::{Input, Lowered, Resource, ResourceId, Sealed, Value};
 
 use super::{
-    authorized_keys, directory, file, group, hostname, mount, order, package, sshd, symlink, sysctl, unit, user,
+    authorized_keys, directory, file, group, hostname, mount, order, package, sshd, symlink, sysctl, unit,
+    unit_environment, user,
 };
 
 /// A file that is copied from beside the lab file cannot be read.
@@ -38,6 +39,14 @@ impl Ground<'_> {
     /// A string as it is meant. `None` where it needs a secret: a rule of its own says that this cannot be yet.
     pub fn text(&self, text: &str) -> Option<String> {
         reference::secrets(text).is_empty().then(|| reference::unescape(text))
+    }
+
+    /// A text that may hold secrets, as content.
+    pub fn content(&self, text: &str) -> Value {
+        match reference::secrets(text).is_empty() {
+            true => Value::Text(reference::unescape(text)),
+            false => Value::Secret(Sealed::template(text)),
+        }
     }
 
     /// As `text`, for what may be absent: the inner `None` is absent.
@@ -94,6 +103,7 @@ fn one(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {
     resources.extend(sysctl::lower(ground));
     resources.extend(hostname::lower(ground));
     resources.extend(sshd::lower(ground));
+    unit_environment::lower(ground, &mut resources);
     let units = unit::lower(ground, &resources);
     resources.extend(units);
     resources

@@ -29,8 +29,11 @@ mod lockout;
 mod paths;
 mod public_key;
 mod replaced;
+mod secret_boot;
+mod secret_file;
 mod systemd;
 mod touched;
+mod unit_environment;
 mod waiting;
 
 use labwright_plan::{

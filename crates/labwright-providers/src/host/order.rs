@@ -9,6 +9,7 @@ use labwright_plan::{Resource, ResourceId, Spec, Value};
 use super::lower::Ground;
 use super::paths::{Mentions, above, names, normal};
 use super::session::text;
+use super::unit_environment;
 use super::user::home_of;
 
 /// Sets what each resource of a host comes after.
@@ -99,7 +100,12 @@ impl<'a> Order<'a> {
             "directory" | "file" | "symlink" => self.path(resource),
             "mount" => self.parents(name),
             "unit" => self.unit(name),
-            "sshd" => self.specs.keys().filter(|id| matches!(id.kind(), "user" | "authorized_keys")).map(|id| (*id).clone()).collect(),
+            "sshd" => self
+                .specs
+                .keys()
+                .filter(|id| matches!(id.kind(), "user" | "authorized_keys"))
+                .map(|id| (*id).clone())
+                .collect(),
             _ => BTreeSet::new(),
         };
         if !matches!(kind, "package" | "hostname") && !self.apts.contains(&resource.id) {
@@ -225,6 +231,8 @@ impl<'a> Order<'a> {
         let restart_on = self.ground.host.units.get(name).map(|unit| unit.restart_on.as_slice()).unwrap_or_default();
         let listed: BTreeSet<String> =
             restart_on.iter().filter_map(|path| Some(normal(&self.ground.text(path)?).into_owned())).collect();
+        let own = self.ground.host.units.get(name).map(|unit| unit_environment::paths(name, unit)).unwrap_or_default();
+        let listed: BTreeSet<String> = listed.into_iter().chain(own).collect();
         let is_read = |id: &&ResourceId| match id.kind() {
             "file" | "symlink" => listed.contains(id.name()) || mentions.has(id.name()),
             "directory" | "mount" => mentions.has_folder(id.name()),

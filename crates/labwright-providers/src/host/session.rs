@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use labwright_plan::{
@@ -14,7 +15,9 @@ use super::accounts::Accounts;
 use super::errors::file_error;
 use super::systemd::{self, States};
 use super::touched::Touched;
-use super::{authorized_keys, directory, file, group, hostname, mount, package, sshd, symlink, sysctl, unit, user};
+use super::{
+    authorized_keys, directory, file, group, hostname, mount, package, secret_file, sshd, symlink, sysctl, unit, user,
+};
 
 /// What was found of one resource: `None` where it is not there, an error where nobody can say.
 pub type Look = Result<Option<Observed>, ProviderError>;
@@ -28,6 +31,8 @@ pub struct Here {
     accounts: Mutex<()>,
     systemd: Mutex<()>,
     packages: Mutex<()>,
+    /// Set once it was seen to that a unit brings secrets back after a reboot.
+    pub boot_unit: AtomicBool,
 }
 
 /// What is read once for all resources that are looked at together.
@@ -60,6 +65,7 @@ impl Here {
             accounts: Mutex::default(),
             systemd: Mutex::default(),
             packages: Mutex::default(),
+            boot_unit: AtomicBool::new(false),
         }
     }
 
@@ -214,6 +220,10 @@ impl Session for Here {
             results[i] = self.apply(step, progress);
         }
         results
+    }
+
+    fn restore(&self) -> Result<usize, ProviderError> {
+        secret_file::restore(self)
     }
 
     fn persist(&self) -> Result<(), ProviderError> {

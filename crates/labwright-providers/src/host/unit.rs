@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use labwright_model::Spanned;
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError, Refusal, Resource, Spec,
-    Step, Value, Wanted,
+    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError, Refusal, Resource,
+    Sealed, Spec, Step, Value, Wanted,
 };
 
 use super::content;
@@ -18,6 +18,7 @@ use super::lower::{Ground, sorted};
 use super::paths::{Mentions, normal};
 use super::session::{Here, Look, Saying, Sights};
 use super::systemd::{self, State, States, UNITS, is_template};
+use super::unit_environment;
 use super::waiting::{Goal, Pending, wait};
 
 /// The kind `unit`.
@@ -64,8 +65,12 @@ fn one(
 ) -> Option<Resource> {
     let unit = &entry.value;
     let content = ground.maybe(unit.content.as_ref())?;
-    let restart_on =
-        unit.restart_on.iter().map(|path| Some(normal(&ground.text(path)?).into_owned())).collect::<Option<Vec<_>>>()?;
+    let restart_on = unit
+        .restart_on
+        .iter()
+        .map(|path| Some(normal(&ground.text(path)?).into_owned()))
+        .collect::<Option<Vec<_>>>()?;
+    let restart_on: Vec<String> = restart_on.into_iter().chain(unit_environment::paths(name, unit)).collect();
     let inputs = (unit.running == Some(true)).then(|| inputs(content.as_deref(), &restart_on, lowered));
     let mut resource = ground
         .resource("unit", name, entry.span)
@@ -82,8 +87,11 @@ fn inputs(content: Option<&str>, restart_on: &[String], lowered: &[Resource]) ->
     let is_read = |path: &str| mentions.has(path) || restart_on.iter().any(|listed| listed == path);
     let files = lowered.iter().filter(|resource| resource.id.kind() == "file" && is_read(resource.id.name()));
     let digest = |file: &Resource| {
-        let digest = file.spec.get("content").and_then(Value::digest)?;
-        Some((file.id.name().to_string(), Value::Digest(digest)))
+        let value = match file.spec.get("content")? {
+            Value::Secret(sealed) => Value::Secret(sealed.clone()),
+            content => Value::Digest(content.digest()?),
+        };
+        Some((file.id.name().to_string(), value))
     };
     files.filter_map(digest).collect()
 }
@@ -146,14 +154,15 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
 /// systemd does not know it, so it is what was last applied. What was never labwright's to run is taken to run with what
 /// is wanted, so that taking over restarts nothing.
 fn started_with(applied: Option<&Spec>, wanted: &Spec, seen: &Spec) -> Option<Value> {
-    let Some(applied) = applied else { return wanted.get("inputs").cloned() };
+    let wanted_inputs = || wanted.get("inputs").map(without_hashes);
+    let Some(applied) = applied else { return wanted_inputs() };
     let same = |a: Option<&Value>, b: Option<&Value>| matches!((a, b), (Some(a), Some(b)) if a.same(b));
     if applied.is_empty() {
         // Made by a run that was killed before it could say how far it came.
         return None;
     }
     if applied.get("running") != Some(&Value::Bool(true)) {
-        return wanted.get("inputs").cloned();
+        return wanted_inputs();
     }
     // A run was killed, or a hand was at work, between writing this very file and starting the unit anew.
     let (content, was) = (seen.get("content"), applied.get("content"));
@@ -161,6 +170,17 @@ fn started_with(applied: Option<&Spec>, wanted: &Spec, seen: &Spec) -> Option<Va
         return None;
     }
     applied.get("inputs").cloned()
+}
+
+/// Inputs that are taken as wanted, whatever the secrets in them are: a plan knows their hashes, a look before it does not.
+fn without_hashes(inputs: &Value) -> Value {
+    match inputs {
+        Value::Map(files) => {
+            Value::Map(files.iter().map(|(path, file)| (path.clone(), without_hashes(file))).collect())
+        }
+        Value::Secret(sealed) => Value::Secret(Sealed { hash: None, ..sealed.clone() }),
+        other => other.clone(),
+    }
 }
 
 /// Makes units what they shall be: all files, then what starts at boot, then one reload, then what runs.

@@ -166,6 +166,11 @@ units: { a.service: { content: \"Environment=X=${secret.a}\" } }
 sysctl: { vm.swappiness: \"${secret.x}\" }
 authorized_keys: { root: [\"${secret.key}\"] }",
         expect![[r#"
+            web/host/file//etc/a
+              content: secret `a`
+              kept: "in memory"
+              mode: "0400"
+              type: "file"
             web/host/file//etc/c
               content: "${secret.c}"
               mode: "0644"

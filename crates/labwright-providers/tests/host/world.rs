@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use labwright_model::{Files, Parsed};
 use labwright_plan::{
-    Action, Adopt, Context, Facts, HostSeen, Input, Lowered, Mark, Observation, Options, Origin, Plan, PlanInput,
-    Progress, Provider, ResourceId, Session, Sight, Spec, Step, Value, Wanted, plan,
+    Action, Adopt, Context, Facts, Hidden, HostSeen, Input, Lowered, Mark, Observation, Options, Origin, Plan,
+    PlanInput, Progress, Provider, ResourceId, Secrets, Session, Sight, Spec, Step, Value, Wanted, plan,
 };
 use labwright_providers::host::Host;
 
@@ -78,7 +78,15 @@ impl World {
     fn session(&self) -> Box<dyn Session> {
         let applied = self.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
         let facts = Facts { root: rustix::process::geteuid().is_root(), user: "tester".into(), ..Facts::default() };
-        Host.connect(&Context { facts, state_dir: self.state(), applied }).unwrap()
+        let context = Context {
+            facts,
+            state_dir: self.state(),
+            applied,
+            secrets_dir: self.state().join("secrets"),
+            change_key: Hidden([0; 32]),
+            secrets: Secrets::default(),
+        };
+        Host.connect(&context).unwrap()
     }
 
     /// The plan for the state of one host, given as `box` would be; `$ROOT` is the folder.

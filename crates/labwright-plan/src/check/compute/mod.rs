@@ -12,6 +12,6 @@ pub use host_address::HostAddress;
 pub use host_state::HostState;
 pub use local_host::LocalHost;
 pub use only_a_role::OnlyARole;
-pub use secret_in_state::{SecretInState, is_inside, texts};
+pub use secret_in_state::SecretInState;
 pub use unmanaged_host::UnmanagedHost;
 pub use zone_of_host::ZoneOfHost;

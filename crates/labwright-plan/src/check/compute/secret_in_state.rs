@@ -1,7 +1,7 @@
-//! LW-CMP-007: a secret in the state of a host.
+//! LW-CMP-007: a secret where others could read it.
 
-use labwright_model::lab::Host;
-use labwright_model::{Finding, Findings, Parsed, Span, Spanned, reference};
+use labwright_model::units::Mode;
+use labwright_model::{Finding, Findings, Parsed, Span, reference};
 
 use crate::check::{Examples, Rule};
 
@@ -15,53 +15,66 @@ impl Rule for SecretInState {
     }
 
     fn title(&self) -> &'static str {
-        "a secret that cannot be delivered"
+        "a secret where others could read it"
     }
 
     fn doc(&self) -> &'static str {
-        "The content of a file or unit refers to `${secret.…}`. This version cannot decrypt secrets on a host, and writing \
-         the reference itself into the file would only look as if it worked.\n\n\
-         The way out: leave the secret out of the file, and let the program read it from a file that you place by hand."
+        "A secret of a host is delivered in three places: the `content` of a file, and the `environment` and `credentials` of \
+         a unit. Each is kept in memory, readable by its owner alone. Anywhere else it would be in the open: a unit's own \
+         file is read by everybody, mount options and command lines stand in the list of processes, \
+         a sysctl in `/proc`. A file that others may read would hand it to them as well.\n\n\
+         The way out: put the secret into a file of its own, or into the unit's `environment` or `credentials`, and let the \
+         program read it there. For a mount, a file named by `credentials=`. Say with `owner` who reads a file, and leave \
+         its `mode` out: it is 0400."
     }
 
     fn examples(&self) -> Examples {
         Examples {
-            fails: "compute:\n  hosts:\n    desk:\n      local: true\n      files:\n        /etc/app.env: { content: \"PASSWORD=${secret.app}\" }",
-            passes: "compute:\n  hosts:\n    desk:\n      local: true\n      files:\n        /etc/app.env: { content: \"PASSWORD_FILE=/etc/app.password\" }",
+            fails: "platform: { secrets: { age: secrets.yaml, generate: { app: password } } }\ncompute:\n  hosts:\n    desk:\n      local: true\n      units:\n        app.service: { content: \"[Service]\\nExecStart=/usr/bin/app --password ${secret.app}\" }",
+            passes: "platform: { secrets: { age: secrets.yaml, generate: { app: password } } }\ncompute:\n  hosts:\n    desk:\n      local: true\n      units:\n        app.service:\n          content: \"[Service]\\nExecStart=/usr/bin/app --password-file %d/app\"\n          credentials: { app: \"${secret.app}\" }",
         }
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        for (name, host) in parsed.lab.compute.hosts.iter() {
-            for (text, what) in texts(host) {
-                let Some(secret) = reference::secrets(text).first().copied() else { continue };
-                let message =
-                    format!("{what} needs secret `{secret}`, and this version cannot deliver secrets to hosts");
-                // A long text is judged as a whole and pointed at where the secret stands in it.
-                let place = parsed.secrets.iter().find(|secret| is_inside(secret.span, text.span));
-                let place = place.map_or(text.span, |secret| secret.span);
-                findings.push(
-                    Finding::error(CODE, format!("compute.hosts.{name}"), place, message)
-                        .help("let the program read it from a file that you place by hand, and refer to that file"),
-                );
+        // A host that only a role names has nothing written of it, and no place of its own.
+        let written = parsed.lab.compute.hosts.iter().filter(|(name, _)| !parsed.implied.contains(name));
+        for (name, host) in written {
+            let whole = parsed.span_of(&["compute", "hosts", name]);
+            let mut kept: Vec<Span> = Vec::new();
+            for (path, file) in host.files.iter() {
+                let Some(content) = &file.content else { continue };
+                kept.push(content.span);
+                let secrets = reference::secrets(content);
+                let mode = file.mode.as_ref().filter(|mode| mode.value != Mode(0o400));
+                if let (Some(secret), Some(mode)) = (secrets.first(), mode) {
+                    let message = format!("file `{path}` holds secret `{secret}`, and its mode is {}", mode.value);
+                    findings.push(
+                        Finding::error(CODE, format!("compute.hosts.{name}.files.{path}.mode"), mode.span, message)
+                            .help("leave `mode` out: it is 0400; `owner: USER` says who reads it"),
+                    );
+                }
+            }
+            for (unit, entry) in host.units.iter() {
+                let place =
+                    |table: &str, key: &str| parsed.span_of(&["compute", "hosts", name, "units", unit, table, key]);
+                kept.extend(entry.environment.keys().map(|key| place("environment", key)));
+                kept.extend(entry.credentials.keys().map(|key| place("credentials", key)));
+            }
+            for secret in parsed.secrets.iter().filter(|secret| is_inside(secret.span, whole)) {
+                if kept.iter().any(|kept| is_inside(secret.span, *kept)) {
+                    continue;
+                }
+                let message = format!("secret `{}` would stand in the open here", secret.value);
+                findings.push(Finding::error(CODE, format!("compute.hosts.{name}"), secret.span, message).help(
+                    "put it into the `content` of a file, or into the `environment` or `credentials` of the unit",
+                ));
             }
         }
     }
 }
 
-/// Every text that is written to a host, with what it is.
-pub fn texts(host: &Host) -> Vec<(&Spanned<String>, String)> {
-    let mut texts: Vec<(&Spanned<String>, String)> = Vec::new();
-    let files = host.files.iter().map(|(path, file)| (file.content.as_ref(), format!("file `{path}`")));
-    let units = host.units.iter().map(|(unit, entry)| (entry.content.as_ref(), format!("unit `{unit}`")));
-    let mounts = host.mounts.iter().map(|(path, mount)| (mount.options.as_ref(), format!("mount `{path}`")));
-    let parameters = host.sysctl.iter().map(|(key, entry)| (Some(&entry.value.value), format!("sysctl `{key}`")));
-    texts.extend(files.chain(units).chain(mounts).chain(parameters).filter_map(|(text, what)| Some((text?, what))));
-    texts
-}
-
 /// Whether one place is within another.
-pub fn is_inside(inner: Span, outer: Span) -> bool {
+fn is_inside(inner: Span, outer: Span) -> bool {
     inner.file == outer.file && outer.start <= inner.start && inner.end <= outer.end
 }
 
@@ -72,9 +85,10 @@ mod tests {
     use crate::check::tests::says;
 
     #[test]
-    fn the_place_is_where_the_secret_stands() {
+    fn only_files_environment_and_credentials_keep_a_secret() {
         says(
             r#"
+platform: { secrets: { age: secrets.yaml, generate: { app: password, other: hex } } }
 compute:
   hosts:
     desk:
@@ -84,22 +98,29 @@ compute:
           content: |
             NAME=app
             PASSWORD=${secret.app} ${secret.other}
+        /etc/open: { content: "${secret.app}", mode: "0644" }
         /etc/literal: { content: "$${secret.app}" }
       units:
-        app.service: { content: "[Service]\nEnvironment=A=${secret.unit}" }
+        app.service:
+          content: "[Service]\nEnvironment=A=${secret.app}"
+          environment: { A: "${secret.app}" }
+          credentials: { a: "${secret.app}" }
       mounts:
-        /m: { device: //nas/x, fstype: cifs, options: "password=${secret.smb}" }
-      sysctl: { a.b: "${secret.c}" }
+        /m: { device: //nas/x, fstype: cifs, options: "password=${secret.app}" }
+      sysctl: { a.b: "${secret.other}" }
+      users: { app: { comment: "${secret.other}" } }
 "#,
             expect![[r#"
-                10:22 error LW-CMP-007: file `/etc/app.env` needs secret `app`, and this version cannot deliver secrets to hosts
-                    help: let the program read it from a file that you place by hand, and refer to that file
-                13:59 error LW-CMP-007: unit `app.service` needs secret `unit`, and this version cannot deliver secrets to hosts
-                    help: let the program read it from a file that you place by hand, and refer to that file
-                15:65 error LW-CMP-007: mount `/m` needs secret `smb`, and this version cannot deliver secrets to hosts
-                    help: let the program read it from a file that you place by hand, and refer to that file
-                16:23 error LW-CMP-007: sysctl `a.b` needs secret `c`, and this version cannot deliver secrets to hosts
-                    help: let the program read it from a file that you place by hand, and refer to that file
+                12:54 error LW-CMP-007: file `/etc/open` holds secret `app`, and its mode is 0644
+                    help: leave `mode` out: it is 0400; `owner: USER` says who reads it
+                16:46 error LW-CMP-007: secret `app` would stand in the open here
+                    help: put it into the `content` of a file, or into the `environment` or `credentials` of the unit
+                20:65 error LW-CMP-007: secret `app` would stand in the open here
+                    help: put it into the `content` of a file, or into the `environment` or `credentials` of the unit
+                21:23 error LW-CMP-007: secret `other` would stand in the open here
+                    help: put it into the `content` of a file, or into the `environment` or `credentials` of the unit
+                22:33 error LW-CMP-007: secret `other` would stand in the open here
+                    help: put it into the `content` of a file, or into the `environment` or `credentials` of the unit
             "#]],
         );
     }

@@ -3,7 +3,6 @@
 use labwright_model::lab::{Expose, Lab, Role};
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
-use crate::check::compute::{is_inside, texts};
 use crate::check::{Examples, Rule};
 
 pub struct UndecidedRole;
@@ -172,9 +171,7 @@ fn secrets(parsed: &Parsed, findings: &mut Findings) {
     if declared {
         return;
     }
-    // Secrets in the state of a host are LW-CMP-007, whatever keeps them.
-    let state: Vec<Span> = lab.compute.hosts.values().flat_map(|host| texts(host)).map(|(text, _)| text.span).collect();
-    let mut used = parsed.secrets.iter().filter(|secret| !state.iter().any(|text| is_inside(secret.span, *text)));
+    let mut used = parsed.secrets.iter();
     let Some(first) = used.next() else { return };
     let message = format!("secret `{}` is used, and the lab keeps no secrets", first.value);
     let help = "declare where they are: `platform: { secrets: { age: secrets.yaml } }`";
@@ -313,10 +310,9 @@ protection:
                 15:47 error LW-PLT-001: secret `pg` is used, and the lab keeps no secrets
                     help: declare where they are: `platform: { secrets: { age: secrets.yaml } }`
                     15:97: so is `other`
+                    19:51: so is `in-a-file`
                 17:18 advice LW-CMP-003: hosts `docker-01`, `proxy-01`, `mon-01` are only named by their roles
                     help: describe them under `compute: { hosts: … }`, as `docker-01: { address: … }`
-                19:51 error LW-CMP-007: file `/a` needs secret `in-a-file`, and this version cannot deliver secrets to hosts
-                    help: let the program read it from a file that you place by hand, and refer to that file
                 21:30 error LW-PLT-001: backups by policy `nightly` have no repository to go to
                     help: declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`
                     21:51: nor have those by `weekly`

@@ -1,0 +1,105 @@
+//! From a lab to the secrets it refers to: the admin's keys, the store, and the values that hosts need.
+//! Prints none of them. What a host reads is decided by what is desired there, not here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use labwright_model::Parsed;
+use labwright_plan::sealed::readers;
+use labwright_plan::{Resource, Secrets};
+use labwright_secrets::identity::{Identities, Sources};
+use labwright_secrets::store::{self, Document, Opened};
+use labwright_secrets::{SecretError, SecretText};
+use zeroize::Zeroizing;
+
+use crate::error::{CliError, Exit};
+use crate::lab::Ready;
+use crate::terminal::Terminal;
+
+/// The same fault, for the command line.
+pub fn error(error: SecretError) -> CliError {
+    use labwright_secrets::ErrorKind;
+    let exit = if error.kind == ErrorKind::Unreachable { Exit::Unreachable } else { Exit::Usage };
+    CliError::new(exit, format!("failed to {}", error.message)).hint(error.help.unwrap_or_default())
+}
+
+/// The keys of whoever runs this: named ones, those of SOPS' environment and places, their SSH key.
+pub fn identities(named: &[PathBuf]) -> Result<Identities, SecretError> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let ssh = |name: &str| home.as_ref().map(|home| home.join(".ssh").join(name));
+    let sources = Sources {
+        files: named.to_vec(),
+        env_key: std::env::var("SOPS_AGE_KEY").ok().map(SecretText::new),
+        env_key_file: std::env::var_os("SOPS_AGE_KEY_FILE").map(PathBuf::from),
+        config_dir: config.or_else(|| home.as_ref().map(|home| home.join(".config"))),
+        ssh_keys: ["id_ed25519", "id_rsa"].into_iter().filter_map(ssh).collect(),
+    };
+    Ok(Identities::load(&sources)?.with_passphrase(ask_passphrase))
+}
+
+fn ask_passphrase(file: &Path) -> Option<SecretText> {
+    ask_hidden(&format!("passphrase of `{}`: ", file.display()))
+}
+
+/// Asks for something that is not shown while it is typed; `None` where nobody is there.
+pub fn ask_hidden(question: &str) -> Option<SecretText> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    let term = console::Term::stderr();
+    term.write_str(question).ok()?;
+    term.read_secure_line().ok().filter(|line| !line.is_empty()).map(SecretText::new)
+}
+
+/// The store that the lab names, unopened.
+pub fn document(parsed: &Parsed) -> Result<(PathBuf, Document), CliError> {
+    let path = path(parsed)?;
+    let bytes = store::file::load(&path).map_err(error)?;
+    let document = Document::parse(&path.to_string_lossy(), &bytes).map_err(error)?;
+    Ok((path, document))
+}
+
+/// Where the lab says that its store is.
+pub fn path(parsed: &Parsed) -> Result<PathBuf, CliError> {
+    match &parsed.store {
+        Some(store) => Ok(PathBuf::from(&store.path)),
+        None => Err(CliError::usage("the lab names no store of secrets")
+            .hint("add `platform: { secrets: { age: secrets.yaml } }` to the lab file")),
+    }
+}
+
+/// The store, opened with whatever key is at hand.
+pub fn open(parsed: &Parsed, named: &[PathBuf], terminal: &Terminal) -> Result<(PathBuf, Opened), CliError> {
+    let (path, document) = document(parsed)?;
+    let identities = identities(named).map_err(error)?;
+    for warning in identities.warnings() {
+        terminal.warn(warning);
+    }
+    Ok((path, document.open(&identities).map_err(error)?))
+}
+
+/// The values that hosts need. What cannot be read is told and left out: the plan then says what waits for it.
+pub fn values(ready: &Ready, desired: &[Resource], terminal: &Terminal) -> Secrets {
+    let names: BTreeSet<&str> = readers(desired).into_values().flatten().collect();
+    if names.is_empty() {
+        return Secrets::default();
+    }
+    let opened = match open(&ready.parsed, &[], terminal) {
+        Ok((_, opened)) => opened,
+        Err(error) => {
+            terminal.warn(&error.message);
+            error.hints.iter().for_each(|hint| terminal.hint(hint));
+            return Secrets::default();
+        }
+    };
+    let mut values: BTreeMap<String, Zeroizing<String>> = BTreeMap::new();
+    for name in names {
+        match opened.get(name) {
+            Ok(value) => drop(values.insert(name.to_string(), Zeroizing::new(value.expose().to_string()))),
+            Err(error) => terminal.warn(&error.message),
+        }
+    }
+    values.into_iter().collect()
+}

@@ -1,0 +1,233 @@
+//! Secrets on their host: opened with the host's own key, in memory for one run, and kept on the disk only sealed.
+//! Writes no secret anywhere itself; providers do, and only where nobody else reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use labwright_plan::sealed::{seal, sealed};
+use labwright_plan::{ChangeKey, ErrorKind, Facts, Mark, ProviderError, ResourceId, Secrets, Spec, Step};
+use labwright_secrets::envelope::{self, HostIdentity};
+use labwright_secrets::{SecretError, SecretText, identity};
+use zeroize::Zeroizing;
+
+use crate::protocol::HostKey;
+
+/// The key of a host's SSH server is the host's own: nobody else has it, and it is what the lab knows the host by.
+const SSH_HOST_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+/// Where there is none that may be read, labwright keeps one of its own.
+const OWN_KEY: &str = "host.agekey";
+/// What a change key is derived for; BLAKE3 keeps keys for different ends apart by such a sentence.
+const CHANGE_KEY_CONTEXT: &str = "labwright 2026-11-21 change detection of secret content on a host";
+const MAX_KEY_BYTES: u64 = 1 << 16;
+
+/// The host's key, found when it is first asked for.
+pub struct Keys {
+    state: PathBuf,
+    root: bool,
+    found: Mutex<Option<Key>>,
+}
+
+#[derive(Clone)]
+struct Key {
+    path: PathBuf,
+    content: Zeroizing<Vec<u8>>,
+    recipient: String,
+    /// It was there already. One that was only thought up is written with the first secret that comes.
+    kept: bool,
+}
+
+impl Key {
+    fn change_key(&self) -> ChangeKey {
+        blake3::derive_key(CHANGE_KEY_CONTEXT, &self.content)
+    }
+}
+
+impl Keys {
+    pub fn new(state: &Path, facts: &Facts) -> Keys {
+        Keys { state: state.to_path_buf(), root: facts.root, found: Mutex::default() }
+    }
+
+    fn key(&self) -> Result<Key, ProviderError> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.is_none() {
+            *found = Some(self.find()?);
+        }
+        found.clone().ok_or_else(|| ProviderError::bug("the host's key was found and is not there"))
+    }
+
+    fn find(&self) -> Result<Key, ProviderError> {
+        let ssh = Path::new(SSH_HOST_KEY);
+        if self.root && ssh.is_file() {
+            // A key of another kind than age can use is passed over like one that is not there.
+            if let Ok(identity) = HostIdentity::ssh_host_key(ssh) {
+                return Ok(Key { path: ssh.into(), content: read(ssh)?, recipient: identity.recipient(), kept: true });
+            }
+        }
+        let own = self.state.join(OWN_KEY);
+        if own.is_file() {
+            let identity = HostIdentity::age_file(&own).map_err(from)?;
+            return Ok(Key { path: own.clone(), content: read(&own)?, recipient: identity.recipient(), kept: true });
+        }
+        let (content, recipient) = identity::Identity::generate();
+        let content = Zeroizing::new(content.expose().as_bytes().to_vec());
+        Ok(Key { path: own, content, recipient, kept: false })
+    }
+
+    /// What the other end needs to know: whom to seal for, and what to hash with.
+    pub fn tell(&self) -> Result<HostKey, ProviderError> {
+        let key = self.key()?;
+        Ok(HostKey { recipient: key.recipient.clone(), change_key: key.change_key() })
+    }
+
+    pub fn change_key(&self) -> Result<ChangeKey, ProviderError> {
+        Ok(self.key()?.change_key())
+    }
+
+    /// Opens what came with a run, keeps it sealed for the next boot, and gives each step the hash of what it will write.
+    /// Refuses steps that were planned with other secrets than came.
+    pub fn receive(
+        &self,
+        dir: &Path,
+        (lab, host): (&str, &str),
+        letter: &[u8],
+        marks: &BTreeMap<ResourceId, Mark>,
+        steps: &mut [Step],
+    ) -> Result<Secrets, ProviderError> {
+        let key = self.key()?;
+        if !key.kept {
+            self.keep(&key)?;
+        }
+        let identity = identity_of(&key)?;
+        let mut values = envelope::open(letter, &identity, lab, host).map_err(from)?;
+        let change_key = key.change_key();
+        let brought = secrets(&values);
+        for step in steps.iter_mut() {
+            let planned: Vec<Option<String>> = sealed(&step.spec).into_iter().map(|s| s.hash.clone()).collect();
+            seal(&mut step.spec, &brought, &change_key);
+            let now = sealed(&step.spec).into_iter().map(|s| s.hash.clone());
+            // A hash by a key that was only thought up then tells nothing now.
+            if key.kept && planned.into_iter().zip(now).any(|(planned, now)| planned != now) {
+                let message = format!("the secrets of `{}` changed since the plan was made", step.id);
+                return Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again"));
+            }
+            for change in &mut step.changes {
+                let after = Spec::from([(change.field.clone(), change.after.clone())]);
+                let mut after = after;
+                seal(&mut after, &brought, &change_key);
+                if let Some(value) = after.remove(&change.field) {
+                    change.after = value;
+                }
+            }
+        }
+        // What earlier runs brought for things that stay is kept beside what came now.
+        let path = kept_path(dir, host);
+        let wanted: BTreeSet<&str> = marks
+            .values()
+            .flat_map(|mark| sealed(&mark.applied))
+            .flat_map(|content| content.names().collect::<Vec<_>>())
+            .collect();
+        let before = fs::read(&path).ok().and_then(|before| envelope::open(&before, &identity, lab, host).ok());
+        for (name, value) in before.into_iter().flatten() {
+            if wanted.contains(name.as_str()) {
+                values.entry(name).or_insert(value);
+            }
+        }
+        let again = envelope::seal(&key.recipient, lab, host, &values).map_err(from)?;
+        replace(&path, &again).map_err(|error| cannot_keep(&path, &error))?;
+        Ok(brought)
+    }
+
+    /// What is kept sealed here for a lab: for the next boot.
+    pub fn kept(&self, dir: &Path, lab: &str, host: &str) -> Result<Secrets, ProviderError> {
+        let path = kept_path(dir, host);
+        let letter = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Secrets::default()),
+            letter => letter.map_err(|error| cannot_keep(&path, &error))?,
+        };
+        let values = envelope::open(&letter, &identity_of(&self.key()?)?, lab, host).map_err(from)?;
+        Ok(secrets(&values))
+    }
+
+    fn keep(&self, key: &Key) -> Result<(), ProviderError> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(&key.path)
+            .map_err(|error| cannot_keep(&key.path, &error))?;
+        file.write_all(&key.content).and_then(|()| file.sync_all()).map_err(|error| cannot_keep(&key.path, &error))
+    }
+}
+
+fn identity_of(key: &Key) -> Result<HostIdentity, ProviderError> {
+    match key.path == Path::new(SSH_HOST_KEY) {
+        true => HostIdentity::ssh_host_key(&key.path),
+        false => HostIdentity::age_file(&key.path),
+    }
+    .map_err(from)
+}
+
+fn kept_path(dir: &Path, host: &str) -> PathBuf {
+    dir.join(format!("sealed-{host}.age"))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+    use std::io::Read;
+    // One allocation: what a growing buffer leaves behind is not wiped.
+    let mut content = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES as usize));
+    let read = fs::File::open(path).and_then(|file| file.take(MAX_KEY_BYTES).read_to_end(&mut content));
+    read.map_err(|error| cannot_keep(path, &error))?;
+    Ok(content)
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+fn secrets(values: &BTreeMap<String, SecretText>) -> Secrets {
+    values.iter().map(|(name, value)| (name.clone(), Zeroizing::new(value.expose().to_string()))).collect()
+}
+
+fn cannot_keep(path: &Path, error: &io::Error) -> ProviderError {
+    ProviderError::rejected(format!("cannot use `{}`: {error}", path.display()))
+        .help("secrets are opened with it; nothing was changed")
+}
+
+/// The same fault, in the words of a run.
+pub fn from(error: SecretError) -> ProviderError {
+    let told = ProviderError::rejected(format!("failed to {}", error.message));
+    match error.help {
+        Some(help) => told.help(help),
+        None => told,
+    }
+}
+
+/// Where secrets are written: memory that goes with a reboot. `/dev/shm` where `/run` is on a disk, as in some containers.
+pub fn folder(facts: &Facts) -> PathBuf {
+    if let Some(named) = std::env::var_os("LABWRIGHT_RUN_DIR") {
+        return named.into();
+    }
+    let is_memory = |path: &Path| rustix::fs::statfs(path).is_ok_and(|fs| MEMORY.contains(&fs.f_type));
+    let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|_| !facts.root);
+    let run = own.unwrap_or_else(|| "/run".into());
+    let shared = || match facts.root {
+        true => "/dev/shm/labwright".into(),
+        false => format!("/dev/shm/labwright-{}", facts.user).into(),
+    };
+    match is_memory(&run) || !is_memory(Path::new("/dev/shm")) {
+        true => run.join("labwright"),
+        false => shared(),
+    }
+}
+
+/// File systems that are memory and never reach a disk of their own; linux/magic.h.
+const MEMORY: &[i64] = &[0x0102_1994, 0x8584_58f6];

@@ -1,0 +1,269 @@
+//! LW-PLT-004: one secret in two trust zones, or in two environments.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labwright_model::{Finding, Findings, Parsed, Placement, Span, reference};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::check::{Examples, Rule};
+
+pub struct SharedSecret;
+
+const CODE: &str = "LW-PLT-004";
+const RELATED: usize = 5;
+
+impl Rule for SharedSecret {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "one secret in two trust zones or environments"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Zones and environments are kept apart so that what is taken in one is of no use in another. A secret that is read \
+         in two of them is the way across: whoever gets hold of it in `dev` has `prod` as well.\n\n\
+         Who reads a secret follows from where it is referred to: a host reads it in its zone; a service in the zones of \
+         the hosts that it is placed on, and in its environment. What the shared part of a service refers to is read in \
+         every environment of it. References in other sections (a token for Cloudflare, the passphrase of a repository) \
+         are not those of a zone.\n\n\
+         The way out: one secret for each zone or environment. A service says under `environments:` what differs: \
+         `environments: { dev: { containers: … }, prod: { containers: … } }`. Where it has to be one and the same (a \
+         network's shared key), accept it with its reason."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "platform: { secrets: secrets.yaml }\nnetwork: { zones: { servers: { vlan: 20 }, iot: { vlan: 40 } } }\ncompute:\n  hosts:\n    pg-01:\n      zone: servers\n      address: 10.0.20.5\n      files: { /etc/pg.pass: { content: \"${secret.pg}\" } }\n    sensor-01:\n      zone: iot\n      address: 10.0.40.5\n      files: { /etc/pg.pass: { content: \"${secret.pg}\" } }",
+            passes: "platform: { secrets: secrets.yaml }\nnetwork: { zones: { servers: { vlan: 20 }, iot: { vlan: 40 } } }\ncompute:\n  hosts:\n    pg-01:\n      zone: servers\n      address: 10.0.20.5\n      files: { /etc/pg.pass: { content: \"${secret.pg}\" } }\n    sensor-01:\n      zone: iot\n      address: 10.0.40.5\n      files: { /etc/pg.pass: { content: \"${secret.other}\" } }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        if parsed.secrets.is_empty() {
+            return;
+        }
+        for (name, readers) in readers(parsed) {
+            findings.extend(judge(&name, &readers));
+        }
+    }
+}
+
+/// A host or a placed service that a secret is delivered to.
+struct Reader<'a> {
+    /// host `a`, service `b`
+    what: String,
+    zones: BTreeSet<&'a str>,
+    environment: Option<&'a str>,
+    /// Where it refers to the secret.
+    span: Span,
+}
+
+fn judge(name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
+    let zones = grouped(readers, |reader| reader.zones.iter().copied().collect());
+    let environments = grouped(readers, |reader| reader.environment.into_iter().collect());
+    let mut where_: Vec<String> = Vec::new();
+    let mut keys: Vec<&str> = Vec::new();
+    for (word, groups) in [("environments", &environments), ("zones", &zones)] {
+        if groups.len() > 1 {
+            where_.push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
+            if keys.is_empty() {
+                keys = groups.iter().map(|(key, _)| *key).collect();
+            }
+        }
+    }
+    if where_.is_empty() {
+        return None;
+    }
+    // The first reader has it by right; whoever comes after and is elsewhere is the finding.
+    let first = readers.first()?;
+    let elsewhere = |reader: &&Reader<'_>| reader.zones != first.zones || reader.environment != first.environment;
+    let place = readers.iter().find(elsewhere).unwrap_or(first).span;
+    let message = format!("secret `{name}` is read {}", where_.join(", and "));
+    let names = listed(keys.iter().map(|key| format!("`{name}_{}`", key.replace('-', "_"))));
+    let mut finding =
+        Finding::warning(CODE, "platform.secrets", place, message).help(format!("make one secret for each: {names}"));
+    let mut told = BTreeSet::from([place]);
+    for reader in readers.iter().filter(|reader| told.insert(reader.span)).take(RELATED) {
+        finding = finding.related(reader.span, format!("{} reads it here", reader.what));
+    }
+    Some(finding)
+}
+
+/// The zones or environments in which a secret is read, in the order of the readers, each with who reads it there.
+fn grouped<'a>(readers: &[Reader<'a>], keys: impl Fn(&Reader<'a>) -> Vec<&'a str>) -> Vec<(&'a str, String)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for reader in readers {
+        for key in keys(reader) {
+            match groups.iter_mut().find(|(other, _)| *other == key) {
+                Some((_, who)) if who.contains(&reader.what.as_str()) => {}
+                Some((_, who)) => who.push(&reader.what),
+                None => groups.push((key, vec![&reader.what])),
+            }
+        }
+    }
+    let who = |who: &[&str]| match who {
+        [one] => one.to_string(),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
+        [] => String::new(),
+    };
+    groups.iter().map(|(key, readers)| (*key, who(readers))).collect()
+}
+
+/// "a", "a and b", "a, b and c".
+fn listed(parts: impl Iterator<Item = String>) -> String {
+    let parts: Vec<String> = parts.collect();
+    match parts.as_slice() {
+        [some @ .., last] if !some.is_empty() => format!("{} and {last}", some.join(", ")),
+        all => all.concat(),
+    }
+}
+
+fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
+    let hosts = &parsed.lab.compute.hosts;
+    let zone = |host: &str| hosts.get(host).and_then(|host| host.zone.as_ref()).map(|zone| zone.value.as_str());
+    let mut readers: BTreeMap<String, Vec<Reader<'_>>> = BTreeMap::new();
+    for (host, entry) in hosts.iter() {
+        for secret in secrets_of(&entry.value) {
+            let span = first_inside(parsed, &secret, &[parsed.span_of(&["compute", "hosts", host])]);
+            let reader = Reader {
+                what: format!("host `{host}`"),
+                zones: zone(host).into_iter().collect(),
+                environment: None,
+                span,
+            };
+            readers.entry(secret).or_default().push(reader);
+        }
+    }
+    for placement in &parsed.placements {
+        let Placement { service, environment, entry } = placement;
+        let whole = parsed.span_of(&["services", service]);
+        let own = environment.as_ref().map(|name| parsed.span_of(&["services", service, "environments", name]));
+        for secret in secrets_of(entry) {
+            let span = first_inside(parsed, &secret, &own.into_iter().chain([whole]).collect::<Vec<_>>());
+            let reader = Reader {
+                what: format!("service `{service}`"),
+                zones: entry.on.iter().filter_map(|host| zone(host)).collect(),
+                environment: environment.as_deref(),
+                span,
+            };
+            readers.entry(secret).or_default().push(reader);
+        }
+    }
+    readers
+}
+
+/// The names of all secrets that anything in an entry refers to. The values themselves are asked, because an alias puts
+/// one place of the file into several entries.
+fn secrets_of(entry: &impl Serialize) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Ok(value) = serde_json::to_value(entry) {
+        collect(&value, &mut names);
+    }
+    names
+}
+
+fn collect(value: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) => names.extend(reference::secrets(text).into_iter().map(str::to_string)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+        Value::Object(entries) => entries.values().for_each(|value| collect(value, names)),
+        _ => {}
+    }
+}
+
+/// Where a secret is referred to, in the first of these places in which it is; anywhere, if an alias brought it there.
+fn first_inside(parsed: &Parsed, name: &str, places: &[Span]) -> Span {
+    let spans = || parsed.secrets.iter().filter(|secret| secret.value == name).map(|secret| secret.span);
+    let inside = |place: &Span| {
+        spans().find(|span| span.file == place.file && place.start <= span.start && span.end <= place.end)
+    };
+    places.iter().find_map(inside).or_else(|| spans().next()).unwrap_or(Span::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    const AROUND: &str = r#"platform: { secrets: { age: secrets.yaml, recovery: age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq } }
+environments: [dev, prod]
+network: { zones: { servers: { vlan: 20 }, iot: { vlan: 40 }, lab: { vlan: 50 } } }
+"#;
+
+    #[test]
+    fn hosts_and_services_in_their_zones() {
+        says(
+            &format!(
+                r#"{AROUND}compute:
+  docker_hosts: [d-01, d-02]
+  hosts:
+    a: {{ zone: servers, address: 10.0.0.1, files: {{ /pg: {{ content: "${{secret.pg}} $${{secret.app}}" }} }} }}
+    b: {{ zone: servers, address: 10.0.0.2, files: {{ /pg: {{ content: "${{secret.pg}}" }} }} }}
+    c: {{ zone: iot, address: 10.0.0.3, units: {{ x.service: {{ environment: {{ PG: "${{secret.pg}}" }}, credentials: {{ o: "${{secret.other}}" }} }} }} }}
+    d-01: {{ zone: servers, address: 10.0.0.4 }}
+    d-02: {{ zone: lab, address: 10.0.0.5 }}
+    nowhere: {{ address: 10.0.0.6, files: {{ /o: {{ content: "${{secret.other}}" }} }} }}
+services:
+  w: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-02 }}
+  two: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: [d-01, d-02] }}
+  saas: {{ external: x, description: "${{secret.app}}" }}
+protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secret.other}}" }} }} }}
+"#
+            ),
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn environments_share_what_the_service_says() {
+        says(
+            &format!(
+                r#"{AROUND}compute: {{ docker_hosts: [d-01], hosts: {{ d-01: {{ zone: servers, address: 10.0.0.4 }} }} }}
+services:
+  shared: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-01, environments: [dev, prod] }}
+  apart:
+    containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}
+    on: d-01
+    environments:
+      dev: {{ containers: {{ c: {{ environment: {{ A: "${{secret.other}}" }} }} }} }}
+      prod:
+  none: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
+"#
+            ),
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn an_alias_makes_one_place_two_readers() {
+        says(
+            &format!(
+                r#"{AROUND}compute:
+  hosts:
+    a: {{ zone: servers, address: 10.0.0.1, files: &files {{ /pg: {{ content: "${{secret.pg}}" }} }} }}
+    b: {{ zone: iot, address: 10.0.0.2, files: *files }}
+"#
+            ),
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn accepted_where_it_has_to_be_one() {
+        says(
+            &format!(
+                r#"{AROUND}compute:
+  hosts:
+    a: {{ zone: servers, address: 10.0.0.1, files: {{ /wifi: {{ content: "${{secret.pg}}" }} }} }}
+    # labwright: allow LW-PLT-004 because there is one wireless network
+    b: {{ zone: iot, address: 10.0.0.2, files: {{ /wifi: {{ content: "${{secret.pg}}" }} }} }}
+"#
+            ),
+            expect![[""]],
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! LW-PLT-002: a secret that is nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labwright_model::{Finding, Findings, Parsed, Span, finding};
+
+use crate::check::{Examples, Rule};
+
+pub struct UndefinedSecret;
+
+const CODE: &str = "LW-PLT-002";
+const RELATED: usize = 5;
+
+impl Rule for UndefinedSecret {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a secret that is nowhere"
+    }
+
+    fn doc(&self) -> &'static str {
+        "`${secret.NAME}` refers to a secret that the store does not hold and that `platform.secrets.generate` does not \
+         declare. Whatever needs it could not be delivered, so nothing is applied. The names of a SOPS file stand in the \
+         clear, so this is told without any key.\n\n\
+         A secret that is declared and not made yet is an advice only. What a Vault holds cannot be told from here, and \
+         is not judged.\n\n\
+         The way out: correct the name, or put the secret in: `labwright secret set NAME` asks for it. One that nobody \
+         has to choose is declared (`generate: { NAME: password }`) and made by `labwright secret generate`."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "platform: { secrets: secrets.yaml }\ncompute:\n  hosts:\n    desk:\n      local: true\n      files:\n        /etc/pg.pass: { content: \"${secret.pgg}\" }",
+            passes: "platform: { secrets: secrets.yaml }\ncompute:\n  hosts:\n    desk:\n      local: true\n      files:\n        /etc/pg.pass: { content: \"${secret.pg}\" }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let (Some(declared), Some(store)) = (&parsed.lab.platform.secrets, &parsed.store) else { return };
+        if store.missing.is_some() || declared.vault.is_some() {
+            return;
+        }
+        let mut used: BTreeMap<&str, BTreeSet<Span>> = BTreeMap::new();
+        for secret in parsed.secrets.iter().filter(|secret| !store.names.contains_key(&secret.value)) {
+            used.entry(&secret.value).or_default().insert(secret.span);
+        }
+        for (name, spans) in used {
+            let mut spans = spans.into_iter();
+            let Some(first) = spans.next() else { continue };
+            let finding = if declared.generate.contains_key(name) {
+                let at = format!("platform.secrets.generate.{name}");
+                let message = format!("secret `{name}` is declared, and not in `{}` yet", store.path);
+                Finding::advice(CODE, at, first, message).help("`labwright secret generate` makes it")
+            } else {
+                let message = format!("there is no secret `{name}` in `{}`", store.path);
+                let names = store.names.keys().chain(declared.generate.keys()).map(String::as_str);
+                Finding::error(CODE, "platform.secrets", first, message).help(help(name, names))
+            };
+            findings.push(spans.take(RELATED).fold(finding, |finding, span| finding.related(span, "and here")));
+        }
+    }
+}
+
+fn help<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+    if let Some(inner) = names.clone().find(|inner| inner.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
+        return format!("`{name}` holds several secrets: name one of them, such as `${{secret.{inner}}}`");
+    }
+    match finding::nearest(name, names) {
+        Some(near) => format!("did you mean `${{secret.{near}}}`? A new one is put in by `labwright secret set {name}`"),
+        None => format!("put it in: `labwright secret set {name}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::{says, says_of};
+
+    const STORE: &str = "pg: ENC[x]\ndb: { user: ENC[x], password: ENC[x] }\nsops: { age: [{ recipient: age1recovery }] }\n";
+
+    fn lab(secrets: &str) -> String {
+        format!(
+            "platform: {{ secrets: {{ age: secrets.yaml, recovery: age1recovery{secrets} }} }}
+compute:
+  hosts:
+    desk:
+      local: true
+      files:
+        /a: {{ content: \"${{secret.pg}} ${{secret.db.user}} ${{secret.db.password}}\" }}
+        /b: {{ content: \"${{secret.pgg}} ${{secret.later}} ${{secret.nothing-like-it}} ${{secret.db}} ${{secret.db.usr}}\" }}
+        /c: {{ content: \"${{secret.pgg}} ${{secret.pgg}} ${{secret.later}} $${{secret.literal}}\" }}
+"
+        )
+    }
+
+    #[test]
+    fn names_near_and_far() {
+        says_of(&lab(", generate: { later: hex }"), STORE, expect![[""]]);
+    }
+
+    #[test]
+    fn what_a_vault_holds_cannot_be_told() {
+        says_of(&lab(", vault: { url: https://vault.example.net }"), STORE, expect![[""]]);
+        says(
+            "platform: { secrets: { vault: { url: https://vault.example.net } } }\ncompute: { hosts: { desk: { local: true, files: { /a: { content: \"${secret.x}\" } } } } }\n",
+            expect![[""]],
+        );
+    }
+}

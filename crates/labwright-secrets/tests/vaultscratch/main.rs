@@ -1,0 +1,4 @@
+#[path = "../secrets/generate.rs"]
+mod generate;
+#[path = "../secrets/vault.rs"]
+mod vault;
