@@ -14,6 +14,7 @@ mod provider;
 mod resource;
 pub mod sealed;
 mod select;
+pub mod topology;
 mod value;
 
 pub use drift::{Drift, Drifted, What, drift};

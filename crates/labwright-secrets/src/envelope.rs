@@ -73,10 +73,16 @@ pub fn open(
     };
     let opened = match &key.secret {
         Secret::Ssh(key) => identity::decrypt(sealed, key.as_ref()),
-        Secret::X25519(keys) => keys.iter().fold(Err(DecryptError::NoMatchingKeys), |opened, key| match opened {
-            Err(DecryptError::NoMatchingKeys) => identity::decrypt(sealed, key),
-            opened => opened,
-        }),
+        Secret::X25519(keys) => {
+            let mut opened = Err(DecryptError::NoMatchingKeys);
+            for key in keys {
+                opened = identity::decrypt(sealed, key);
+                if !matches!(opened, Err(DecryptError::NoMatchingKeys)) {
+                    break;
+                }
+            }
+            opened
+        }
     };
     let clear = match opened {
         Ok(clear) => clear,

@@ -352,7 +352,7 @@ pub(crate) fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Z
         let error = SecretError::new(ErrorKind::Io, format!("read the key `{}`: {error}", path.display()));
         error.help("name another key file, or make it readable for this user")
     };
-    let mut file = std::fs::File::open(path).map_err(|error| fault(&error))?;
+    let file = std::fs::File::open(path).map_err(|error| fault(&error))?;
     let metadata = file.metadata().map_err(|error| fault(&error))?;
     if metadata.len() > MAX_KEY_FILE_BYTES {
         return Err(SecretError::new(
@@ -368,7 +368,7 @@ pub(crate) fn read_key_file(path: &Path, warnings: &mut Vec<String>) -> Result<Z
         ));
     }
     let mut content = Zeroizing::new(Vec::with_capacity(metadata.len() as usize + 1));
-    file.read_to_end(&mut content).map_err(|error| fault(&error))?;
+    file.take(MAX_KEY_FILE_BYTES).read_to_end(&mut content).map_err(|error| fault(&error))?;
     Ok(content)
 }
 

@@ -20,12 +20,13 @@ pub(crate) fn without_comment(recipient: &str) -> String {
 
 pub(crate) fn parse(recipient: &str) -> Result<Box<dyn age::Recipient>, SecretError> {
     let text = without_comment(recipient);
+    let private = text.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("AGE-")) || text.starts_with("-----");
     let bad = |why: &str, help: &str| {
         // Whoever mistook a private key for a public one does not want it on the screen.
-        let shown = if text.starts_with("AGE-") || text.starts_with("-----") { "…" } else { &text };
+        let shown = if private { "…" } else { &text };
         Err(SecretError::new(ErrorKind::Invalid, format!("encrypt for `{shown}`: {why}")).help(help.to_string()))
     };
-    if text.starts_with("AGE-") || text.starts_with("-----BEGIN") {
+    if private {
         return bad(
             "it is a private key",
             "give the public one: `age-keygen -y FILE`, or the `.pub` file of an SSH key",

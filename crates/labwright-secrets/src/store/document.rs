@@ -51,8 +51,12 @@ impl Document {
             bad(format!("line {line} is not UTF-8 text"), "save the file as UTF-8".to_string())
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let tree = syntax::read(format, text)
-            .map_err(|fault| bad(format!("line {}: {}", syntax::line_of(text, fault.at), fault.message), fault.help))?;
+        let tree = syntax::read(format, text).map_err(|fault| {
+            bad(
+                format!("line {}: {}", syntax::line_of(text, fault.at), fault.message),
+                fault.help.replace("FILE", name),
+            )
+        })?;
         let meta = Meta::parse(name, &tree.root)?;
         Ok(Document { name: name.to_string(), format, text: text.to_string(), tree, meta })
     }
@@ -126,11 +130,11 @@ impl Document {
                 .help("try again, or give a key without a passphrase in `SOPS_AGE_KEY_FILE`");
         }
         let searched = match identities.searched() {
-            [] => "nowhere".to_string(),
-            searched => searched.join(", "),
+            [] => "were not looked for".to_string(),
+            searched => format!("were looked for in {}", searched.join(", ")),
         };
         let help = format!(
-            "it is encrypted for {recipients}; keys were looked for in {searched}. Name the key's file in \
+            "it is encrypted for {recipients}; keys {searched}. Name the key's file in \
              `SOPS_AGE_KEY_FILE`, or let somebody who has a key add yours"
         );
         SecretError::new(ErrorKind::NoKey, format!("open `{name}`: no key at hand opens it")).help(help)

@@ -43,7 +43,9 @@ pub(super) fn leaves<'a>(format: Format, text: &str, root: &'a Node) -> Vec<Leaf
         let Kind::Scalar(scalar) = &node.kind else { return };
         let place = match parent {
             _ if format == Format::Json => Place::Flow,
-            Parent::Map { flow: false, .. } | Parent::List { flow: false } if !ends_line(text, node.span.end) => Place::Line,
+            Parent::Map { flow: false, .. } | Parent::List { flow: false } if !ends_line(text, node.span.end) => {
+                Place::Line
+            }
             Parent::Map { key, flow: false } => Place::Block { indent: column(text, key) + 2 },
             Parent::List { flow: false } => Place::Block { indent: column(text, node.span.start) },
             _ => Place::Flow,

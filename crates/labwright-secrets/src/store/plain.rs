@@ -111,7 +111,8 @@ impl Opened {
             }
             let aad = aad(&keys);
             let clear = Value::new(Type::Comment, comment.text.as_str());
-            let same = |old: &Remark| old.aad == aad && old.clear.as_ref().is_some_and(|value| value.text == clear.text);
+            let same =
+                |old: &Remark| old.aad == aad && old.clear.as_ref().is_some_and(|value| value.text == clear.text);
             let sealed = match old.iter().position(same) {
                 Some(at) => old.remove(at).text,
                 None => self.key.encrypt(&clear, &aad).ok_or_else(no_random)?,

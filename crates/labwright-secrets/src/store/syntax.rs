@@ -251,7 +251,7 @@ fn read_yaml(text: &str, aliases: Aliases) -> Result<Tree, Fault> {
         max_buffered_comment_events: usize::MAX,
     };
     for next in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = next.map_err(|error| parser_fault(text, &error))?;
+        let (event, span) = next.map_err(|error| parser_fault(text, read_to, &error))?;
         let span = span.byte_range().unwrap_or(0..0);
         if let Some(at) = tab_before(text, &mut indented, span.start) {
             return Err(tab(at));
@@ -434,7 +434,7 @@ fn tab(at: usize) -> Fault {
     Fault::new(at, "a tab stands in the indentation", "YAML is indented with spaces: replace the tab")
 }
 
-fn parser_fault(text: &str, error: &granit_parser::ScanError) -> Fault {
+fn parser_fault(text: &str, read_to: usize, error: &granit_parser::ScanError) -> Fault {
     use granit_parser::ErrorKind::*;
     let mut at = error.marker().byte_offset().unwrap_or(0).min(text.len());
     while !text.is_char_boundary(at) {
@@ -447,6 +447,12 @@ fn parser_fault(text: &str, error: &granit_parser::ScanError) -> Fault {
             return tab(text[line..line + blank].find('\t').map_or(at, |tab| line + tab));
         }
         RecursionLimitExceeded => return Fault::too_deep(at),
+        // The parser stands where the file ends; the user has to look where the quote opens.
+        UnclosedQuotedScalar | InvalidQuotedScalarIndent | DocumentIndicatorInQuotedScalar => {
+            let quote = text.get(read_to..at).and_then(|passed| passed.find(['"', '\'']));
+            let at = quote.map_or(at, |quote| read_to + quote);
+            return Fault::new(at, "the quote that opens here is not closed", "close it at the end of the value");
+        }
         _ => {}
     }
     // The parser's words may hold the text that it stumbled over, and that may be a secret.
@@ -455,9 +461,6 @@ fn parser_fault(text: &str, error: &granit_parser::ScanError) -> Fault {
             "a `:` stands where no key can be",
             "quote a value that contains `: `, or align the line with its neighbours",
         ),
-        UnclosedQuotedScalar | InvalidQuotedScalarIndent | DocumentIndicatorInQuotedScalar => {
-            ("a quote is not closed", "close it at the end of the value")
-        }
         UnexpectedEofFlowSequence | UnexpectedEofFlowMapping | UnexpectedEofImplicitFlowMapping => {
             ("a bracket is not closed", "close every `{` with `}` and every `[` with `]`")
         }

@@ -32,7 +32,8 @@ fn nothing_that_is_shown_has_a_canary() {
     show(&store.plain_text().unwrap());
     show(&key.identities());
     show(&Identity::generate());
-    let sources = Sources { env_key: Some(SecretText::from(private.as_str())), ssh_keys: vec![ssh], ..Sources::default() };
+    let sources =
+        Sources { env_key: Some(SecretText::from(private.as_str())), ssh_keys: vec![ssh], ..Sources::default() };
     show(&sources);
     let identities = Identities::load(&sources).unwrap().with_passphrase(|_| Some(SecretText::from(CANARY)));
     show(&identities);
@@ -82,6 +83,7 @@ fn nothing_that_is_shown_has_a_canary() {
     errors.extend(open(&key, "s.yaml", &by_hand).err());
     errors.extend(Identities::from_text(&SecretText::from(&private[..40])).err());
     errors.extend(Document::create("s.yaml", &[private.clone()], &Default::default()).err());
+    errors.extend(Document::create("s.yaml", &[private.to_lowercase()], &Default::default()).err());
     errors.extend(store.rekey(&[private.clone()], labwright_secrets::store::Rekey::Fresh).err());
     let values = [(CANARY.to_string(), SecretText::from(CANARY))].into();
     errors.extend(envelope::seal(&private, "lab", "host", &values).err());
@@ -94,6 +96,6 @@ fn nothing_that_is_shown_has_a_canary() {
     }
     let key_part = &private["AGE-SECRET-KEY-1".len()..][..12];
     assert!(!shown.contains(CANARY), "{}", &shown[shown.find(CANARY).unwrap().saturating_sub(200)..]);
-    assert!(!shown.contains(key_part) && !shown.contains("AGE-SECRET-KEY-1Q"));
+    assert!(!shown.contains(key_part) && !shown.contains(&key_part.to_lowercase()) && !shown.contains("AGE-SECRET-KEY-1Q"));
     assert!(store.to_text(now()).is_ok());
 }

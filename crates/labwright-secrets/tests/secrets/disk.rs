@@ -46,7 +46,8 @@ fn what_cannot_be_read_or_written_says_so() {
         Io: failed to write `HOME/no/folder.yaml`: No such file or directory (os error 2)
         hint: the old content is untouched; look at the folder's owner, mode and free space
         Io: failed to lock `HOME/no/folder.yaml`: No such file or directory (os error 2)
-        hint: look at the owner and mode of the store's folder"#]].assert_eq(&out.join("\n"));
+        hint: look at the owner and mode of the store's folder"#]]
+    .assert_eq(&out.join("\n"));
 }
 
 #[test]
@@ -55,11 +56,14 @@ fn one_writer_at_a_time() {
     let path = home.path().join("s.yaml");
     let lock = file::lock(&path).unwrap();
     let error = file::lock(&path).unwrap_err();
-    let text = shown(&error).replace(&home.path().display().to_string(), "HOME").replace(&std::process::id().to_string(), "PID");
+    let text = shown(&error)
+        .replace(&home.path().display().to_string(), "HOME")
+        .replace(&std::process::id().to_string(), "PID");
     expect![[r#"
         Io: failed to lock `HOME/s.yaml`: process PID is changing it
         hint: wait until it has finished, then try again
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
     drop(lock);
     drop(file::lock(&path).unwrap());
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "no lock is left behind");

@@ -186,7 +186,8 @@ fn an_edit_keeps_the_ciphertext_of_what_did_not_change() {
           - new # why
         c: added
         b: same
-    "##]].assert_eq(store.plain_text().unwrap().expose());
+    "##]]
+    .assert_eq(store.plain_text().unwrap().expose());
 }
 
 #[test]
@@ -194,10 +195,50 @@ fn texts_of_every_shape_survive_the_editor() {
     let key = Key::new();
     let mut store = open(&key, "s.yaml", &sealed(&key, "s.yaml", "")).unwrap();
     let shapes = [
-        "plain", "two words", " leading", "trailing ", "yes", "null", "~", "0x1f", "1e3", "2024-01-01", "12:30:45", "- dash", "#hash",
-        "a: b", "quote\"s", "apos'trophe", "back\\slash", "tab\there", "line\nline", "line\nline\n", "\nleading line", "end\n\n",
-        "  indented\nblock", "a\n  b\n\nc", "cr\r\nlf", "é😀", "\u{2028}sep", "\u{85}next", "{brace", "[bracket", "*star", "&amp", "!bang", "%percent", "@at",
-        "`tick", "trailing \nspace", "ENC[AES256_GCM,data:", "=", "<<", "a\tb\nc", "---\nx\n", "...", "\u{feff}bom",
+        "plain",
+        "two words",
+        " leading",
+        "trailing ",
+        "yes",
+        "null",
+        "~",
+        "0x1f",
+        "1e3",
+        "2024-01-01",
+        "12:30:45",
+        "- dash",
+        "#hash",
+        "a: b",
+        "quote\"s",
+        "apos'trophe",
+        "back\\slash",
+        "tab\there",
+        "line\nline",
+        "line\nline\n",
+        "\nleading line",
+        "end\n\n",
+        "  indented\nblock",
+        "a\n  b\n\nc",
+        "cr\r\nlf",
+        "é😀",
+        "\u{2028}sep",
+        "\u{85}next",
+        "{brace",
+        "[bracket",
+        "*star",
+        "&amp",
+        "!bang",
+        "%percent",
+        "@at",
+        "`tick",
+        "trailing \nspace",
+        "ENC[AES256_GCM,data:",
+        "=",
+        "<<",
+        "a\tb\nc",
+        "---\nx\n",
+        "...",
+        "\u{feff}bom",
     ];
     for (at, shape) in shapes.iter().enumerate() {
         store.set(&format!("block.v{at}"), &secret(shape)).unwrap();

@@ -12,7 +12,9 @@ use labwright_secrets::{ErrorKind, SecretText};
 use crate::support::{folder, run, shown, ssh_key};
 
 fn values() -> BTreeMap<String, SecretText> {
-    [("db.password", "canary \"quoted\"\n\u{1}é"), ("empty", "")].map(|(name, text)| (name.to_string(), text.into())).into()
+    [("db.password", "canary \"quoted\"\n\u{1}é"), ("empty", "")]
+        .map(|(name, text)| (name.to_string(), text.into()))
+        .into()
 }
 
 #[test]
@@ -27,7 +29,11 @@ fn a_host_opens_what_is_for_it() {
         assert_eq!(open(&sealed, key, "home", "nas").unwrap(), values());
         assert!(!String::from_utf8_lossy(&sealed).contains("canary"));
     }
-    assert!(open(&seal(&ssh.recipient(), "home", "nas", &BTreeMap::new()).unwrap(), &ssh, "home", "nas").unwrap().is_empty());
+    assert!(
+        open(&seal(&ssh.recipient(), "home", "nas", &BTreeMap::new()).unwrap(), &ssh, "home", "nas")
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -62,7 +68,8 @@ fn what_is_not_for_this_host_stays_shut() {
     out += &shown(&open(&sealed, &nas, "work", "nas").unwrap_err());
     out += &shown(&open(&sealed, &nas, "home", "web").unwrap_err());
     out += &shown(&open(b"nothing", &nas, "home", "nas").unwrap_err());
-    let foreign = age::encrypt(&age.recipient().parse::<age::x25519::Recipient>().unwrap(), b"{\"canary\": 1}").unwrap();
+    let foreign =
+        age::encrypt(&age.recipient().parse::<age::x25519::Recipient>().unwrap(), b"{\"canary\": 1}").unwrap();
     out += &shown(&open(&foreign, &age, "home", "nas").unwrap_err());
     let newer = b"{\"version\": 9, \"lab\": \"home\", \"host\": \"nas\", \"values\": {}}";
     let newer = age::encrypt(&age.recipient().parse::<age::x25519::Recipient>().unwrap(), newer).unwrap();
@@ -85,7 +92,8 @@ fn what_is_not_for_this_host_stays_shut() {
         hint: use the same version of `labwright` on both sides
         Tampered: failed to open the secrets for `nas`: they were changed on the way
         hint: plan and apply again
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
     for cut in 0..sealed.len() {
         assert!(open(&sealed[..cut], &nas, "home", "nas").is_err(), "cut at {cut}");
     }
@@ -120,7 +128,8 @@ fn host_keys_of_other_kinds_are_refused() {
         hint: name the ed25519 host key: `/etc/ssh/ssh_host_ed25519_key`
         Invalid: failed to use the host key `HOME/locked`: it has no age key
         hint: make one with `age-keygen`
-    "#]].assert_eq(&out.replace(&home.path().display().to_string(), "HOME"));
+    "#]]
+    .assert_eq(&out.replace(&home.path().display().to_string(), "HOME"));
 }
 
 #[test]
@@ -133,7 +142,8 @@ fn a_host_key_is_made_once() {
     expect![[r#"
         Io: failed to write the host key `HOME/host.key`: File exists (os error 17)
         hint: a key that is there is kept; look at it before you remove it
-    "#]].assert_eq(&shown(&again).replace(&home.path().display().to_string(), "HOME"));
+    "#]]
+    .assert_eq(&shown(&again).replace(&home.path().display().to_string(), "HOME"));
     assert_eq!(HostIdentity::age_file(&path).unwrap().recipient(), key.recipient());
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing else is left behind");
 }

@@ -27,26 +27,46 @@ fn line<'a>(text: &'a str, start: &str) -> &'a str {
 
 #[test]
 fn not_a_store() {
-    unreadable("s.yaml", b"a: 1\n", expect![[r#"
+    unreadable(
+        "s.yaml",
+        b"a: 1\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: it is not a SOPS file
         hint: a store has a `sops:` block at its end; encrypt this file with `sops encrypt -i`, or begin a new store
-    "#]]);
-    unreadable("s.yaml", b"", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: it is not a SOPS file
         hint: a store has a `sops:` block at its end; encrypt this file with `sops encrypt -i`, or begin a new store
-    "#]]);
-    unreadable("s.json", b"{}", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.json",
+        b"{}",
+        expect![[r#"
         Malformed: failed to read `s.json`: it is not a SOPS file
         hint: a store has a `sops:` block at its end; encrypt this file with `sops encrypt -i`, or begin a new store
-    "#]]);
-    unreadable("s.env", b"A=1", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.env",
+        b"A=1",
+        expect![[r#"
         Invalid: failed to read `s.env`: a store is a `.yaml` or `.json` file
         hint: rename it, or put its values into a `.yaml` store
-    "#]]);
-    unreadable("s.yaml", b"- a\n- b\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"- a\n- b\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 1: the file is not a map of names
         hint: write `name: value` lines
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -55,33 +75,49 @@ fn merge_conflict() {
         |text| text.replacen("  password", "<<<<<<< HEAD\n  password", 1).replacen("other:", "=======\nother:", 1),
         expect![[r#"
             Malformed: failed to read `s.yaml`: line 3: a merge left its conflict markers in the file
-            hint: take one side with `git checkout --ours FILE` or `git checkout --theirs FILE` and set the other side's secrets again; nothing is lost, both sides are in the history: `git log -p --all -- FILE`
+            hint: take one side with `git checkout --ours s.yaml` or `git checkout --theirs s.yaml` and set the other side's secrets again; nothing is lost, both sides are in the history: `git log -p --all -- s.yaml`
         "#]],
     );
-    unreadable("s.json", b"{\n<<<<<<< ours\n\"a\": 1\n=======\n\"a\": 2\n>>>>>>> theirs\n}", expect![[r#"
-        Malformed: failed to read `s.json`: line 2: a merge left its conflict markers in the file
-        hint: take one side with `git checkout --ours FILE` or `git checkout --theirs FILE` and set the other side's secrets again; nothing is lost, both sides are in the history: `git log -p --all -- FILE`
-    "#]]);
+    unreadable(
+        "s.json",
+        b"{\n<<<<<<< ours\n\"a\": 1\n=======\n\"a\": 2\n>>>>>>> theirs\n}",
+        expect![[r#"
+            Malformed: failed to read `s.json`: line 2: a merge left its conflict markers in the file
+            hint: take one side with `git checkout --ours s.json` or `git checkout --theirs s.json` and set the other side's secrets again; nothing is lost, both sides are in the history: `git log -p --all -- s.json`
+        "#]],
+    );
 }
 
 #[test]
 fn cut_off() {
-    broken(|text| text[..text.find("sops:").unwrap()].to_string(), expect![[r#"
+    broken(
+        |text| text[..text.find("sops:").unwrap()].to_string(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: it has encrypted values but no `sops:` block: the file is cut off
         hint: take back the last whole version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
-    broken(|text| text[..text.find("-----END").unwrap()].to_string(), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text[..text.find("-----END").unwrap()].to_string(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: the key for `age1ann` is cut off
         hint: take back the last whole version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
-    broken(|text| text[..text.find("    mac:").unwrap()].to_string(), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text[..text.find("    mac:").unwrap()].to_string(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its `sops:` block has no `mac`: the file is cut off
         hint: take back the last whole version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
-    broken(|text| text.replacen(",iv:", ",", 1), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replacen(",iv:", ",", 1),
+        expect![[r#"
         Malformed: failed to open `s.yaml`: `db.user` on line 2 is cut off or misspelt
         hint: take back the last good version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -106,23 +142,35 @@ fn tampered() {
         let other = if &line[at..=at] == "A" { "B" } else { "A" };
         format!("{}{other}{}", &line[..at], &line[at + 1..])
     };
-    broken(|text| text.replace(line(&text, "password:"), &flip(line(&text, "password:"))), expect![[r#"
+    broken(
+        |text| text.replace(line(&text, "password:"), &flip(line(&text, "password:"))),
+        expect![[r#"
         Tampered: failed to open `s.yaml`: `db.password` on line 3 was changed without the store's key
         hint: take back the last good version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
-    broken(|text| text.replace(line(&text, "mac:"), &flip(line(&text, "mac:"))), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replace(line(&text, "mac:"), &flip(line(&text, "mac:"))),
+        expect![[r#"
         Tampered: failed to open `s.yaml`: its seal (`mac` or `lastmodified`) was changed without the store's key
         hint: take back the last good version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
-    broken(|text| text.replace("2026-03-01T12:00:00Z", "2026-03-01T12:00:01Z"), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replace("2026-03-01T12:00:00Z", "2026-03-01T12:00:01Z"),
+        expect![[r#"
         Tampered: failed to open `s.yaml`: its seal (`mac` or `lastmodified`) was changed without the store's key
         hint: take back the last good version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
+    "#]],
+    );
     // Taken out whole: every value that is left is genuine.
-    broken(|text| text.replace(&format!("{}\n", line(&text, "password:")), ""), expect![[r#"
+    broken(
+        |text| text.replace(&format!("{}\n", line(&text, "password:")), ""),
+        expect![[r#"
         Tampered: failed to open `s.yaml`: its values are not those that it was sealed with
         hint: a value was taken out, put back or edited without the store's key; take back the last good version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
+    "#]],
+    );
     // Two values in each other's place.
     broken(
         |text| {
@@ -135,14 +183,20 @@ fn tampered() {
             hint: values are bound to their names: set it anew under this one
         "#]],
     );
-    broken(|text| text.replace(line(&text, "other:"), "other: canary-by-hand"), expect![[r#"
+    broken(
+        |text| text.replace(line(&text, "other:"), "other: canary-by-hand"),
+        expect![[r#"
         Malformed: failed to open `s.yaml`: `other` on line 4 is not encrypted
         hint: it was written into the file by hand: take it out and set it with `labwright secret set other`; if it was ever committed, make a new one
-    "#]]);
-    broken(|text| text.replacen("ENC[AES256_GCM,", "ENC[CHACHA,", 1), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replacen("ENC[AES256_GCM,", "ENC[CHACHA,", 1),
+        expect![[r#"
         Malformed: failed to open `s.yaml`: `db.user` on line 2 is encrypted with a cipher that is not known here
         hint: look whether a newer `labwright` knows it; SOPS writes `AES256_GCM`
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -162,80 +216,152 @@ fn an_old_seal_does_not_fit_new_values() {
 
 #[test]
 fn not_yaml() {
-    unreadable("s.yaml", b"a: 1\na: 2\n", expect![[r#"
+    unreadable(
+        "s.yaml",
+        b"a: 1\na: 2\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 2: the key `a` is given twice
         hint: keep one of the two
-    "#]]);
-    unreadable("s.yaml", b"a:\n\tb: canary\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a:\n\tb: canary\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 2: a tab stands in the indentation
         hint: YAML is indented with spaces: replace the tab
-    "#]]);
-    unreadable("s.yaml", b"a: \"canary\n", expect![[r#"
-        Malformed: failed to read `s.yaml`: line 2: a quote is not closed
-        hint: close it at the end of the value
-    "#]]);
-    unreadable("s.yaml", b"a: canary: canary\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: \"canary\n",
+        expect![[r#"
+            Malformed: failed to read `s.yaml`: line 1: the quote that opens here is not closed
+            hint: close it at the end of the value
+        "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: canary: canary\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 1: a `:` stands where no key can be
         hint: quote a value that contains `: `, or align the line with its neighbours
-    "#]]);
-    unreadable("s.yaml", b"a: 1\n---\nb: 2\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: 1\n---\nb: 2\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 2: a second YAML document starts here, and a store has one
         hint: put it in a file of its own
-    "#]]);
-    unreadable("s.yaml", b"a: &x [canary]\nb: [*x, *x]\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: &x [canary]\nb: [*x, *x]\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 1: a `&` anchor stands here, and a store has none
         hint: write the value out where it is used; a text that starts with `&` is quoted
-    "#]]);
-    unreadable("s.yaml", b"a: *canary\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: *canary\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 1: a `*` alias stands here, and a store has none
         hint: write the value out; a text that starts with `*` is quoted: `"*.apps"`
-    "#]]);
-    unreadable("s.yaml", b"a: 1\nb: \xff\xfe\n", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        b"a: 1\nb: \xff\xfe\n",
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 2 is not UTF-8 text
         hint: save the file as UTF-8
-    "#]]);
-    unreadable("s.yaml", &vec![b'#'; (4 << 20) + 1], expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        &vec![b'#'; (4 << 20) + 1],
+        expect![[r#"
         Malformed: failed to read `s.yaml`: it is larger than 4 MiB
         hint: a store is for secrets; keep large files elsewhere, encrypted with `age`
-    "#]]);
-    unreadable("s.yaml", format!("a: {}", "[".repeat(100)).as_bytes(), expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        format!("a: {}", "[".repeat(100)).as_bytes(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: line 1: this is not YAML
         hint: often a missing quote, a wrong indentation or a missing `:` here or on the line above
-    "#]]);
-    unreadable("s.json", b"{\"a\": 1,}", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.json",
+        b"{\"a\": 1,}",
+        expect![[r#"
         Malformed: failed to read `s.json`: line 1: a name in double quotes is missing
         hint: JSON needs double quotes, commas between entries and none after the last
-    "#]]);
-    unreadable("s.json", b"{\"a\": 1, \"a\": 2}", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.json",
+        b"{\"a\": 1, \"a\": 2}",
+        expect![[r#"
         Malformed: failed to read `s.json`: line 1: the key `a` is given twice
         hint: keep one of the two
-    "#]]);
-    unreadable("s.json", "[".repeat(100_000).as_bytes(), expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.json",
+        "[".repeat(100_000).as_bytes(),
+        expect![[r#"
         Malformed: failed to read `s.json`: line 1: nested deeper than 64 levels
         hint: no store needs this depth
-    "#]]);
-    unreadable("s.json", b"{\"a\": \"\\canary\"}", expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.json",
+        b"{\"a\": \"\\canary\"}",
+        expect![[r#"
         Malformed: failed to read `s.json`: line 1: an escape in this text is unknown
         hint: JSON needs double quotes, commas between entries and none after the last
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn other_kinds_of_keys() {
-    let block = |keys: &str| format!("a: ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]\nsops:\n{keys}    lastmodified: \"x\"\n    mac: x\n");
+    let block = |keys: &str| {
+        format!(
+            "a: ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]\nsops:\n{keys}    lastmodified: \"x\"\n    mac: x\n"
+        )
+    };
     let pgp = "    pgp:\n        - fp: ABCD\n          enc: x\n";
-    unreadable("s.yaml", block(&format!("    kms: []\n    age: []\n{pgp}")).as_bytes(), expect![[r#"
+    unreadable(
+        "s.yaml",
+        block(&format!("    kms: []\n    age: []\n{pgp}")).as_bytes(),
+        expect![[r#"
         NoKey: failed to read `s.yaml`: it can only be opened with PGP; there is no age recipient in it
         hint: add an age key with `sops`, where the other key is at hand: `sops rotate -i --add-age age1… FILE`
-    "#]]);
-    unreadable("s.yaml", block("    key_groups:\n        - age: []\n        - age: []\n    shamir_threshold: 2\n").as_bytes(), expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        block("    key_groups:\n        - age: []\n        - age: []\n    shamir_threshold: 2\n").as_bytes(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its key is split over several key groups (Shamir), which is not known here
         hint: put all keys into one group: `sops` with one `key_groups` entry in `.sops.yaml`, then `sops updatekeys`
-    "#]]);
-    unreadable("s.yaml", block("    age: []\n").as_bytes(), expect![[r#"
+    "#]],
+    );
+    unreadable(
+        "s.yaml",
+        block("    age: []\n").as_bytes(),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its `sops:` block names no recipient
         hint: take back the last whole version: `git log -- s.yaml`, then `git checkout COMMIT -- s.yaml`
-    "#]]);
+    "#]],
+    );
 
     let key = Key::new();
     let text = sealed(&key, "s.yaml", PLAIN).replace("    lastmodified:", &format!("{pgp}    lastmodified:"));
@@ -247,23 +373,33 @@ fn other_kinds_of_keys() {
     expect![[r#"
         Invalid: failed to rekey `s.yaml`: it has PGP keys too, which cannot be made here
         hint: rekey it with `sops`, where those keys are at hand, or take them out there: `sops rotate -i --rm-pgp …`
-    "#]].assert_eq(&shown(&error));
+    "#]]
+    .assert_eq(&shown(&error));
 }
 
 #[test]
 fn two_rules_or_rules_by_comment() {
-    broken(|text| text.replace("    version:", "    encrypted_suffix: x\n    version:"), expect![[r#"
+    broken(
+        |text| text.replace("    version:", "    encrypted_suffix: x\n    version:"),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its `sops:` block cannot be followed: it has two settings that choose what is encrypted
         hint: keep one of the suffixes and regular expressions
-    "#]]);
-    broken(|text| text.replace("unencrypted_suffix: _unencrypted", "encrypted_comment_regex: x"), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replace("unencrypted_suffix: _unencrypted", "encrypted_comment_regex: x"),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its `sops:` block cannot be followed: its `encrypted_comment_regex` chooses values by comments, which is not known here
         hint: choose by the keys: `encrypted_regex` or a suffix
-    "#]]);
-    broken(|text| text.replace("unencrypted_suffix: _unencrypted", "encrypted_regex: \"(\""), expect![[r#"
+    "#]],
+    );
+    broken(
+        |text| text.replace("unencrypted_suffix: _unencrypted", "encrypted_regex: \"(\""),
+        expect![[r#"
         Malformed: failed to read `s.yaml`: its `sops:` block cannot be followed: its `encrypted_regex` is no regular expression
         hint: mend the expression
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -274,7 +410,7 @@ fn no_key() {
     let shown = |error| shown(&error).replace(&key.recipient, "age1ann");
     expect![[r#"
         NoKey: failed to open `s.yaml`: no key at hand opens it
-        hint: it is encrypted for `age1ann`; keys were looked for in nowhere. Name the key's file in `SOPS_AGE_KEY_FILE`, or let somebody who has a key add yours
+        hint: it is encrypted for `age1ann`; keys were not looked for. Name the key's file in `SOPS_AGE_KEY_FILE`, or let somebody who has a key add yours
     "#]].assert_eq(&shown(document().open(&Identities::default()).unwrap_err()));
     // A home of its own: nothing of whoever runs this is used.
     let home = "/nonexistent";
@@ -311,7 +447,9 @@ fn an_edit_that_cannot_be_read_loses_nothing() {
     let text = sealed(&key, "s.yaml", PLAIN);
     let mut store = open(&key, "s.yaml", &text).unwrap();
     let mut out = String::new();
-    for edited in ["a: 1\n  canary: 2\n", "sops: canary\n", "{a: canary}\n", "- canary\n", "a: 1\na: canary\n", "a: &x canary\n"] {
+    for edited in
+        ["a: 1\n  canary: 2\n", "sops: canary\n", "{a: canary}\n", "- canary\n", "a: 1\na: canary\n", "a: &x canary\n"]
+    {
         out += &shown(&store.replace_plain(&SecretText::from(edited)).unwrap_err());
     }
     assert!(!store.changed());
@@ -329,5 +467,6 @@ fn an_edit_that_cannot_be_read_loses_nothing() {
         hint: keep one of the two
         Malformed: failed to take over the edited `s.yaml`: line 1: a `&` anchor stands here, and a store has none
         hint: write the value out where it is used; a text that starts with `&` is quoted
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }

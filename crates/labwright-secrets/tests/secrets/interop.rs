@@ -144,6 +144,21 @@ fn our_new_stores_follow_the_layout_of_sops() {
     let key = Key::new();
     let store = Document::create("s.yaml", std::slice::from_ref(&key.recipient), &Rule::default()).unwrap();
     let text = store.to_text(now()).unwrap();
-    let shape: Vec<&str> = text.lines().map(|line| line.split(':').next().unwrap()).filter(|line| !line.contains("      ") || line.contains("rec")).collect();
-    assert_eq!(shape, ["sops", "    age", "        - recipient", "    lastmodified", "    mac", "    unencrypted_suffix", "    version"]);
+    let shape: Vec<&str> = text
+        .lines()
+        .map(|line| line.split(':').next().unwrap())
+        .filter(|line| !line.contains("      ") || line.contains("rec"))
+        .collect();
+    assert_eq!(
+        shape,
+        [
+            "sops",
+            "    age",
+            "        - recipient",
+            "    lastmodified",
+            "    mac",
+            "    unencrypted_suffix",
+            "    version"
+        ]
+    );
 }

@@ -30,13 +30,19 @@ fn keys_come_from_every_place() {
     fs::write(&file, key.text.expose()).unwrap();
     let config = home.path().join("config");
     fs::create_dir_all(config.join("sops/age")).unwrap();
-    fs::write(config.join("sops/age/keys.txt"), format!("# two\n{}\n{}", Key::new().text.expose(), key.text.expose())).unwrap();
+    fs::write(config.join("sops/age/keys.txt"), format!("# two\n{}\n{}", Key::new().text.expose(), key.text.expose()))
+        .unwrap();
     let line = key.text.expose().lines().last().unwrap();
     for sources in [
         Sources { files: vec![file.clone()], ..Sources::default() },
         Sources { env_key_file: Some(file.clone()), ..Sources::default() },
         Sources { env_key: Some(SecretText::from(line)), ..Sources::default() },
-        Sources { env_key: Some(SecretText::from(format!("{} {line}", Key::new().text.expose().lines().last().unwrap()).as_str())), ..Sources::default() },
+        Sources {
+            env_key: Some(SecretText::from(
+                format!("{} {line}", Key::new().text.expose().lines().last().unwrap()).as_str(),
+            )),
+            ..Sources::default()
+        },
         Sources { config_dir: Some(config), ..Sources::default() },
     ] {
         let opened = store(&[&key.recipient]).open(&Identities::load(&sources).unwrap()).unwrap();
@@ -69,12 +75,12 @@ fn a_passphrase_is_asked_for_once_and_only_if_needed() {
     let asked = Arc::new(AtomicUsize::new(0));
     let keys = |files: Vec<_>, answer: Option<&'static str>| {
         let asked = asked.clone();
-        Identities::load(&Sources { files, ssh_keys: vec![other.clone(), path.clone()], ..Sources::default() }).unwrap().with_passphrase(
-            move |_| {
+        Identities::load(&Sources { files, ssh_keys: vec![other.clone(), path.clone()], ..Sources::default() })
+            .unwrap()
+            .with_passphrase(move |_| {
                 asked.fetch_add(1, Ordering::SeqCst);
                 answer.map(SecretText::from)
-            },
-        )
+            })
     };
     let both = || store(&[&public, &key.recipient]);
     both().open(&keys(vec![file], Some("wrong"))).unwrap();
@@ -83,7 +89,11 @@ fn a_passphrase_is_asked_for_once_and_only_if_needed() {
     let locked = keys(Vec::new(), Some("open sesame"));
     both().open(&locked).unwrap();
     both().open(&locked.clone()).unwrap();
-    assert_eq!(asked.load(Ordering::SeqCst), 1, "the answer is kept, and the key that is no recipient is not asked for");
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        1,
+        "the answer is kept, and the key that is no recipient is not asked for"
+    );
 
     let mut out = String::new();
     for answer in [Some("wrong"), None] {
@@ -95,7 +105,8 @@ fn a_passphrase_is_asked_for_once_and_only_if_needed() {
         hint: try again, or give a key without a passphrase in `SOPS_AGE_KEY_FILE`
         NoKey: failed to open `s.yaml`: no passphrase, or a wrong one, for `KEY`
         hint: try again, or give a key without a passphrase in `SOPS_AGE_KEY_FILE`
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }
 
 /// What `age -p` makes of a key file.
@@ -113,12 +124,13 @@ fn a_key_file_under_a_passphrase_opens_a_store() {
     fs::write(&file, locked(key.text.expose(), "open sesame")).unwrap();
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
-    let keys = Identities::load(&Sources { files: vec![file], ..Sources::default() }).unwrap().with_passphrase(move |path| {
-        assert!(path.ends_with("keys.age"));
-        // The first answer is wrong.
-        let answer = if count.fetch_add(1, Ordering::SeqCst) == 0 { "wrong" } else { "open sesame" };
-        Some(SecretText::from(answer))
-    });
+    let keys =
+        Identities::load(&Sources { files: vec![file], ..Sources::default() }).unwrap().with_passphrase(move |path| {
+            assert!(path.ends_with("keys.age"));
+            // The first answer is wrong.
+            let answer = if count.fetch_add(1, Ordering::SeqCst) == 0 { "wrong" } else { "open sesame" };
+            Some(SecretText::from(answer))
+        });
     assert_eq!(store(&[&key.recipient]).open(&keys).unwrap_err().kind, ErrorKind::NoKey);
     store(&[&key.recipient]).open(&keys).unwrap();
     store(&[&key.recipient]).open(&keys).unwrap();
@@ -132,7 +144,8 @@ fn keys_that_others_can_read_are_warned_about() {
     fs::write(&file, Key::new().text.expose()).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let sources = Sources { files: vec![file.clone()], ..Sources::default() };
-    let warnings = Identities::load(&sources).unwrap().warnings().join("\n").replace(&file.display().to_string(), "FILE");
+    let warnings =
+        Identities::load(&sources).unwrap().warnings().join("\n").replace(&file.display().to_string(), "FILE");
     expect!["`FILE` can be read by others (mode 0644): `chmod 600 FILE`"].assert_eq(&warnings);
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(Identities::load(&sources).unwrap().warnings().is_empty());
@@ -154,7 +167,12 @@ fn unusable_keys_say_why() {
         ("public", public.as_bytes()),
         ("binary", b"\xff\xfe"),
         ("pem", b"-----BEGIN OPENSSH PRIVATE KEY-----\ncanary\n-----END OPENSSH PRIVATE KEY-----\n"),
-        ("sealed", &age::encrypt_and_armor(&key.recipient.parse::<age::x25519::Recipient>().unwrap(), b"canary").unwrap().into_bytes()),
+        (
+            "sealed",
+            &age::encrypt_and_armor(&key.recipient.parse::<age::x25519::Recipient>().unwrap(), b"canary")
+                .unwrap()
+                .into_bytes(),
+        ),
     ];
     let mut files: Vec<_> = Vec::new();
     for (name, content) in cases {
@@ -194,7 +212,8 @@ fn unusable_keys_say_why() {
         hint: decrypt it to a file with `age -d -i KEY FILE`, or protect it with `age -p`
         Invalid: failed to read the key `HOME/id_ecdsa`: age cannot use this kind of SSH key
         hint: use an ed25519 or RSA key (`ssh-keygen -t ed25519`), not one on a token and none of the old PEM kind
-    "#]].assert_eq(&out);
+    "#]]
+    .assert_eq(&out);
 }
 
 #[test]
@@ -205,7 +224,15 @@ fn recipients_that_make_no_sense_say_why() {
     let private = key.text.expose().lines().last().unwrap();
     let good = "age1se5ghfycr4n8kcwc3qwf234ymvmr2lex2a99wh8gpfx97glwt9hqch4569";
     let mut out = String::new();
-    for text in ["", "bob", &good[..20], private, "ssh-ed25519 AAAA", &ecdsa, "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t"] {
+    for text in [
+        "",
+        "bob",
+        &good[..20],
+        private,
+        "ssh-ed25519 AAAA",
+        &ecdsa,
+        "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
+    ] {
         out += &shown(&recipient::normal(text).unwrap_err()).replace(ecdsa.split(' ').nth(1).unwrap(), "ECDSA");
     }
     assert!(!out.contains(private));
@@ -230,5 +257,6 @@ fn recipients_that_make_no_sense_say_why() {
     expect![[r#"
         Invalid: failed to encrypt for nobody: no recipient is given
         hint: give at least one `age1…` or `ssh-ed25519 …` key
-    "#]].assert_eq(&shown(&error));
+    "#]]
+    .assert_eq(&shown(&error));
 }

@@ -45,8 +45,10 @@ fn json(tree: &Tree) -> String {
         Tree::Null => "null".to_string(),
         Tree::List(items) => format!("[{}]", items.iter().map(json).collect::<Vec<_>>().join(", ")),
         Tree::Map(entries) => {
-            let entries: Vec<String> =
-                entries.iter().map(|(key, value)| format!("{}: {}", serde_json::to_string(key).unwrap(), json(value))).collect();
+            let entries: Vec<String> = entries
+                .iter()
+                .map(|(key, value)| format!("{}: {}", serde_json::to_string(key).unwrap(), json(value)))
+                .collect();
             format!("{{{}}}", entries.join(", "))
         }
     }
@@ -169,10 +171,10 @@ proptest! {
             let text = sealed(&key, name, &plain);
             let mut store = open(&key, name, &text).unwrap();
             let before = store.all().unwrap();
-            store.set("zz.new.one", &SecretText::from(value.as_str())).unwrap();
-            let got = store.get("zz.new.one").unwrap();
+            store.set("Zz.new.one", &SecretText::from(value.as_str())).unwrap();
+            let got = store.get("Zz.new.one").unwrap();
             prop_assert_eq!(got.expose(), value.as_str());
-            store.remove("zz").unwrap();
+            store.remove("Zz").unwrap();
             let changed = store.to_text(now()).unwrap();
             prop_assert_eq!(open(&key, name, &changed).unwrap().all().unwrap(), before);
         }

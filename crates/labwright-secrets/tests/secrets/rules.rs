@@ -27,7 +27,8 @@ fn the_first_rule_that_matches_counts() {
     expect![[r#"
         Invalid: failed to read `.sops.yaml`: line 11: the rule cannot be followed: it asks for `kms`
         hint: only age keys are known here: keep to `age:`, or make the store with `sops`
-    "#]].assert_eq(&shown(&rules.for_path("old.yaml").unwrap_err()));
+    "#]]
+    .assert_eq(&shown(&rules.for_path("old.yaml").unwrap_err()));
     assert!(Rules::parse("stores: {}\n").unwrap().for_path("a").unwrap().is_none());
 }
 
@@ -51,7 +52,11 @@ fn rules_that_cannot_be_followed_say_why() {
         let error = rules.and_then(|rules| rules.for_path("x")).unwrap_err();
         out += &shown(&error);
     }
-    for text in ["creation_rules: 1\n", "creation_rules: [", "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: [*d, *d]\n"] {
+    for text in [
+        "creation_rules: 1\n",
+        "creation_rules: [",
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: [*d, *d]\n",
+    ] {
         out += &shown(&Rules::parse(text).unwrap_err());
     }
     expect![[r#"
@@ -103,5 +108,6 @@ fn the_nearest_file_counts() {
     expect![[r#"
         Io: failed to read `/lab/.sops.yaml`: permission denied
         hint: make it readable for this user
-    "#]].assert_eq(&shown(&error));
+    "#]]
+    .assert_eq(&shown(&error));
 }

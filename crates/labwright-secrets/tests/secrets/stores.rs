@@ -49,7 +49,10 @@ fn values_keep_their_types_and_texts() {
     "#]]
     .assert_eq(&all.concat());
     let types: Vec<&str> = text.lines().filter_map(|line| Some(line.rsplit_once("type:")?.1)).collect();
-    assert_eq!(types, ["comment]", "str]", "int]", "float]", "float]", "bool]", "comment]", "str]", "str]", "str]", "str]"]);
+    assert_eq!(
+        types,
+        ["comment]", "str]", "int]", "float]", "float]", "bool]", "comment]", "str]", "str]", "str]", "str]"]
+    );
     for word in ["hunter2", "5432", "alice", "BEGIN KEY", "who may"] {
         assert!(!text.contains(word), "{word} stands in the file");
     }
@@ -75,7 +78,9 @@ fn names_and_recipients_are_known_without_a_key() {
     let names: Vec<String> = document
         .names()
         .iter()
-        .map(|name| format!("{}:{} {}{}\n", name.line, name.column, name.path, if name.encrypted { "" } else { " (readable)" }))
+        .map(|name| {
+            format!("{}:{} {}{}\n", name.line, name.column, name.path, if name.encrypted { "" } else { " (readable)" })
+        })
         .collect();
     expect![[r#"
         3:13 db.password
@@ -185,7 +190,10 @@ fn the_rule_says_what_stays_readable() {
     let key = Key::new();
     let plain = "user: root\npassword: canary\nnested:\n  secret_a:\n    b: canary\n";
     for (setting, selection) in [
-        ("encrypted_regex: ^(password|secret_.*)$", Selection::EncryptedRegex(regex::Regex::new("^(password|secret_.*)$").unwrap())),
+        (
+            "encrypted_regex: ^(password|secret_.*)$",
+            Selection::EncryptedRegex(regex::Regex::new("^(password|secret_.*)$").unwrap()),
+        ),
         ("unencrypted_regex: ^user$", Selection::UnencryptedRegex(regex::Regex::new("^user$").unwrap())),
         ("unencrypted_suffix: ser", Selection::UnencryptedSuffix("ser".to_string())),
     ] {
@@ -259,4 +267,17 @@ fn what_cannot_be_set_says_why() {
         NoSuchSecret: failed to read `a`: it is not one value in `s.yaml`
         hint: name one of the values in it: `a.…`
     "#]].assert_eq(&out);
+}
+
+#[test]
+fn a_large_store_is_quick() {
+    let key = Key::new();
+    let entries: Vec<String> = (0..11_000).map(|at| format!("# remark {at}\nname{at}: value {at}\n")).collect();
+    let start = std::time::Instant::now();
+    let text = sealed(&key, "s.yaml", &entries.concat());
+    let store = open(&key, "s.yaml", &text).unwrap();
+    assert_eq!(store.document().names().len(), 11_000);
+    store.plain_text().unwrap();
+    // A debug build; what this guards against is work that grows with the square of the size.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
 }

@@ -72,7 +72,9 @@ pub fn ssh_key(folder: &Path, name: &str, options: &[&str], passphrase: &str) ->
 
 /// Runs a tool that a test needs; what is missing is named, not skipped.
 pub fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} does not start ({error}): run `scripts/test-deps`"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} does not start ({error}): run `scripts/test-deps`"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

@@ -18,6 +18,8 @@ use super::reply::Reply;
 
 /// Vault's own limit.
 const LARGEST_BODY: usize = 32 << 20;
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 22;
 
 #[derive(Debug)]
 pub(crate) struct Request {
@@ -86,11 +88,14 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, respond: &Respond, c
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     stream.set_nodelay(true)?;
+    // Whoever mixes up HTTP and HTTPS gets an answer that the other side can tell from silence.
+    let mut first = [0];
+    stream.peek(&mut first)?;
     match tls {
+        None if first[0] == TLS_HANDSHAKE => write!(&stream, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
         None => talk(stream, respond, closed),
         Some(config) => {
-            let mut first = [0];
-            if stream.peek(&mut first)? == 1 && first[0].is_ascii_uppercase() {
+            if first[0].is_ascii_uppercase() {
                 let text = "Client sent an HTTP request to an HTTPS server.\n";
                 let length = text.len();
                 return write!(&stream, "HTTP/1.0 400 Bad Request\r\nContent-Length: {length}\r\n\r\n{text}");
