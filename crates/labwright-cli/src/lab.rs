@@ -126,7 +126,7 @@ pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
     if !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let input = Input { parsed: &parsed, assets: &assets };
         PROVIDERS.iter().for_each(|provider| provider.lower(&input, &mut lowered));
-        findings.extend(lowered.findings);
+        findings.extend(check::lowered(&parsed, std::mem::take(&mut lowered.findings)));
         labwright_model::finding::sort(&mut findings);
     }
     let errors: Findings = findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();

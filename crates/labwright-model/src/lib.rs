@@ -32,7 +32,7 @@ pub use resolve::{Derived, Placement, role_hosts};
 pub use schema::schema;
 pub use span::{Place, Source, Sources, Span, Spanned};
 pub use store::Store;
-pub use texts::Step;
+pub use texts::{Step, Text};
 pub use tree::MAX_FILE_BYTES;
 
 use decode::{Decoder, FromNode};

@@ -23,29 +23,38 @@ impl fmt::Display for Step<'_> {
     }
 }
 
+/// A value that is no map, list or nothing.
+pub struct Text<'a, 'p> {
+    pub path: &'p [Step<'a>],
+    /// With the references put in that the file answers.
+    pub text: &'a str,
+    pub span: Span,
+    /// Where the key stands that it is the value of, or among the values of.
+    pub key: Span,
+}
+
 impl Parsed {
-    /// Visits every value that is no map, list or nothing: its path, its text with the references put in that the file
-    /// answers, and its place. What an alias repeats is visited at each of its paths.
-    pub fn texts<'a>(&'a self, visit: &mut dyn FnMut(&[Step<'a>], &'a str, Span)) {
-        walk(&self.root, &mut Vec::new(), visit);
+    /// Visits every text. What an alias repeats is visited at each of its paths.
+    pub fn texts<'a>(&'a self, visit: &mut dyn FnMut(Text<'a, '_>)) {
+        walk(&self.root, self.root.span, &mut Vec::new(), visit);
     }
 }
 
-fn walk<'a>(node: &'a Node, path: &mut Vec<Step<'a>>, visit: &mut dyn FnMut(&[Step<'a>], &'a str, Span)) {
+fn walk<'a>(node: &'a Node, key: Span, path: &mut Vec<Step<'a>>, visit: &mut dyn FnMut(Text<'a, '_>)) {
     match &node.kind {
         Kind::Null => {}
-        Kind::Scalar { text, .. } => visit(path, text, node.span),
+        Kind::Scalar { text, .. } => visit(Text { path, text, span: node.span, key }),
         Kind::List(items) => {
             for (number, item) in items.iter().enumerate() {
                 path.push(Step::Item(number));
-                walk(item, path, visit);
+                walk(item, key, path, visit);
                 path.pop();
             }
         }
         Kind::Map(entries) => {
-            for (key, node) in entries {
-                path.push(Step::Key(&key.text));
-                walk(node, path, visit);
+            for (name, node) in entries {
+                path.push(Step::Key(&name.text));
+                walk(node, name.span, path, visit);
                 path.pop();
             }
         }

@@ -17,8 +17,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What is deliberately absent: nothing is mounted, listens or gets an address outside namespaces that the lab made;
-//! there is no global state, so any number of test processes may run at once.
+//! What is deliberately absent: nothing is mounted, listens or gets an address outside namespaces that the lab made, but
+//! for `fake_vault`, which listens on loopback and needs no lab; there is no global state, so any number of test processes
+//! may run at once.
 
 mod apt;
 pub mod fake_vault;

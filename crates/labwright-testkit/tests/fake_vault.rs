@@ -102,6 +102,67 @@ fn a_killed_server_comes_back_open_because_another_opens_it() {
     assert_eq!(second.ask("GET", "secret/data/x", &own, &Value::Null).0, 503);
 }
 
+#[test]
+fn what_the_real_server_refuses_is_refused_in_its_words() {
+    let vault = labwright_testkit::fake_vault::FakeVault::start().expect("it starts");
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .allow_non_standard_methods(true)
+        .proxy(None)
+        .build()
+        .new_agent();
+    let ask = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", vault.address()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = agent.run(request.body(body.to_string()).expect("it is plain")).expect("it listens");
+        let text = response.body_mut().read_to_string().expect("it is text");
+        format!("{} {}", response.status().as_u16(), text.trim_end())
+    };
+    let root = ("X-Vault-Token", vault.root_token());
+    let bearer = format!("Bearer {}", vault.root_token());
+    let denied = r#"403 {"errors":["1 error occurred:\n\t* permission denied\n\n"]}"#;
+    assert_eq!(ask("POST", "/v1/sys/mounts/secret", &[root], r#"{"type":"kv-v2"}"#), "204 ");
+    assert!(ask("GET", "/v1/sys/mounts", &[("Authorization", &bearer)], "").starts_with("200 "));
+    for (method, path, token, body, expected) in [
+        ("GET", "/v1/sys/mounts", None, "", denied),
+        ("GET", "/v1/sys/mounts", Some("hvs.nobody"), "", denied),
+        ("GET", "/v1/secret/data/gone", Some(root.1), "", r#"404 {"errors":[]}"#),
+        ("LIST", "/v1/secret/metadata", Some(root.1), "", r#"404 {"errors":[]}"#),
+        ("GET", "/v1/secret/data", Some(root.1), "", r#"400 {"errors":["missing path"]}"#),
+        ("GET", "/elsewhere", Some(root.1), "", r#"404 {"errors":[]}"#),
+        ("GET", "/v1/sys/unseal", None, "", r#"405 {"errors":[]}"#),
+        ("BREW", "/v1/sys/mounts", Some(root.1), "", r#"405 {"errors":[]}"#),
+        (
+            "DELETE",
+            "/v1/secret/config",
+            Some(root.1),
+            "",
+            r#"405 {"errors":["1 error occurred:\n\t* unsupported operation\n\n"]}"#,
+        ),
+        (
+            "GET",
+            "/v1/nothing/x",
+            Some(root.1),
+            "",
+            r#"404 {"errors":["no handler for route \"nothing/x\". route entry not found."]}"#,
+        ),
+        ("POST", "/v1/secret/data/x", Some(root.1), r#"{"k":"v"}"#, r#"400 {"errors":["no data provided"]}"#),
+        ("POST", "/v1/secret/data/../x", Some(root.1), "{}", r#"400 {"errors":["relative paths not supported"]}"#),
+    ] {
+        let headers: Vec<_> = token.map(|token| ("X-Vault-Token", token)).into_iter().collect();
+        assert_eq!(ask(method, path, &headers, body), expected, "{method} {path}");
+    }
+    let broken = ask("POST", "/v1/secret/data/x", &[root], "{");
+    assert!(broken.starts_with(r#"400 {"errors":["failed to parse JSON input: "#), "{broken}");
+    let typed = ask("POST", "/v1/secret/data/x", &[root], r#"{"data":"text"}"#);
+    assert!(typed.starts_with(r#"400 {"errors":["Field validation failed"#), "{typed}");
+    let extra = ask("POST", "/v1/secret/data/x", &[root], r#"{"data":{},"colour":1}"#);
+    assert!(extra.contains("Endpoint ignored these unrecognized parameters: [colour]"), "{extra}");
+    assert_eq!(vault.ignored_fields(), ["secret/data/x: colour"]);
+}
+
 /// What it is after so long, or earlier if it turns false.
 fn within(time: Duration, sealed: impl Fn() -> bool) -> bool {
     let until = Instant::now() + time;

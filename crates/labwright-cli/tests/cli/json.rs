@@ -7,6 +7,7 @@ use std::process::{Child, Command};
 use serde_json::Value;
 
 use crate::local::desk;
+use crate::secrets::feed;
 use crate::world::{Desk, Ran};
 
 fn schema(name: &str) -> Value {
@@ -255,6 +256,45 @@ fn locks_free_held_ended_and_not_ended() {
     assert!(locks(&[], 6)["locks"][1]["error"].is_object());
 }
 
+/// A store with one secret, which a host and a service refer to, and one that is not made yet.
+fn with_secrets() -> Desk {
+    let desk = Desk::new(
+        "lab: home\nplatform: { secrets: { age: secrets.yaml, generate: { later: password } } }\ncompute:\n  hosts:\n    here:\n      local: true\n      files: { /tmp/lw-never: { content: \"key=${secret.a}\" } }\nservices:\n  web: { on: here, image: web, env: { KEY: \"${secret.a}\" } }\n",
+    );
+    desk.run(&["secret", "init"]).code(0);
+    feed(
+        {
+            let mut set = desk.command();
+            set.args(["secret", "set", "a"]);
+            set
+        },
+        "a value",
+    )
+    .code(0);
+    desk
+}
+
+#[test]
+fn secrets_are_told_by_name_in_lists_plans_and_complaints() {
+    let desk = with_secrets();
+    let list = one("secrets", desk.run(&["secret", "list", "--json"]).code(0));
+    assert_eq!(
+        (&list["secrets"][0]["hosts"][0], &list["secrets"][0]["services"][0], &list["secrets"][1]["state"]),
+        (&"here".into(), &"service web".into(), &"not there".into()),
+        "{list:#}"
+    );
+    assert_eq!(one("secrets", desk.run(&["secret", "list", "--host", "here", "--json"]).code(0))["secrets"].as_array().unwrap().len(), 1);
+    let complaints = one("doctor", desk.run(&["secret", "doctor", "--json"]).code(3));
+    assert_eq!(complaints["complaints"][1]["about"], "later", "{complaints:#}");
+    let sealed = |document: &Value| document.to_string().contains("{\"$secret\":{\"pieces\":[{\"text\":\"key=\"},{\"secret\":\"a\"}]");
+    let plan = one("plan", desk.run(&["plan", "--json"]).code(0));
+    assert!(sealed(&plan) && plan.to_string().contains("\"hash\""), "{plan:#}");
+    assert!(sealed(&one("desired", desk.run(&["show", "desired", "--json"]).code(0))));
+    for ran in [desk.run(&["plan", "--json"]), desk.run(&["secret", "list", "--json"]), desk.run(&["secret", "doctor", "--json"])] {
+        ran.says_not("a value");
+    }
+}
+
 /// The schemas are worth something only if they refuse what they do not know.
 #[test]
 fn a_field_that_no_schema_knows_is_refused() {
@@ -271,6 +311,9 @@ fn a_field_that_no_schema_knows_is_refused() {
         ("inventory", desk.run(&["inventory", "--json"])),
         ("model", desk.run(&["show", "model", "--json"])),
         ("check", Desk::new("lab: home\nnonsense: 1\n").run(&["check", "--json"])),
+        ("secrets", with_secrets().run(&["secret", "list", "--json"])),
+        ("doctor", with_secrets().run(&["secret", "doctor", "--json"])),
+        ("plan", with_secrets().run(&["plan", "--json"])),
     ];
     for (name, ran) in documents {
         let validator = jsonschema::validator_for(&schema(name)).unwrap();

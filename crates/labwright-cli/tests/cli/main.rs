@@ -8,6 +8,7 @@ mod json;
 mod kills;
 mod local;
 mod offline;
+mod secrets;
 mod systemd;
 mod trace;
 mod traced;

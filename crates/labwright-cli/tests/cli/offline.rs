@@ -118,3 +118,17 @@ fn a_lab_with_errors_is_never_planned() {
         desk.run(&[verb]).code(3).says("LW-LAB-002").says("nothing was looked at or changed");
     }
 }
+
+#[test]
+fn a_missing_source_can_be_accepted_and_check_does_not_call_that_stale() {
+    let lab = |comment: &str| {
+        format!(
+            "lab: home\ncompute:\n  hosts:\n    here:\n      local: true\n      files:\n        /nowhere/a:\n          \
+             source: gone.txt{comment}\n"
+        )
+    };
+    Desk::new(&lab("")).run(&["plan"]).code(3).says("LW-CMP-008");
+    let desk = Desk::new(&lab("  # labwright: allow LW-CMP-008 because it comes with the next delivery"));
+    desk.run(&["check", "--deny", "warning"]).code(0);
+    desk.run(&["plan"]).code(0);
+}

@@ -9,6 +9,11 @@ pub(super) struct Page {
     pub doc: &'static str,
 }
 
+/// A file that is copied from beside the lab file cannot be read.
+pub const NO_SUCH_ASSET: &str = "LW-CMP-008";
+/// Something else than a public key stands where public keys belong.
+pub const NOT_A_PUBLIC_KEY: &str = "LW-CMP-009";
+
 pub(super) const PAGES: &[Page] = &[
     Page {
         code: codes::SYNTAX,
@@ -77,13 +82,13 @@ pub(super) const PAGES: &[Page] = &[
               the kind, so remove it. An acceptance counts for the line it stands on, or, alone on a line, for the next line.",
     },
     Page {
-        code: "LW-CMP-008",
+        code: NO_SUCH_ASSET,
         title: "a file beside the lab file that is not there",
         doc: "A host's file is a copy of a `source` that cannot be read. Paths are relative to the file that names them. \
               Found when the lab is planned: `check` looks at no file but the lab's own.",
     },
     Page {
-        code: "LW-CMP-009",
+        code: NOT_A_PUBLIC_KEY,
         title: "a key that is not a public key",
         doc: "What stands in `keys` or `authorized_keys` is not an SSH public key: a type (`ssh-ed25519`), the key in base64, \
               and a comment if you like, on one line, as in `~/.ssh/id_ed25519.pub`. Without the `.pub` it is the private \

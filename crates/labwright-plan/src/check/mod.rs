@@ -13,6 +13,8 @@ mod network;
 mod platform;
 mod services;
 
+pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
+
 /// One rule. Its page, its examples and its code live in its file.
 pub trait Rule: Sync {
     /// Stable: `LW-NET-003`.
@@ -50,6 +52,14 @@ pub const RULES: &[&dyn Rule] = &[
     &compute::UnmanagedHost,
     &compute::SecretInState,
     &platform::UndecidedRole,
+    &platform::UndefinedSecret,
+    &platform::UnusedSecret,
+    &platform::SharedSecret,
+    &platform::PlaintextSecret,
+    &platform::UnownedKey,
+    &platform::NoRecoveryKey,
+    &platform::UnusableStore,
+    &platform::SenselessGenerator,
     &services::PlacementRule,
 ];
 
@@ -62,14 +72,23 @@ pub fn check(parsed: &Parsed) -> Findings {
             rule.check(parsed, &mut findings);
         }
     }
-    accept(parsed, &mut findings);
+    accept(parsed, &mut findings, &|code| !LOWERING.contains(&code));
     finding::sort(&mut findings);
     findings
 }
 
+/// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
+const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
+
+/// Findings of lowering, with those taken out that the user accepted in a comment.
+pub fn lowered(parsed: &Parsed, mut findings: Findings) -> Findings {
+    accept(parsed, &mut findings, &|code| LOWERING.contains(&code));
+    findings
+}
+
 /// Takes out what is accepted at its place; an acceptance that accepts nothing is a finding itself.
-fn accept(parsed: &Parsed, findings: &mut Findings) {
-    for allow in &parsed.allows {
+fn accept(parsed: &Parsed, findings: &mut Findings, judged: &dyn Fn(&str) -> bool) {
+    for allow in parsed.allows.iter().filter(|allow| judged(&allow.code)) {
         let before = findings.len();
         findings.retain(|finding| {
             let here = parsed.place(finding.span).is_some_and(|place| place.line == allow.line)

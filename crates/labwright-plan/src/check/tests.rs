@@ -18,13 +18,16 @@ sops:
       enc: x
 ";
 
-struct One<'a>(&'a str);
+struct One<'a> {
+    lab: &'a str,
+    store: &'a str,
+}
 
 impl Files for One<'_> {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         match path {
-            "lab.yaml" => Ok(self.0.as_bytes().to_vec()),
-            "secrets.yaml" => Ok(STORE.as_bytes().to_vec()),
+            "lab.yaml" => Ok(self.lab.as_bytes().to_vec()),
+            "secrets.yaml" => Ok(self.store.as_bytes().to_vec()),
             _ => Err("no such file".to_string()),
         }
     }
@@ -33,17 +36,38 @@ impl Files for One<'_> {
     }
 }
 
-fn found(text: &str) -> (Parsed, Findings) {
-    let parsed = parse("lab.yaml", &One(text));
+pub(super) fn found(text: &str) -> (Parsed, Findings) {
+    found_of(text, STORE)
+}
+
+fn found_of(lab: &str, store: &str) -> (Parsed, Findings) {
+    let parsed = parse("lab.yaml", &One { lab, store });
     let findings = check(&parsed);
     (parsed, findings)
 }
 
-/// What a lab is told, from text to text.
+/// What a lab is told, from text to text. What its store is told is left out: it is the same one for all of them.
 #[track_caller]
 pub(super) fn says(text: &str, golden: Expect) {
-    let (parsed, findings) = found(text);
-    let place = |span| parsed.place(span).map_or("-".to_string(), |place| format!("{}:{}", place.line, place.column));
+    let (parsed, mut findings) = found(text);
+    findings.retain(|finding| parsed.place(finding.span).is_none_or(|place| place.file == "lab.yaml"));
+    told(&parsed, &findings, &golden);
+}
+
+/// What a lab and its store of secrets are told.
+#[track_caller]
+pub(super) fn says_of(lab: &str, store: &str, golden: Expect) {
+    let (parsed, findings) = found_of(lab, store);
+    told(&parsed, &findings, &golden);
+}
+
+#[track_caller]
+fn told(parsed: &Parsed, findings: &Findings, golden: &Expect) {
+    let place = |span| match parsed.place(span) {
+        Some(place) if place.file == "lab.yaml" => format!("{}:{}", place.line, place.column),
+        Some(place) => format!("{}:{}:{}", place.file, place.line, place.column),
+        None => "-".to_string(),
+    };
     let line = |finding: &Finding| {
         let related: String =
             finding.related.iter().map(|(span, label)| format!("    {}: {label}\n", place(*span))).collect();

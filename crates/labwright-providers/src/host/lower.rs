@@ -12,10 +12,7 @@ use super::{
     unit_environment, user,
 };
 
-/// A file that is copied from beside the lab file cannot be read.
-pub const NO_SUCH_ASSET: &str = "LW-CMP-008";
-/// Something else than a public key stands where public keys belong.
-pub const NOT_A_PUBLIC_KEY: &str = "LW-CMP-009";
+pub use labwright_plan::check::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
 
 /// One host, and what lowering it reads.
 pub struct Ground<'a> {

@@ -6,6 +6,15 @@ use serde_json::Value;
 use super::transport::{Call, Raw};
 use crate::{ErrorKind, SecretError};
 
+/// A key/value engine says this for a moment after it was mounted.
+const UPGRADING: &str = "Upgrading from non-versioned to versioned data";
+const UPGRADES: &str = "is not ready yet: its engine was mounted only now";
+
+/// Whether the same request may be granted in a moment.
+pub(super) fn passing(error: &SecretError) -> bool {
+    error.message.ends_with(UPGRADES)
+}
+
 /// Turns a refusal into an error; `place` is host and path. Statuses below 400 pass.
 pub(super) fn granted(raw: Raw, call: &Call<'_>, place: &str, token: Option<&str>) -> Result<Value, SecretError> {
     if raw.status < 400 {
@@ -30,6 +39,9 @@ pub(super) fn granted(raw: Raw, call: &Call<'_>, place: &str, token: Option<&str
         404 => error(ErrorKind::NoSuchSecret, says("does not exist")),
         405 => error(ErrorKind::Invalid, "does not take this request".to_string())
             .help("the mount is of another kind, or of version 1: `vault secrets list -detailed` shows it"),
+        400 if told.contains(UPGRADING) => {
+            error(ErrorKind::Unreachable, UPGRADES.to_string()).help("try again in a moment")
+        }
         400 if told.contains("check-and-set parameter did not match") => {
             error(ErrorKind::Denied, "was changed by somebody else since it was read".to_string())
                 .help("read it again, and decide anew")
@@ -107,4 +119,26 @@ pub(super) fn texts(value: &Value, name: &str) -> Vec<String> {
 pub(super) fn lacks(name: &str) -> SecretError {
     SecretError::new(ErrorKind::Malformed, format!("answer of the Vault server has no `{name}`"))
         .help("something else than Vault or OpenBao answers there, or a version that is not known yet")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use ureq::http::Method;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_sent_comes_back_in_an_error() {
+        let body = json!({ "data": { "password": "canary one", "list": ["canary one and two"] }, "n": 1 });
+        let call = Call { method: Method::POST, path: "secret/data/x", body: Some(&body) };
+        let text = "token hvs.canary:\n\tcannot store canary one and two, nor canary one";
+        for status in [400, 404, 409, 500, 503] {
+            let raw = Raw { status, body: json!({ "errors": [text] }) };
+            let error = granted(raw, &call, "host/v1/secret/data/x", Some("hvs.canary")).expect_err("it is refused");
+            assert!(error.message.ends_with("token …: cannot store …, nor …"), "{error}");
+        }
+        let raw = Raw { status: 204, body: Value::Null };
+        assert_eq!(granted(raw, &call, "host", None), Ok(Value::Null));
+    }
 }

@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::address::escaped;
-use super::answer::{granted, number, text};
+use super::answer::{granted, number, passing, text};
 use super::transport::{Call, Transport};
 use super::{AppRole, Kv, Sys, Tokens, Transit};
 use crate::{ErrorKind, SecretError, SecretText};
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// Whether `http://` is spoken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +70,7 @@ pub enum Login {
 
 pub struct Client {
     transport: Transport,
+    patience: Duration,
     login: Login,
     lease: Mutex<Option<Lease>>,
 }
@@ -93,7 +96,8 @@ impl Client {
     /// # Errors
     /// `Invalid` for an address that makes no sense or is not encrypted; `Io`, `Malformed` for the file of certificates.
     pub fn new(options: &Options, login: Login) -> Result<Client, SecretError> {
-        Ok(Client { transport: Transport::new(options)?, login, lease: Mutex::new(None) })
+        let transport = Transport::new(options)?;
+        Ok(Client { transport, patience: options.timeout, login, lease: Mutex::new(None) })
     }
 
     /// The key/value engine, version 2, mounted there: usually `secret`.
@@ -136,10 +140,15 @@ impl Client {
         self.transport.place(path)
     }
 
-    /// A request with this client's token. One that is denied because the machine's token was revoked is made once more.
+    /// A request with this client's token. One to an engine that is not ready is made until it is; one that is denied because the machine's token was revoked is made once more.
     pub(super) fn call(&self, call: &Call<'_>) -> Result<Value, SecretError> {
         let token = self.token()?;
-        let answer = self.with(call, token.as_ref());
+        let started = Instant::now();
+        let mut answer = self.with(call, token.as_ref());
+        while answer.as_ref().is_err_and(passing) && started.elapsed() < self.patience {
+            std::thread::sleep(BETWEEN_TRIES);
+            answer = self.with(call, token.as_ref());
+        }
         match (&answer, &self.login) {
             (Err(error), Login::AppRole { .. }) if error.kind == ErrorKind::Denied && !self.alive(token.as_ref()) => {
                 *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = None;

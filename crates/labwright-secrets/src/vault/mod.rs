@@ -1,5 +1,6 @@
 //! Vault and OpenBao over their HTTP API: secrets, policies, logins for machines, keys that open other servers.
-//! Blocking, every call with a deadline; caches no secret, retries nothing but a login that ran out, reads no environment.
+//! Blocking, every call with a deadline; caches no secret and reads no environment. Retries only a login that ran out, and
+//! an engine that was mounted a moment ago.
 
 mod approle;
 mod client;

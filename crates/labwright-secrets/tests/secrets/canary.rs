@@ -46,7 +46,7 @@ fn nothing_that_is_shown_has_a_canary() {
         errors.extend(store.set_plain(path, CANARY).err());
     }
     for edited in [
-        format!("{CANARY}"),
+        CANARY.to_string(),
         format!("a: [{CANARY}"),
         format!("a: \"{CANARY}"),
         format!("a: {CANARY}: {CANARY}"),
@@ -82,9 +82,9 @@ fn nothing_that_is_shown_has_a_canary() {
     let by_hand = text.replacen("a: ENC", &format!("a: {CANARY} #"), 1);
     errors.extend(open(&key, "s.yaml", &by_hand).err());
     errors.extend(Identities::from_text(&SecretText::from(&private[..40])).err());
-    errors.extend(Document::create("s.yaml", &[private.clone()], &Default::default()).err());
+    errors.extend(Document::create("s.yaml", std::slice::from_ref(&private), &Default::default()).err());
     errors.extend(Document::create("s.yaml", &[private.to_lowercase()], &Default::default()).err());
-    errors.extend(store.rekey(&[private.clone()], labwright_secrets::store::Rekey::Fresh).err());
+    errors.extend(store.rekey(std::slice::from_ref(&private), labwright_secrets::store::Rekey::Fresh).err());
     let values = [(CANARY.to_string(), SecretText::from(CANARY))].into();
     errors.extend(envelope::seal(&private, "lab", "host", &values).err());
     let sealed = envelope::seal(&public, "lab", "host", &values).unwrap();
@@ -96,6 +96,8 @@ fn nothing_that_is_shown_has_a_canary() {
     }
     let key_part = &private["AGE-SECRET-KEY-1".len()..][..12];
     assert!(!shown.contains(CANARY), "{}", &shown[shown.find(CANARY).unwrap().saturating_sub(200)..]);
-    assert!(!shown.contains(key_part) && !shown.contains(&key_part.to_lowercase()) && !shown.contains("AGE-SECRET-KEY-1Q"));
+    assert!(
+        !shown.contains(key_part) && !shown.contains(&key_part.to_lowercase()) && !shown.contains("AGE-SECRET-KEY-1Q")
+    );
     assert!(store.to_text(now()).is_ok());
 }

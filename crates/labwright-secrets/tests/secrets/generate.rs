@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
 use expect_test::{Expect, expect};
 use jiff::{Timestamp, ToSpan as _};
 use labwright_secrets::generate::{self, Alphabet, Generator, Given, Made};
@@ -286,6 +287,10 @@ fn wg_prints_the_same_public_key() {
         let made = one(Generator::WireGuard);
         let public = tool("wireguard-tools", "wg", &["pubkey"], made.private.expose()).expect("it is a key");
         assert_eq!(public.trim_end(), made.public["public"]);
+        let mut bytes = base64::engine::general_purpose::STANDARD.decode(made.private.expose()).expect("it is base64");
+        let clamped = bytes.clone();
+        (bytes[0], bytes[31]) = (bytes[0] & 0xf8, bytes[31] & 0x7f | 0x40);
+        assert_eq!(bytes, clamped);
     }
     let private = tool("wireguard-tools", "wg", &["genkey"], "").expect("it makes keys");
     let kept = Made { private: SecretText::from(private.as_str()), public: BTreeMap::new() };

@@ -110,6 +110,25 @@ fn a_write_does_not_run_over_another() {
     assert_eq!(kv.read("x").map(|version| version.version), Ok(1));
 }
 
+#[test]
+fn an_engine_that_was_just_mounted_is_waited_for() {
+    let (vault, admin) = with_kv();
+    vault.upgrade(Duration::from_millis(400));
+    admin.kv("secret").write("x", &fields([("k", "v")]), Cas::New).expect("it is ready soon");
+    vault.upgrade(Duration::from_secs(60));
+    let hasty = Options { timeout: Duration::from_millis(300), ..Options::new(vault.address()) };
+    let hasty = Client::new(&hasty, token(vault.root_token())).expect("the address is good");
+    let error = hasty.kv("secret").read("x").expect_err("it is not ready");
+    check(
+        &error,
+        &vault,
+        expect![[r"
+            Unreachable: `HOST/v1/secret/data/x` is not ready yet: its engine was mounted only now
+            help: try again in a moment
+        "]],
+    );
+}
+
 // The server.
 
 #[test]

@@ -2,7 +2,7 @@
 //! Knows requests and replies, not sockets.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -50,6 +50,8 @@ pub(crate) struct Core {
     pub seal: Option<Seal>,
     pub storage: Option<PathBuf>,
     pub namespace: Option<String>,
+    /// Until then key/value engines are not ready.
+    pub upgrading: Option<Instant>,
     /// How far this server's clock is ahead.
     pub ahead: Duration,
     /// What a real server would write into its log.
@@ -79,6 +81,7 @@ impl Core {
             seal,
             storage,
             namespace: None,
+            upgrading: None,
             ahead: Duration::ZERO,
             log: Vec::new(),
             requests: Vec::new(),
@@ -207,6 +210,10 @@ impl Core {
         }
         match self.mount(call.path) {
             Some((mount, rest)) => match self.state.mounts[&mount].kind.as_str() {
+                "kv" if self.upgrading.is_some_and(|until| Instant::now() < until) => Err(Fault::bad(
+                    "Upgrading from non-versioned to versioned data. This backend will be unavailable for a brief period \
+                     and will resume service shortly.",
+                )),
                 "kv" => kv::answer(self, call, &mount, rest),
                 "transit" => transit::answer(self, call, &mount, rest),
                 _ => Err(Fault::unsupported_path()),

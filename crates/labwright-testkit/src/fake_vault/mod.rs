@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -144,6 +144,11 @@ impl FakeVault {
     /// Puts its clock forward.
     pub fn advance(&self, by: Duration) {
         self.core().ahead += by;
+    }
+
+    /// Its key/value engines are not ready for so long, as the real ones are not right after they were mounted.
+    pub fn upgrade(&self, lasts: Duration) {
+        self.core().upgrading = Some(Instant::now() + lasts);
     }
 
     /// Every answer from now on takes so long.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use labwright_model::Parsed;
 use labwright_model::lab::GenerateKind;
+use labwright_model::units::Period;
 use labwright_secrets::generate;
 use labwright_secrets::store::Opened;
 
@@ -18,6 +19,8 @@ use crate::terminal::Terminal;
 
 /// A certificate is worth a word this long before it ends.
 const EXPIRES_SOON: Duration = Duration::from_secs(30 * 86_400);
+
+const DAY: i64 = 86_400;
 
 /// Looks the secrets over: whether they open, who else could open them, what is missing, old, or was once in the clear.
 ///
@@ -66,7 +69,7 @@ impl Doctor {
             }
         }
         for (name, age, limit) in old(&parsed) {
-            let message = format!("{age} days old, and {limit} is the limit");
+            let message = format!("{age} days old, and the limit is {limit}");
             complain(&name, message, &format!("`labwright secret rotate {name}`"));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -140,6 +143,14 @@ fn certificate(opened: &Opened, name: &str, complain: &mut impl FnMut(&str, Stri
     }
 }
 
+/// A limit as people set it: months have no fixed length.
+fn in_days(limit: &Period) -> String {
+    match limit.0.as_secs() as i64 {
+        seconds if seconds % DAY == 0 => count((seconds / DAY) as usize, "day"),
+        _ => limit.to_string(),
+    }
+}
+
 /// Secrets older than they may be: name, age in days, limit in words.
 fn old(parsed: &Parsed) -> Vec<(String, i64, String)> {
     let Some(store) = &parsed.store else { return Vec::new() };
@@ -158,7 +169,7 @@ fn old(parsed: &Parsed) -> Vec<(String, i64, String)> {
         let Ok(made) = made.to_zoned(jiff::tz::TimeZone::UTC) else { continue };
         let age = now.duration_since(made.timestamp());
         if age.as_secs() > limit.0.as_secs() as i64 {
-            old.push((name.clone(), age.as_secs() / 86_400, limit.to_string()));
+            old.push((name.clone(), age.as_secs() / DAY, in_days(&limit)));
         }
     }
     old

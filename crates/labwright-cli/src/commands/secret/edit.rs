@@ -1,15 +1,17 @@
 //! `labwright secret edit`: the whole store in an editor, in memory, and encrypted again when the editor ends.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use labwright_model::store::{MADE, PUBLIC};
 use labwright_secrets::SecretText;
 use zeroize::Zeroizing;
 
-use super::{Common, shown};
+use super::{Common, Kept, flat, shown};
 use crate::error::{CliError, Exit};
 use crate::secrets;
 use crate::terminal::Terminal;
@@ -32,6 +34,7 @@ impl Edit {
         let name = kept.path.file_name().unwrap_or_default();
         let desk = Desk::new(&name.to_string_lossy(), &clear)?;
         wipe_when_ended(desk.folder.clone())?;
+        let before = kept.opened.all().map_err(secrets::error)?;
         loop {
             desk.edit()?;
             let edited = desk.read()?;
@@ -50,10 +53,25 @@ impl Edit {
             terminal.say(&format!("nothing changed in {}", shown(&kept.path)));
             return Ok(Exit::Done);
         }
+        date(&mut kept, &before)?;
         kept.save()?;
         terminal.say(&format!("{} is saved", shown(&kept.path)));
         Ok(Exit::Done)
     }
+}
+
+/// What has another value now was made today; what is gone has no date.
+fn date(kept: &mut Kept, before: &BTreeMap<String, SecretText>) -> Result<(), CliError> {
+    let after = kept.opened.all().map_err(secrets::error)?;
+    let noted = |name: &&String| name.starts_with(&format!("{MADE}.")) || name.starts_with(&format!("{PUBLIC}."));
+    for name in after.keys().filter(|name| !noted(name) && before.get(*name) != after.get(*name)) {
+        kept.dated(name);
+    }
+    for name in before.keys().filter(|name| !noted(name) && !after.contains_key(*name)) {
+        // Not everything was ever dated.
+        drop(kept.opened.remove(&format!("{MADE}.{}", flat(name))));
+    }
+    Ok(())
 }
 
 fn again() -> Result<bool, CliError> {

@@ -88,7 +88,7 @@ mod tests {
     fn only_files_environment_and_credentials_keep_a_secret() {
         says(
             r#"
-platform: { secrets: { age: secrets.yaml, generate: { app: password, other: hex } } }
+platform: { secrets: { age: secrets.yaml, recovery: age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq } }
 compute:
   hosts:
     desk:

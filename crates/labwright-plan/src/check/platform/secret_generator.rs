@@ -11,8 +11,7 @@ use crate::check::{Examples, Rule};
 pub struct SenselessGenerator;
 
 const CODE: &str = "LW-PLT-009";
-/// A generated secret has to be at least this hard to guess: NIST SP 800-63B asks as much of look-up secrets that are
-/// stored as they are.
+/// What the generators themselves demand, so that a lab which passes here can be made.
 const LEAST_BITS: f64 = 64.0;
 const MOST: u32 = 4096;
 const MOST_DAYS: u32 = 36_500;
@@ -354,7 +353,7 @@ mod tests {
         let names: Vec<&str> = entries.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
         let indented: String = entries.trim().lines().map(|line| format!("      {}\n", line.trim())).collect();
         let used: String = names.iter().map(|name| format!(" ${{secret.{name}}}")).collect();
-        let store: String = names.iter().map(|name| format!("{name}: ENC[x]\n")).collect();
+        let store: String = names.iter().filter(|name| **name != "sops").map(|name| format!("{name}: ENC[x]\n")).collect();
         says_of(
             &format!(
                 "platform:\n  secrets:\n    age: secrets.yaml\n    recovery: age1recovery\n    generate:\n{indented}compute: {{ hosts: {{ desk: {{ local: true, files: {{ /a: {{ content: \"{used}\" }} }} }} }} }}\n"
@@ -400,9 +399,29 @@ mod tests {
             nameless: { kind: certificate, ca: lab_ca, days: 0 }
             old: { kind: ca, days: 40000 }
             ",
-            expect![[""]],
+            expect![[r#"
+                6:7 error LW-PLT-009: certificate `none` is signed by nobody
+                    help: name who signs it: `ca: lab_ca`
+                8:48 error LW-PLT-009: there is no authority `lab_cq` that could sign `near`
+                    help: did you mean `ca: lab_ca`?
+                9:47 error LW-PLT-009: there is no authority `something` that could sign `far`
+                    help: declare it: `something: ca`
+                10:49 error LW-PLT-009: `near` is a `certificate`, and no authority that could sign `other`
+                    help: name an entry of kind `ca`
+                11:47 error LW-PLT-009: certificate `own` would sign itself
+                    help: name an entry of kind `ca`: a certificate does not sign itself
+                12:7 error LW-PLT-009: certificate `nameless` is for no name
+                    help: write the names and addresses that it is reached by: `names: [nas.lab.home.arpa, 10.0.20.5]`
+                12:56 error LW-PLT-009: a certificate is not valid for 0 days
+                    help: write 1 to 36500; `days: 365` is usual
+                13:30 error LW-PLT-009: a certificate is not valid for 40000 days
+                    help: write 1 to 36500; `days: 365` is usual
+            "#]],
         );
-        generate("none: { kind: certificate, names: x }", expect![[""]]);
+        generate("none: { kind: certificate, names: x }", expect![[r#"
+            6:7 error LW-PLT-009: certificate `none` is signed by nobody
+                help: declare an authority, `lab_ca: ca`, and name it: `ca: lab_ca`
+        "#]]);
     }
 
     #[test]
@@ -423,7 +442,26 @@ mod tests {
             long: { kind: hex, bytes: 64 }
             of_long: { kind: bcrypt, of: long }
             ",
-            expect![[""]],
+            expect![[r#"
+                7:7 error LW-PLT-009: `none` is the bcrypt of nothing
+                    help: name the secret that it is made from: `of: NAME`
+                8:33 error LW-PLT-009: `near` is made from `pgg`, which `generate` does not declare
+                    help: did you mean `of: pg`?
+                9:32 error LW-PLT-009: `far` is made from `elsewhere`, which `generate` does not declare
+                    help: declare it: `elsewhere: ask`
+                10:32 error LW-PLT-009: secret `own` is made from itself
+                    help: make one of them from nothing: of kind `password`, or `ask`
+                11:30 error LW-PLT-009: secrets are made from each other: `a` from `b` from `c` from `a`
+                    help: make one of them from nothing: of kind `password`, or `ask`
+                    12:41: the way on
+                    13:30: the way on
+                15:7 error LW-PLT-009: the htpasswd line `userless` is for no user
+                    help: add `user: NAME`
+                16:46 error LW-PLT-009: the user of `colon` cannot stand in an htpasswd line
+                    help: write 1 to 255 characters without `:`
+                18:36 error LW-PLT-009: bcrypt takes 72 bytes, and `long` has 128
+                    help: make `long` shorter: 32 characters are plenty
+            "#]],
         );
     }
 
@@ -441,7 +479,26 @@ mod tests {
             h: { kind: hex, bytes: 7 }
             i: { kind: base64, bytes: 5000 }
             ",
-            expect![[""]],
+            expect![[r#"
+                6:36 error LW-PLT-009: 10 characters out of 62 are 59 bits, and 64 are the least
+                    help: write `length: 11` or more; 32 is usual
+                7:54 error LW-PLT-009: 19 characters out of 10 are 63 bits, and 64 are the least
+                    help: write `length: 20` or more; 32 is usual
+                8:38 error LW-PLT-009: 32 characters out of 2 are 32 bits, and 64 are the least
+                    help: write `length: 64` or more; 32 is usual
+                9:38 error LW-PLT-009: the alphabet of `d` has fewer than two characters
+                    help: leave `alphabet` out for letters and digits
+                10:38 error LW-PLT-009: the alphabet of `e` would be the letters of `alphanumerc` alone
+                    help: did you mean `alphanumeric`?
+                11:36 error LW-PLT-009: 5000 characters are more than 4096
+                    help: 32 is usual
+                12:36 error LW-PLT-009: 0 characters out of 62 are 0 bits, and 64 are the least
+                    help: write `length: 11` or more; 32 is usual
+                13:30 error LW-PLT-009: 7 bytes are 56 bits, and 64 are the least
+                    help: write `bytes: 8` or more; 32 is usual
+                14:33 error LW-PLT-009: 5000 bytes are more than 4096
+                    help: 32 is usual
+            "#]],
         );
     }
 
@@ -455,7 +512,30 @@ mod tests {
             d_unencrypted: password
             sops: password
             ",
-            expect![[""]],
+            expect![[r#"
+                6:31 error LW-PLT-009: `length` means nothing to secret `a`, a `hex`
+                    help: remove it: `hex` takes `bytes`
+                7:31 error LW-PLT-009: `bytes` means nothing to secret `b`, a `uuid`
+                    help: remove it: `uuid` takes no settings
+                7:43 error LW-PLT-009: `comment` means nothing to secret `b`, a `uuid`
+                    help: remove it: `uuid` takes no settings
+                8:32 error LW-PLT-009: `of` means nothing to secret `c`, a `password`
+                    help: remove it: `password` takes `length`, `alphabet`
+                8:41 error LW-PLT-009: `user` means nothing to secret `c`, a `password`
+                    help: remove it: `password` takes `length`, `alphabet`
+                8:48 error LW-PLT-009: `ca` means nothing to secret `c`, a `password`
+                    help: remove it: `password` takes `length`, `alphabet`
+                8:59 error LW-PLT-009: `names` means nothing to secret `c`, a `password`
+                    help: remove it: `password` takes `length`, `alphabet`
+                8:69 error LW-PLT-009: `days` means nothing to secret `c`, a `password`
+                    help: remove it: `password` takes `length`, `alphabet`
+                9:7 error LW-PLT-009: secret `d_unencrypted` would stand in the store in the clear
+                    help: leave `_unencrypted` out of the name
+                10:7 error LW-PLT-009: `sops` is the store's own block
+                    help: give the secret another name
+                11:128 advice LW-PLT-002: secret `sops` is declared, and not in `secrets.yaml` yet
+                    help: `labwright secret generate` makes it
+            "#]],
         );
     }
 }

@@ -145,14 +145,36 @@ platform:
                 "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq",
                 "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB old@laptop",
             ]),
-            expect![[""]],
+            expect![[r#"
+                7:24 warning LW-PLT-006: `secrets.yaml` is not encrypted to this key of admin `kari`
+                    help: `labwright secret rekey` encrypts the store to everybody that the lab file names
+                8:13 warning LW-PLT-006: admin `gone` cannot open `secrets.yaml`: it is not encrypted to this key
+                    help: `labwright secret rekey` encrypts the store to everybody that the lab file names
+                9:15 warning LW-PLT-006: `secrets.yaml` is not encrypted to the recovery key
+                    help: `labwright secret rekey` encrypts the store to everybody that the lab file names
+                secrets.yaml:7:18 warning LW-PLT-006: `age1qyqszqgp…qs3290gq` opens `secrets.yaml`, and is neither an admin's key nor the recovery key
+                    help: name whose it is: `admins: { NAME: KEY }`; or `labwright secret rekey` takes it out
+                secrets.yaml:9:18 warning LW-PLT-006: `ssh-ed25519 AAAAC3NzaC1l…BBBBBBBB` opens `secrets.yaml`, and is neither an admin's key nor the recovery key
+                    help: name whose it is: `admins: { NAME: KEY }`; or `labwright secret rekey` takes it out
+            "#]],
         );
     }
 
     #[test]
     fn nobody_is_named() {
-        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a"]), expect![[""]]);
-        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a", "age1b", "age1b"]), expect![[""]]);
+        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a"]), expect![[r#"
+            1:22 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
+                help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
+            secrets.yaml:3:18 warning LW-PLT-006: the lab file does not say who may read `secrets.yaml`: whose key opens it
+                help: name them: `platform: { secrets: { admins: { NAME: age1… } } }`
+        "#]]);
+        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a", "age1b", "age1b"]), expect![[r#"
+            1:22 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
+                help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
+            secrets.yaml:3:18 warning LW-PLT-006: the lab file does not say who may read `secrets.yaml`: whose keys open it
+                help: name them: `platform: { secrets: { admins: { NAME: age1… } } }`
+                secrets.yaml:5:18: and whose this is
+        "#]]);
     }
 
     #[test]

@@ -152,6 +152,8 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
             readers.entry(secret).or_default().push(reader);
         }
     }
+    // Who is in no zone and no environment takes nothing from one to another.
+    readers.values_mut().for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
     readers
 }
 
@@ -214,7 +216,17 @@ services:
 protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secret.other}}" }} }} }}
 "#
             ),
-            expect![[""]],
+            expect![[r#"
+                9:82 warning LW-PLT-004: secret `pg` is read in the zones `servers` (host `a` and 1 more), `iot` (host `c`) and `lab` (service `w`)
+                    help: make one secret for each: `pg_servers`, `pg_iot` and `pg_lab`
+                    7:70: host `a` reads it here
+                    8:70: host `b` reads it here
+                    14:46: service `w` reads it here
+                12:5 warning LW-CMP-001: host `nowhere` is in no zone
+                    help: add `zone: …`, one of servers, iot, lab
+                15:48 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
+                    help: make one secret for each: `app_lab` and `app_servers`
+            "#]],
         );
     }
 
@@ -231,10 +243,13 @@ services:
     environments:
       dev: {{ containers: {{ c: {{ environment: {{ A: "${{secret.other}}" }} }} }} }}
       prod:
-  none: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
+  alone: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
 "#
             ),
-            expect![[""]],
+            expect![[r#"
+                6:51 warning LW-PLT-004: secret `pg` is read in the environments `dev` (service `shared`) and `prod` (service `shared`)
+                    help: make one secret for each: `pg_dev` and `pg_prod`
+            "#]],
         );
     }
 
@@ -248,7 +263,10 @@ services:
     b: {{ zone: iot, address: 10.0.0.2, files: *files }}
 "#
             ),
-            expect![[""]],
+            expect![[r#"
+                6:77 warning LW-PLT-004: secret `pg` is read in the zones `servers` (host `a`) and `iot` (host `b`)
+                    help: make one secret for each: `pg_servers` and `pg_iot`
+            "#]],
         );
     }
 

@@ -96,25 +96,74 @@ mod tests {
     fn values_in_the_clear() {
         store(
             &format!(
-                "a_unencrypted: hunter2\nb: hunter2\nc: {{ d: [ENC[x], \"hunter2\"], e: ENC[x] }}\nf: ENC[cut off\n{SOPS}"
+                "a_unencrypted: hunter2\nb: hunter2\nc:\n  d: [hunter2, \"ENC[x]\"]\n  e: ENC[x]\nf: ENC[cut off\n{SOPS}"
             ),
-            expect![[""]],
+            expect![[r#"
+                secrets.yaml:2:1 advice LW-PLT-003: nothing refers to secret `b`
+                    help: take it out: `labwright secret remove b`, or refer to it: `${secret.b}`
+                secrets.yaml:2:1 error LW-PLT-008: `b` stands in `secrets.yaml` in the clear
+                    help: take the line out, then `labwright secret set b`; if it was committed, it is known: replace it where it is used
+                secrets.yaml:4:7 advice LW-PLT-003: nothing refers to secret `c.d.0`
+                    help: take it out: `labwright secret remove c.d.0`, or refer to it: `${secret.c.d.0}`
+                secrets.yaml:4:7 error LW-PLT-008: `c.d.0` stands in `secrets.yaml` in the clear
+                    help: take the line out, then `labwright secret set c.d.0`; if it was committed, it is known: replace it where it is used
+                secrets.yaml:4:16 advice LW-PLT-003: nothing refers to secret `c.d.1`
+                    help: take it out: `labwright secret remove c.d.1`, or refer to it: `${secret.c.d.1}`
+                secrets.yaml:5:3 advice LW-PLT-003: nothing refers to secret `c.e`
+                    help: take it out: `labwright secret remove c.e`, or refer to it: `${secret.c.e}`
+                secrets.yaml:6:1 advice LW-PLT-003: nothing refers to secret `f`
+                    help: take it out: `labwright secret remove f`, or refer to it: `${secret.f}`
+                secrets.yaml:6:1 error LW-PLT-008: `f` stands in `secrets.yaml` in the clear
+                    help: take the line out, then `labwright secret set f`; if it was committed, it is known: replace it where it is used
+            "#]],
         );
-        store(&format!("b: hunter2\n{}  encrypted_regex: ^a\n", SOPS.replace("{ age", "\n  age").replace("}] }", "}]")), expect![[""]]);
+        store(&format!("b: hunter2\n{}  encrypted_regex: ^a\n", SOPS.replace("{ age", "\n  age").replace("}] }", "}]")), expect![[r#"
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `b`
+                help: take it out: `labwright secret remove b`, or refer to it: `${secret.b}`
+        "#]]);
     }
 
     #[test]
     fn no_block_no_key_no_text() {
-        store("a: hunter2\nb: hunter2\n", expect![[""]]);
-        store("a: ENC[x]\nsops: { pgp: [{ fp: x }] }\n", expect![[""]]);
-        store("a: ENC[x]\nsops:\n", expect![[""]]);
-        store("", expect![[""]]);
-        store("just words\n", expect![[""]]);
+        store("a: hunter2\nb: hunter2\n", expect![[r#"
+            1:29 error LW-PLT-008: `secrets.yaml` is not encrypted: it has no `sops:` block
+                help: encrypt it: `sops encrypt -i secrets.yaml`; if it was encrypted once, it is cut off: `git checkout COMMIT -- secrets.yaml`
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
+                help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
+            secrets.yaml:2:1 advice LW-PLT-003: nothing refers to secret `b`
+                help: take it out: `labwright secret remove b`, or refer to it: `${secret.b}`
+        "#]]);
+        store("a: ENC[x]\nsops: { pgp: [{ fp: x }] }\n", expect![[r#"
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
+                help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
+            secrets.yaml:2:1 error LW-PLT-008: no age key and no SSH key opens `secrets.yaml`
+                help: add one where its other key is at hand: `sops rotate -i --add-age age1… secrets.yaml`
+        "#]]);
+        store("a: ENC[x]\nsops:\n", expect![[r#"
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
+                help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
+            secrets.yaml:2:1 error LW-PLT-008: no age key and no SSH key opens `secrets.yaml`
+                help: add one where its other key is at hand: `sops rotate -i --add-age age1… secrets.yaml`
+        "#]]);
+        store("", expect![[r#"
+            1:29 error LW-PLT-008: cannot read the store `secrets.yaml`: it is empty
+                help: `labwright secret init` begins a store; a lost one comes back from the repository: `git checkout COMMIT -- secrets.yaml`
+        "#]]);
+        store("just words\n", expect![[r#"
+            1:29 error LW-PLT-008: cannot read the store `secrets.yaml`: it is no map of names and values
+                help: `labwright secret init` begins a store; a lost one comes back from the repository: `git checkout COMMIT -- secrets.yaml`
+        "#]]);
     }
 
     #[test]
     fn faults_of_the_text_are_told_once() {
-        store("a: [\n", expect![[""]]);
-        store("a: ENC[x]\n<<<<<<< HEAD\n", expect![[""]]);
+        store("a: [\n", expect![[r#"
+            secrets.yaml:1:4 error LW-LAB-001: a bracket, or a comma between two entries, is missing
+                help: close every `{` with `}` and every `[` with `]`; quote a text that contains them
+        "#]]);
+        store("a: ENC[x]\n<<<<<<< HEAD\n", expect![[r#"
+            secrets.yaml:2:1 error LW-LAB-001: `secrets.yaml` holds an unsolved merge conflict on line 2
+                help: take one side whole (`git checkout --ours secrets.yaml`), then set again what the other side had changed: `labwright secret set NAME`
+        "#]]);
     }
 }

@@ -79,7 +79,7 @@ mod tests {
 
     use crate::check::tests::{says, says_of};
 
-    const STORE: &str = "pg: ENC[x]\ndb: { user: ENC[x], password: ENC[x] }\nsops: { age: [{ recipient: age1recovery }] }\n";
+    const STORE: &str = "pg: ENC[x]\ndb:\n  user: ENC[x]\n  password: ENC[x]\nsops: { age: [{ recipient: age1recovery }] }\n";
 
     fn lab(secrets: &str) -> String {
         format!(
@@ -98,12 +98,26 @@ compute:
 
     #[test]
     fn names_near_and_far() {
-        says_of(&lab(", generate: { later: hex }"), STORE, expect![[""]]);
+        says_of(&lab(", generate: { later: hex }"), STORE, expect![[r#"
+            8:25 error LW-PLT-002: there is no secret `pgg` in `secrets.yaml`
+                help: did you mean `${secret.pg}`? A new one is put in by `labwright secret set pgg`
+                9:25: and here
+                9:39: and here
+            8:39 advice LW-PLT-002: secret `later` is declared, and not in `secrets.yaml` yet
+                help: `labwright secret generate` makes it
+                9:53: and here
+            8:55 error LW-PLT-002: there is no secret `nothing-like-it` in `secrets.yaml`
+                help: put it in: `labwright secret set nothing-like-it`
+            8:81 error LW-PLT-002: there is no secret `db` in `secrets.yaml`
+                help: `db` holds several secrets: name one of them, such as `${secret.db.password}`
+            8:94 error LW-PLT-002: there is no secret `db.usr` in `secrets.yaml`
+                help: did you mean `${secret.db.user}`? A new one is put in by `labwright secret set db.usr`
+        "#]]);
     }
 
     #[test]
     fn what_a_vault_holds_cannot_be_told() {
-        says_of(&lab(", vault: { url: https://vault.example.net }"), STORE, expect![[""]]);
+        says_of(&lab(", vault: { url: https://vault.example.net }"), STORE, expect![""]);
         says(
             "platform: { secrets: { vault: { url: https://vault.example.net } } }\ncompute: { hosts: { desk: { local: true, files: { /a: { content: \"${secret.x}\" } } } } }\n",
             expect![[""]],

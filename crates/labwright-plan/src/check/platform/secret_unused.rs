@@ -106,8 +106,17 @@ compute:
         /a: { content: "${secret.used} ${secret.hash} ${secret.db.user}" }
         /b: { content: "${public.web_chain} ${public.wg} $${secret.by_hand}" }
 "#,
-            "used: ENC[x]\nsource: ENC[x]\nhash: ENC[x]\nauthority: ENC[x]\nweb: ENC[x]\nwg: ENC[x]\nleft: ENC[x]\nby_hand: ENC[x]\ndb: { user: ENC[x], old: ENC[x] }\nnote_unencrypted: x\npublic_unencrypted: { web: x, web_chain: x, wg: x, by_hand: x }\nmade_unencrypted: { used: 2026-01-01 }\nsops: { age: [{ recipient: age1recovery }] }\n",
-            expect![[""]],
+            "used: ENC[x]\nsource: ENC[x]\nhash: ENC[x]\nauthority: ENC[x]\nweb: ENC[x]\nwg: ENC[x]\nleft: ENC[x]\nby_hand: ENC[x]\ndb:\n  user: ENC[x]\n  old: ENC[x]\nnote_unencrypted: x\npublic_unencrypted: { web: x, web_chain: x, wg: x, by_hand: x }\nmade_unencrypted: { used: 2026-01-01 }\nsops: { age: [{ recipient: age1recovery }] }\n",
+            expect![[r#"
+                13:7 advice LW-PLT-003: nothing refers to secret `left`
+                    help: take the entry out, then `labwright secret remove left`; or refer to it
+                14:7 advice LW-PLT-003: nothing refers to secret `never_made`
+                    help: take the entry out, or refer to it: `${secret.never_made}`
+                secrets.yaml:8:1 advice LW-PLT-003: nothing refers to secret `by_hand`
+                    help: take it out: `labwright secret remove by_hand`, or refer to it: `${secret.by_hand}`
+                secrets.yaml:11:3 advice LW-PLT-003: nothing refers to secret `db.old`
+                    help: take it out: `labwright secret remove db.old`, or refer to it: `${secret.db.old}`
+            "#]],
         );
     }
 }

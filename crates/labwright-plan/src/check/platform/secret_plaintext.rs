@@ -1,0 +1,526 @@
+//! LW-PLT-005: a secret in the clear.
+
+use std::ops::Range;
+
+use labwright_model::{Allow, Finding, Findings, Parsed, Severity, Span, Step, Text};
+
+use super::secret_shapes::{is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another};
+use crate::check::{Examples, Rule};
+
+pub struct PlaintextSecret;
+
+const CODE: &str = "LW-PLT-005";
+
+impl Rule for PlaintextSecret {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a secret in the clear"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Lab files are shared, committed and kept for ever; a secret in one is none any more. What looks like one is found:\n\n\
+         - The known shapes of private keys, tokens and webhooks, and passwords in addresses (`https://user:password@host`): \
+         an error.\n\
+         - Any value under a key like `password` or `DB_PASSWORD`, and a long random one under a key that speaks of a \
+         secret or a token: a warning.\n\n\
+         The contents of files and units, commands, and environments of containers are looked at as well. References, \
+         paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The finding \
+         never shows the value.\n\n\
+         The way out: put it into the store (`labwright secret set NAME` asks for it), write `${secret.NAME}` in its \
+         place, and, if the file was ever committed or sent, replace it where it came from. What is none is accepted with \
+         a comment; inside a text of several lines, one above the text's first line counts for all of it."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "platform: { secrets: secrets.yaml }\ncompute:\n  docker_hosts: [docker-01]\n  hosts:\n    docker-01: { address: 10.0.20.21 }\nservices:\n  wiki:\n    containers:\n      app: { image: \"wiki:2\", environment: { DATABASE_URL: \"postgres://wiki:hunter2@db/wiki\" } }\n    on: docker-01",
+            passes: "platform: { secrets: secrets.yaml }\ncompute:\n  docker_hosts: [docker-01]\n  hosts:\n    docker-01: { address: 10.0.20.21 }\nservices:\n  wiki:\n    containers:\n      app: { image: \"wiki:2\", environment: { DATABASE_URL: \"postgres://wiki:${secret.pg}@db/wiki\" } }\n    on: docker-01",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        // An option and its value may be two items of a command.
+        let mut option: Option<(Vec<Step<'_>>, &str)> = None;
+        parsed.texts(&mut |text| {
+            let before = option.take().filter(|(path, _)| follows(path, text.path)).map(|(_, name)| name);
+            let hits = hits(&text, before, source(parsed, text.span));
+            findings.extend(hits.into_iter().map(|hit| finding(parsed, &text, hit)));
+            let name = text.text.strip_prefix("--").filter(|name| is_name(name));
+            option = name.map(|name| (text.path.to_vec(), name));
+        });
+    }
+}
+
+/// Something in a text that looks like a secret. Its range is that of the text.
+struct Hit {
+    severity: Severity,
+    range: Range<usize>,
+    message: String,
+    /// A name for the secret.
+    name: String,
+}
+
+fn finding(parsed: &Parsed, text: &Text<'_, '_>, hit: Hit) -> Finding {
+    let at = text.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
+    let help = format!(
+        "put it into the store: `labwright secret set {name}`, write `${{secret.{name}}}` here, and replace it where it \
+         came from if this file was ever shared",
+        name = hit.name
+    );
+    // No comment can stand inside a text of several lines, so one at its key counts.
+    let line = parsed.place(text.key).map(|place| place.line);
+    let at_key = |allow: &Allow| {
+        allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line
+    };
+    let several = text.text.contains('\n');
+    let span = match several && parsed.allows.iter().any(at_key) {
+        true => text.key,
+        false => place(parsed, text, &hit.range),
+    };
+    Finding { severity: hit.severity, ..Finding::error(CODE, at, span, hit.message).help(help) }
+}
+
+fn source(parsed: &Parsed, span: Span) -> &str {
+    let source = parsed.sources.get(span.file);
+    source.and_then(|source| source.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
+}
+
+/// Where a part of a text stands in the file; the whole text where it is written in another way there.
+fn place(parsed: &Parsed, Text { text, span, .. }: &Text<'_, '_>, range: &Range<usize>) -> Span {
+    let part = &text[range.clone()];
+    let earlier = text[..range.start].matches(part).count();
+    match source(parsed, *span).match_indices(part).nth(earlier) {
+        Some((at, _)) if *range != (0..text.len()) => {
+            let start = span.start + at as u32;
+            Span { start, end: start + part.len() as u32, ..*span }
+        }
+        _ => *span,
+    }
+}
+
+/// Whether one item of a list comes right after another.
+fn follows(before: &[Step<'_>], path: &[Step<'_>]) -> bool {
+    match (before.split_last(), path.split_last()) {
+        (Some((Step::Item(first), list)), Some((Step::Item(second), other))) => list == other && *second == first + 1,
+        _ => false,
+    }
+}
+
+fn hits(Text { path, text, .. }: &Text<'_, '_>, option: Option<&str>, source: &str) -> Vec<Hit> {
+    let key = path.iter().rev().find_map(|step| match step {
+        Step::Key(key) => Some(*key),
+        Step::Item(_) => None,
+    });
+    let key = option.or(key).unwrap_or_default();
+    let shape = |(range, what): (Range<usize>, &str)| Hit {
+        severity: Severity::Error,
+        range,
+        message: format!("{what} stands here in the clear"),
+        name: secret_name(key),
+    };
+    let mut hits: Vec<Hit> = known(text).into_iter().map(shape).collect();
+    // Names of secrets look like keys of secrets; and a sentence says `password:` without meaning one.
+    let of_secrets = matches!(path, [Step::Key("platform"), Step::Key("secrets"), ..]);
+    if of_secrets || PROSE.contains(&key) {
+        return hits;
+    }
+    let mut add = |key: &str, range: Range<usize>| {
+        let overlaps = |hit: &Hit| hit.range.start < range.end && range.start < hit.range.end;
+        if hits.iter().any(overlaps) {
+            return;
+        }
+        if let Some((severity, message)) = judge(key, &text[range.clone()]) {
+            hits.push(Hit { severity, range, message, name: secret_name(key) });
+        }
+    };
+    if !source.contains("${") && !text.contains('\n') {
+        add(key, 0..text.len());
+    }
+    for (key, range) in assignments(text) {
+        add(key, range);
+    }
+    hits
+}
+
+/// Keys whose values are read by people.
+const PROSE: &[&str] = &["description", "because", "comment", "summary", "restore_notes", "expr"];
+
+/// What is wrong with a value under a key, if anything is.
+fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
+    let words = words(key);
+    let value = value.trim();
+    if !speaks_of_a_secret(&words) || stands_for_another(value) {
+        return None;
+    }
+    let joined = words.concat();
+    if (joined.contains("privatekey") || joined.contains("presharedkey")) && is_wireguard_key(value) {
+        return Some((Severity::Error, "a WireGuard key stands here in the clear".into()));
+    }
+    if joined.contains("token") && is_cloudflare_token(value) {
+        return Some((Severity::Error, format!("the token `{key}` stands here in the clear")));
+    }
+    if is_a_password(&words) {
+        return Some((Severity::Warning, format!("the value of `{key}` stands here in the clear")));
+    }
+    looks_random(value).then(|| (Severity::Warning, format!("the value of `{key}` looks like a secret in the clear")))
+}
+
+/// The words of a key, in small letters: `dbPassword`, `DB_PASSWORD` and `db-password` are the same. Numbers at the end
+/// do not count.
+fn words(key: &str) -> Vec<String> {
+    let mut words: Vec<String> = vec![String::new()];
+    let mut before = '_';
+    for c in key.chars() {
+        if !c.is_alphanumeric() || (before.is_lowercase() && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        if let (true, Some(word)) = (c.is_alphanumeric(), words.last_mut()) {
+            word.extend(c.to_lowercase());
+        }
+        before = c;
+    }
+    words.retain(|word| !word.is_empty());
+    while words.last().is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit())) {
+        words.pop();
+    }
+    words
+}
+
+/// Whether the value of a key is a secret, and not something about one: its file, its length, its name.
+fn speaks_of_a_secret(words: &[String]) -> bool {
+    const ABOUT: &[&str] = &[
+        "file", "files", "path", "dir", "folder", "command", "cmd", "name", "names", "id", "url", "uri", "endpoint", "policy",
+        "length", "age", "days", "ttl", "timeout", "expiry", "expires", "lifetime", "type", "kind", "ref", "from", "env",
+        "hash", "algorithm", "method", "stdin", "authentication", "prompt", "change", "expire", "rotation", "version",
+    ];
+    let joined = words.concat();
+    let about = words.last().is_some_and(|last| ABOUT.contains(&last.as_str()));
+    let secret = ["password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "presharedkey", "authkey", "accesskey"]
+        .iter()
+        .any(|word| joined.contains(word));
+    (secret || is_a_password(words)) && !about && !words.iter().any(|word| word == "public")
+}
+
+/// Whether whatever stands there is a password, however weak.
+fn is_a_password(words: &[String]) -> bool {
+    match words {
+        [.., last] if ["password", "passwd", "passphrase", "pwd"].contains(&last.as_str()) => true,
+        [_, .., last] => last == "pass",
+        _ => false,
+    }
+}
+
+/// A name for the secret under such a key.
+fn secret_name(key: &str) -> String {
+    let known = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let words = words(key);
+    // A whole file or a command gives none.
+    match speaks_of_a_secret(&words) {
+        true => words.join("_").chars().map(known).collect(),
+        false => "NAME".into(),
+    }
+}
+
+/// The values that a text gives to names: `NAME=value` in environments, units, commands and addresses, `--name value` in
+/// commands, `"name": "value"` in JSON; and in texts of several lines `name: value` and `name = value`.
+fn assignments(text: &str) -> Vec<(&str, Range<usize>)> {
+    let mut found = Vec::new();
+    let several = text.contains('\n');
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let start = at;
+        at += line.len();
+        if several && line.trim_start().starts_with(['#', ';']) || line.trim_start().starts_with("//") {
+            continue;
+        }
+        let separators = line.match_indices(['=', ':']).filter_map(|(at, _)| assignment(line, at, several));
+        let values = separators.chain(options(line));
+        found.extend(values.map(|(key, range)| (key, start + range.start..start + range.end)));
+    }
+    found
+}
+
+/// The name before a separator and the value behind it.
+fn assignment(line: &str, separator: usize, several: bool) -> Option<(&str, Range<usize>)> {
+    let colon = line[separator..].starts_with(':');
+    let before = line[..separator].trim_end();
+    let (key, quoted_key) = match before.strip_suffix(['"', '\'']) {
+        Some(inner) => (&inner[inner.rfind(['"', '\''])? + 1..], true),
+        None => {
+            let start = before.rfind(|c: char| !is_name_part(c)).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+            // `$NAME = …` compares, and `${NAME=…}` has a value if nobody gave one.
+            if before[..start].ends_with('$') || before[..start].ends_with("${") {
+                return None;
+            }
+            (&before[start..], false)
+        }
+    };
+    let key = key.trim_start_matches('-');
+    let rest = &line[separator + 1..];
+    let value = rest.trim_start();
+    let spaced = before.len() < separator || value.len() < rest.len();
+    // In one line of prose, a word with a colon is no key; in a file it is.
+    let fits = match colon {
+        true => quoted_key || several && rest.starts_with(char::is_whitespace),
+        false => several || !spaced,
+    };
+    if !fits || !is_name(key) || value.starts_with(['=', '~']) {
+        return None;
+    }
+    let start = line.len() - value.len();
+    if let Some(quote) = value.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+        let inner = &value[1..];
+        let end = inner.find(quote).unwrap_or(inner.trim_end().len());
+        return Some((key, start + 1..start + 1 + end));
+    }
+    let end = value.find(|c: char| c.is_whitespace() || ",;\"'}".contains(c)).unwrap_or(value.len());
+    let ends = value[end..].trim_start().chars().next().is_none_or(|c| ",;}])#".contains(c));
+    let code = value[..end].contains(['(', ')', '[', ']', '{', '<', '>', '|', '&', '`']);
+    ((ends || !spaced) && !code).then_some((key, start..start + end))
+}
+
+/// `--name value`
+fn options(line: &str) -> impl Iterator<Item = (&str, Range<usize>)> {
+    let mut option: Option<&str> = None;
+    line.split_whitespace().filter_map(move |word| {
+        let name = option.take().filter(|_| !word.starts_with('-'));
+        option = word.strip_prefix("--").filter(|name| is_name(name));
+        let value = word.trim_matches(['"', '\'']);
+        let start = value.as_ptr() as usize - line.as_ptr() as usize;
+        Some((name?, start..start + value.len()))
+    })
+}
+
+fn is_name_part(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+fn is_name(key: &str) -> bool {
+    !key.is_empty() && key.len() <= 100 && key.chars().all(is_name_part)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+    use crate::check::tests::says;
+
+    #[test]
+    fn shapes_are_errors_wherever_they_stand() {
+        let github = format!("ghp_{}", "a1B2c3D4e5F6".repeat(3));
+        let age = format!("AGE-SECRET-KEY-1{}", "QYSZ0123456789".repeat(4));
+        let wireguard = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+        says(
+            &format!(
+                r#"
+# {github} in a comment is not looked at
+platform: {{ secrets: {{ age: secrets.yaml, recovery: {age} }} }}
+compute:
+  hosts:
+    desk:
+      local: true
+      description: it speaks to https://user:hunter2@example.net
+      files:
+        /etc/wg0.conf:
+          content: |
+            [Interface]
+            PrivateKey = {wireguard}
+            PublicKey = {wireguard}
+        /root/.netrc: {{ content: "a\nb {github}\n" }}
+        /etc/key.pem:
+          content: |
+            -----BEGIN {}PRIVATE KEY-----
+            MC4CAQ
+            -----END PRIVATE KEY-----
+"#,
+                ""
+            ),
+            expect![[r#"
+                3:53 error LW-PLT-005: an age private key stands here in the clear
+                    help: put it into the store: `labwright secret set NAME`, write `${secret.NAME}` here, and replace it where it came from if this file was ever shared
+                3:53 warning LW-PLT-006: `secrets.yaml` is not encrypted to the recovery key
+                    help: `labwright secret rekey` encrypts the store to everybody that the lab file names
+                8:46 error LW-PLT-005: a password in an address stands here in the clear
+                    help: put it into the store: `labwright secret set NAME`, write `${secret.NAME}` here, and replace it where it came from if this file was ever shared
+                13:26 error LW-PLT-005: a WireGuard key stands here in the clear
+                    help: put it into the store: `labwright secret set private_key`, write `${secret.private_key}` here, and replace it where it came from if this file was ever shared
+                15:40 error LW-PLT-005: a GitHub token stands here in the clear
+                    help: put it into the store: `labwright secret set NAME`, write `${secret.NAME}` here, and replace it where it came from if this file was ever shared
+                18:13 error LW-PLT-005: a private key stands here in the clear
+                    help: put it into the store: `labwright secret set NAME`, write `${secret.NAME}` here, and replace it where it came from if this file was ever shared
+            "#]],
+        );
+    }
+
+    #[test]
+    fn values_under_keys_that_speak_of_secrets() {
+        says(
+            r#"
+compute:
+  docker_hosts: [d-01]
+  hosts:
+    d-01:
+      address: 10.0.0.1
+      units:
+        app.service:
+          content: |
+            [Service]
+            # DB_PASSWORD=in-a-comment
+            Environment=DB_PASSWORD=hunter2 TOKEN_FILE=/run/token
+            Environment="API_TOKEN=kQ7vX2mN9pL4wR8tY3zB"
+            ExecStart=/usr/bin/app --password hunter2 --user x --password-file /x
+          environment: { SMTP_PASS: hunter2, PASSWORD_FILE: /run/pw, ALLOW_EMPTY_PASSWORD: "yes" }
+      files:
+        /etc/app.json: { content: "{\n  \"adminPassword\": \"hunter2\",\n  \"hash\": \"x\"\n}\n" }
+        /etc/one.json: { content: '{"user":"x","password":"hunter2"}' }
+        /etc/app.yaml:
+          content: |
+            password: hunter2
+            passphrase: ${secret.x}
+            token: short
+            auth: { secret: kQ7vX2mN9pL4wR8tY3zB }
+            https://example.net/?token=kQ7vX2mN9pL4wR8tY3zB&x=y
+            db.password = "hunter 2"
+            key = value
+services:
+  a:
+    containers:
+      list: { image: a, environment: [POSTGRES_PASSWORD=hunter2, A=b], command: [app, --password, hunter2, --token, "${secret.x}"] }
+      map: { image: a, environment: { SECRET_KEY: kQ7vX2mN9pL4wR8tY3zB, TOKEN: the-name-of-a-token-that-has-40-charss, SECRET: chosen } }
+      cloudflare: { image: a, environment: { CF_API_TOKEN: a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0 } }
+    on: d-01
+protection: { repositories: { r: { url: "s3:https://x", passphrase: hunter2 } } }
+"#,
+            expect![[r#"
+                12:37 warning LW-PLT-005: the value of `DB_PASSWORD` stands here in the clear
+                    help: put it into the store: `labwright secret set db_password`, write `${secret.db_password}` here, and replace it where it came from if this file was ever shared
+                13:36 warning LW-PLT-005: the value of `API_TOKEN` looks like a secret in the clear
+                    help: put it into the store: `labwright secret set api_token`, write `${secret.api_token}` here, and replace it where it came from if this file was ever shared
+                14:47 warning LW-PLT-005: the value of `password` stands here in the clear
+                    help: put it into the store: `labwright secret set password`, write `${secret.password}` here, and replace it where it came from if this file was ever shared
+                15:37 warning LW-PLT-005: the value of `SMTP_PASS` stands here in the clear
+                    help: put it into the store: `labwright secret set smtp_pass`, write `${secret.smtp_pass}` here, and replace it where it came from if this file was ever shared
+                17:62 warning LW-PLT-005: the value of `adminPassword` stands here in the clear
+                    help: put it into the store: `labwright secret set admin_password`, write `${secret.admin_password}` here, and replace it where it came from if this file was ever shared
+                18:60 warning LW-PLT-005: the value of `password` stands here in the clear
+                    help: put it into the store: `labwright secret set password`, write `${secret.password}` here, and replace it where it came from if this file was ever shared
+                21:23 warning LW-PLT-005: the value of `password` stands here in the clear
+                    help: put it into the store: `labwright secret set password`, write `${secret.password}` here, and replace it where it came from if this file was ever shared
+                22:25 error LW-PLT-001: secret `x` is used, and the lab keeps no secrets
+                    help: declare where they are: `platform: { secrets: { age: secrets.yaml } }`
+                    31:118: so is `x`
+                24:29 warning LW-PLT-005: the value of `secret` looks like a secret in the clear
+                    help: put it into the store: `labwright secret set secret`, write `${secret.secret}` here, and replace it where it came from if this file was ever shared
+                26:28 warning LW-PLT-005: the value of `db.password` stands here in the clear
+                    help: put it into the store: `labwright secret set db_password`, write `${secret.db_password}` here, and replace it where it came from if this file was ever shared
+                31:57 warning LW-PLT-005: the value of `POSTGRES_PASSWORD` stands here in the clear
+                    help: put it into the store: `labwright secret set postgres_password`, write `${secret.postgres_password}` here, and replace it where it came from if this file was ever shared
+                31:99 warning LW-PLT-005: the value of `password` stands here in the clear
+                    help: put it into the store: `labwright secret set password`, write `${secret.password}` here, and replace it where it came from if this file was ever shared
+                32:51 warning LW-PLT-005: the value of `SECRET_KEY` looks like a secret in the clear
+                    help: put it into the store: `labwright secret set secret_key`, write `${secret.secret_key}` here, and replace it where it came from if this file was ever shared
+                33:60 error LW-PLT-005: the token `CF_API_TOKEN` stands here in the clear
+                    help: put it into the store: `labwright secret set cf_api_token`, write `${secret.cf_api_token}` here, and replace it where it came from if this file was ever shared
+                35:69 warning LW-PLT-005: the value of `passphrase` stands here in the clear
+                    help: put it into the store: `labwright secret set passphrase`, write `${secret.passphrase}` here, and replace it where it came from if this file was ever shared
+            "#]],
+        );
+    }
+
+    #[test]
+    fn names_of_secrets_references_and_prose_are_none() {
+        says(
+            r#"
+platform:
+  secrets:
+    age: secrets.yaml
+    recovery: age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq
+    generate: { db_password: password, admin_password: { kind: hex }, x: { kind: bcrypt, of: db_password } }
+compute:
+  hosts:
+    desk:
+      local: true
+      description: "ask for the password: nobody knows it"
+      ssh: { host_key: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f }
+      sshd: { settings: { PasswordAuthentication: "no", MaxAuthTries: "3" } }
+      files:
+        /etc/app.env:
+          content: |
+            PASSWORD=${secret.db_password}${secret.admin_password}${secret.x}
+            PASSWORD=$(cat /run/x)
+            password_hash: $2y$05$abcdefghijklmnopqrstuv
+            if [ -z "$PASSWORD" ]; then read -r PASSWORD; fi
+            dsn=postgres://app:${secret.x}@db/app
+            if [ "$PASSWORD" = x ]; then PASSWORD=${PASSWORD:-$DEFAULT}; fi
+            password=os.environ["PASSWORD"]
+            the password: it is on the wall
+            password == None
+            password:
+"#,
+            expect![[r#"
+                17:22 advice LW-PLT-002: secret `db_password` is declared, and not in `secrets.yaml` yet
+                    help: `labwright secret generate` makes it
+                17:43 advice LW-PLT-002: secret `admin_password` is declared, and not in `secrets.yaml` yet
+                    help: `labwright secret generate` makes it
+                17:67 advice LW-PLT-002: secret `x` is declared, and not in `secrets.yaml` yet
+                    help: `labwright secret generate` makes it
+                    21:32: and here
+                22:51 error LW-LAB-008: unknown reference `${PASSWORD:-$DEFAULT}`
+                    help: write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn accepted_on_the_line_and_above_a_text() {
+        says(
+            r#"
+compute:
+  hosts:
+    desk:
+      local: true
+      units:
+        a.service: { environment: { DB_PASSWORD: hunter2 } } # labwright: allow LW-PLT-005 because it is a test database
+      files:
+        /a:
+          # labwright: allow LW-PLT-005 because both are examples
+          content: |
+            A_PASSWORD=hunter2
+            B_PASSWORD=hunter2
+        /b:
+          content: |
+            A_PASSWORD=hunter2
+            B_PASSWORD=hunter2
+"#,
+            expect![[r#"
+                16:24 warning LW-PLT-005: the value of `A_PASSWORD` stands here in the clear
+                    help: put it into the store: `labwright secret set a_password`, write `${secret.a_password}` here, and replace it where it came from if this file was ever shared
+                17:24 warning LW-PLT-005: the value of `B_PASSWORD` stands here in the clear
+                    help: put it into the store: `labwright secret set b_password`, write `${secret.b_password}` here, and replace it where it came from if this file was ever shared
+            "#]],
+        );
+    }
+
+    #[test]
+    fn no_finding_shows_what_it_found() {
+        let canary = "kQ7vX2mN9pL4wR8tY3zB";
+        let text = format!(
+            "services:\n  a: {{ containers: {{ c: {{ environment: {{ DB_PASSWORD: {canary}, SECRET: {canary} }}, command: \"x --token {canary} PASSWORD={canary}\" }} }}, url: \"https://u:{canary}@x\", description: \"ghp_{canary}{canary}\" }}\n"
+        );
+        let (_, findings) = crate::check::tests::found(&text);
+        let own: Vec<_> = findings.iter().filter(|finding| finding.code == CODE).collect();
+        assert_eq!(own.len(), 6, "{own:?}");
+        assert!(!format!("{own:?}").contains(canary), "{own:?}");
+    }
+
+    #[test]
+    fn words_of_keys() {
+        for (key, wanted) in [("dbPassword", "db password"), ("DB_PASSWORD_2", "db password"), ("api-key", "api key"), ("", "")] {
+            assert_eq!(words(key).join(" "), wanted);
+        }
+    }
+}

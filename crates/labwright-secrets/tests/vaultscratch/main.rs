@@ -1,4 +1,0 @@
-#[path = "../secrets/generate.rs"]
-mod generate;
-#[path = "../secrets/vault.rs"]
-mod vault;
