@@ -251,6 +251,7 @@ impl Planner<'_> {
             consequence.max(provider.map_or(Consequence::None, |provider| provider.price(resource, &changes)));
         let because = match (taken_over, by_hand) {
             (true, _) => format!("taken over; {names} differs"),
+            (_, true) if changes.iter().all(|change| change.before == Value::Null) => format!("{names} is gone"),
             (_, true) => format!("{names} was changed by hand"),
             _ => format!("{names} differs"),
         };

@@ -1,5 +1,7 @@
 //! Findings as a person reads them, with the source line, and as JSON.
 
+use std::collections::BTreeMap;
+
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
 use serde_json::json;
@@ -13,6 +15,7 @@ pub fn count(n: usize, what: &str) -> String {
 pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(width);
     let mut out = String::new();
+    let masked = masked(findings, parsed);
     for finding in findings {
         let level = match finding.severity {
             Severity::Error => Level::ERROR,
@@ -20,7 +23,8 @@ pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> 
             Severity::Advice => Level::NOTE.with_name("advice"),
         };
         let title = level.primary_title(finding.message.as_str()).id(finding.code);
-        let mut groups = vec![snippets(finding, parsed).into_iter().fold(Group::with_title(title), Group::element)];
+        let mut groups =
+            vec![snippets(finding, parsed, &masked).into_iter().fold(Group::with_title(title), Group::element)];
         if !finding.help.is_empty() {
             let help = Level::HELP.message(finding.help.as_str());
             groups = groups.into_iter().map(|group| group.element(help.clone())).collect();
@@ -31,8 +35,41 @@ pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> 
     out
 }
 
+/// Findings about a secret that stands in the clear: the line that they show must not show it.
+const ABOUT_CLEAR_SECRETS: &[&str] = &["LW-PLT-005", "LW-PLT-008"];
+
+/// The texts of files in which a secret stands in the clear, with what follows the key on each such line made unreadable.
+fn masked(findings: &Findings, parsed: &Parsed) -> BTreeMap<u32, String> {
+    let mut masked: BTreeMap<u32, String> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| ABOUT_CLEAR_SECRETS.contains(&finding.code)) {
+        for span in finding.related.iter().map(|(span, _)| *span).chain([finding.span]) {
+            let Some(source) = parsed.sources.get(span.file) else { continue };
+            let text = masked.entry(span.file).or_insert_with(|| source.text.clone());
+            let start = text[..span.start as usize].rfind('\n').map_or(0, |at| at + 1);
+            let end = text[span.end as usize..].find('\n').map_or(text.len(), |at| span.end as usize + at);
+            let hidden = hide(&text[start..end]);
+            text.replace_range(start..end, &hidden);
+        }
+    }
+    masked
+}
+
+/// The same lines, as many bytes long, with stars for whatever stands behind the first colon; without one, for all of it.
+fn hide(lines: &str) -> String {
+    let line = |line: &str| {
+        let from = line.find(": ").map_or(0, |at| at + 2);
+        let star = |c: char| if c.is_whitespace() || c == '#' { c.to_string() } else { "*".repeat(c.len_utf8()) };
+        format!("{}{}", &line[..from], line[from..].chars().map(star).collect::<String>())
+    };
+    lines.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// The finding's own place and the places that take part, one snippet a file.
-fn snippets<'a>(finding: &'a Finding, parsed: &'a Parsed) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+fn snippets<'a>(
+    finding: &'a Finding,
+    parsed: &'a Parsed,
+    masked: &'a BTreeMap<u32, String>,
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let mut by_file: Vec<(u32, Vec<annotate_snippets::Annotation<'a>>)> = Vec::new();
     let mut add = |span: Span, annotation| match by_file.iter_mut().find(|(file, _)| *file == span.file) {
         Some((_, annotations)) => annotations.push(annotation),
@@ -46,7 +83,8 @@ fn snippets<'a>(finding: &'a Finding, parsed: &'a Parsed) -> Vec<Snippet<'a, ann
     }
     let snippet = |(file, annotations): (u32, Vec<_>)| {
         let source = parsed.sources.get(file)?;
-        Some(Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations))
+        let text = masked.get(&file).map_or(source.text.as_str(), String::as_str);
+        Some(Snippet::source(text).path(source.name.as_str()).annotations(annotations))
     };
     by_file.into_iter().filter_map(snippet).collect()
 }

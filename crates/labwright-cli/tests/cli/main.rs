@@ -9,6 +9,8 @@ mod kills;
 mod local;
 mod offline;
 mod secrets;
+mod secrets_hosts;
+mod secrets_kills;
 mod systemd;
 mod trace;
 mod traced;

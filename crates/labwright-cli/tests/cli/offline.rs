@@ -132,3 +132,16 @@ fn a_missing_source_can_be_accepted_and_check_does_not_call_that_stale() {
     desk.run(&["check", "--deny", "warning"]).code(0);
     desk.run(&["plan"]).code(0);
 }
+
+#[test]
+fn a_secret_in_the_clear_is_found_and_not_shown() {
+    let desk = Desk::new(
+        "lab: home\nplatform: { secrets: { age: secrets.yaml } }\nservices:\n  wiki:\n    external: x\n    \
+         containers: { web: { image: a, environment: { DB_PASSWORD: canary-7f3a, pakage: 1 } } }\n",
+    );
+    desk.write("secrets.yaml", b"token: canary-9c1d\nsops: { age: [{ recipient: age1x, enc: x }] }\n");
+    let ran = desk.run(&["check"]).code(3).says("LW-PLT-005").says("LW-PLT-008").says("DB_PASSWORD");
+    assert!(!format!("{}{}", ran.out, ran.err).contains("canary"), "{}{}", ran.out, ran.err);
+    let json = desk.run(&["check", "--json"]).code(3);
+    assert!(!json.out.contains("canary"), "{}", json.out);
+}

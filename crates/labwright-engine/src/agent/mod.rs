@@ -318,11 +318,15 @@ impl Agent {
         let Hands { sessions, journal, .. } = hands;
         let persisted = sessions.values().try_for_each(|session| session.persist());
         let ended = journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
+        // What no step left in use goes, from what is kept for the next boot too.
+        let forgotten = self
+            .ledger(&work.lab)
+            .and_then(|ledger| self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks));
         drop(held);
         match (persisted, ended) {
             (Err(error), _) => Reply::Failed(error),
             (_, Err(error)) => failed(error),
-            _ => Reply::Finished,
+            _ => forgotten.map_or_else(Reply::Failed, |()| Reply::Finished),
         }
     }
 }

@@ -125,11 +125,7 @@ impl Keys {
         }
         // What earlier runs brought for things that stay is kept beside what came now.
         let path = kept_path(dir, host);
-        let wanted: BTreeSet<&str> = marks
-            .values()
-            .flat_map(|mark| sealed(&mark.applied))
-            .flat_map(|content| content.names().collect::<Vec<_>>())
-            .collect();
+        let wanted = held(marks);
         let before = fs::read(&path).ok().and_then(|before| envelope::open(&before, &identity, lab, host).ok());
         for (name, value) in before.into_iter().flatten() {
             if wanted.contains(name.as_str()) {
@@ -139,6 +135,34 @@ impl Keys {
         let again = envelope::seal(&key.recipient, lab, host, &values).map_err(from)?;
         replace(&path, &again).map_err(|error| cannot_keep(&path, &error))?;
         Ok(brought)
+    }
+
+    /// Forgets what nothing here holds any more: who steals a disk must not find what was taken from the host.
+    pub fn forget(
+        &self,
+        dir: &Path,
+        (lab, host): (&str, &str),
+        marks: &BTreeMap<ResourceId, Mark>,
+    ) -> Result<(), ProviderError> {
+        let path = kept_path(dir, host);
+        if !path.is_file() {
+            return Ok(());
+        }
+        let failed = |error: io::Error| cannot_keep(&path, &error);
+        let wanted = held(marks);
+        if wanted.is_empty() {
+            return fs::remove_file(&path).map_err(failed);
+        }
+        let letter = fs::read(&path).map_err(failed)?;
+        // What was sealed to a key that is gone can be opened by nobody; the next secret that comes replaces it.
+        let Ok(mut values) = envelope::open(&letter, &identity_of(&self.key()?)?, lab, host) else { return Ok(()) };
+        let before = values.len();
+        values.retain(|name, _| wanted.contains(name.as_str()));
+        if values.len() == before {
+            return Ok(());
+        }
+        let letter = envelope::seal(&self.key()?.recipient, lab, host, &values).map_err(from)?;
+        replace(&path, &letter).map_err(failed)
     }
 
     /// What is kept sealed here for a lab: for the next boot.
@@ -153,14 +177,20 @@ impl Keys {
     }
 
     fn keep(&self, key: &Key) -> Result<(), ProviderError> {
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o400)
-            .open(&key.path)
-            .map_err(|error| cannot_keep(&key.path, &error))?;
-        file.write_all(&key.content).and_then(|()| file.sync_all()).map_err(|error| cannot_keep(&key.path, &error))
+        let mut options = fs::OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(0o400).open(&key.path);
+        let written = file.and_then(|mut file| file.write_all(&key.content).and_then(|()| file.sync_all()));
+        written.map_err(|error| cannot_keep(&key.path, &error))?;
+        if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            found.kept = true;
+        }
+        Ok(())
     }
+}
+
+/// The names of the secrets that were applied here.
+fn held(marks: &BTreeMap<ResourceId, Mark>) -> BTreeSet<&str> {
+    marks.values().flat_map(|mark| sealed(&mark.applied)).flat_map(|content| content.names().collect::<Vec<_>>()).collect()
 }
 
 fn identity_of(key: &Key) -> Result<HostIdentity, ProviderError> {

@@ -35,6 +35,7 @@ pub struct Address {
 }
 
 /// Runs on the host. Reads the binary's hash and size, asks for the binary where it is missing, and becomes the agent.
+/// Old ones go, and the link that a host with secrets boots by leads to the newest.
 /// In plain POSIX words, without single quotes, because any login shell may have to pass it on.
 const BOOTSTRAP: &str = r#"
 read -r hash size arch || exit 90
@@ -48,7 +49,10 @@ if [ ! -x "$bin" ]; then
   head -c "$size" > "$bin.$$.new" || exit 92
   [ "$(wc -c < "$bin.$$.new")" -eq "$size" ] || exit 93
   chmod 700 "$bin.$$.new" && mv -f "$bin.$$.new" "$bin" || exit 92
-  ls -t "$dir" | tail -n +4 | while read -r old; do rm -f "$dir/$old"; done
+  ls -t "$dir" | grep "^labwright-" | tail -n +4 | while read -r old; do rm -f "$dir/$old"; done
+  if [ -L "$dir/labwright" ]; then
+    ln -s "labwright-$hash" "$dir/labwright.$$.new" && mv -f "$dir/labwright.$$.new" "$dir/labwright" || exit 92
+  fi
 fi
 if [ "$(id -u)" = 0 ]; then exec "$bin" agent; fi
 exec sudo -n -- "$bin" agent

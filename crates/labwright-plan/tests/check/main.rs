@@ -11,14 +11,20 @@ use labwright_plan::check::{RULES, all_codes, check, explain, titles};
 const STARTER: &str = include_str!("../../../../examples/starter/lab.yaml");
 const REFERENCE: &str = include_str!("../../../../examples/reference/lab.yaml");
 const EXAMPLES: &[(&str, &str)] = &[("starter", STARTER), ("reference", REFERENCE)];
+/// The store of the reference, which every lab here finds beside it.
+const STORE: &str = include_str!("../../../../examples/reference/secrets.yaml");
 const INVENTORY: &str = include_str!("../inventory.yaml");
 const WHOLE: &str = include_str!("../../../labwright-model/tests/whole.yaml");
 
 struct One<'a>(&'a str);
 
 impl Files for One<'_> {
-    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
-        Ok(self.0.as_bytes().to_vec())
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match path {
+            "lab.yaml" => Ok(self.0.as_bytes().to_vec()),
+            "secrets.yaml" => Ok(STORE.as_bytes().to_vec()),
+            _ => Err("no such file".to_string()),
+        }
     }
 
     fn list(&self, _: &str) -> Option<Vec<String>> {
@@ -101,9 +107,15 @@ fn the_plain_inventory_has_no_error() {
 #[test]
 fn the_annotated_example_names_things_that_it_does_not_declare() {
     expect![[r#"
+        16 error LW-PLT-002: there is no secret `cloudflare_token` in `secrets.yaml`
         32 error LW-LAB-101: there is no zone, host or service named `home-assistant`
         35 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-02`, `pve-03`, `dns-01` among them
+        63 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
+        83 error LW-PLT-002: there is no secret `pg` in `secrets.yaml`
         93 error LW-LAB-101: there is no host named `nas-01`
+        94 error LW-PLT-002: there is no secret `borg` in `secrets.yaml`
+        1 advice LW-PLT-003: nothing refers to secret `offsite`
+        6 warning LW-PLT-006: the lab file does not say who may read `secrets.yaml`: whose keys open it
     "#]]
     .assert_eq(&shown(WHOLE));
 }

@@ -99,10 +99,11 @@ fn no_such_asset(ground: &Ground<'_>, path: &str, asset: &str, why: &str, source
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let path = Path::new(wanted.id.name());
     let Some(there) = look(here, path)? else { return Ok(None) };
-    let secret = matches!(here.asked(wanted, "content"), Some(Value::Secret(_)));
-    if secret && secret_file::is_kept(here, path) {
+    // A link of ours is a file with a secret in it, whatever is to become of it.
+    if there.what == What::Symlink && secret_file::is_kept(here, path) {
         return secret_file::observe(here, wanted, sights);
     }
+    let secret = matches!(here.asked(wanted, "content"), Some(Value::Secret(_)));
     let mut spec = Spec::from([("type".to_string(), Value::from(there.what.word()))]);
     if there.what == What::File {
         permissions_of(here, wanted, &there, sights, &mut spec)?;
@@ -136,6 +137,9 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     }
     if let Some(Value::Secret(content)) = step.spec.get("content") {
         return secret_file::put(here, step, path, content, saying);
+    }
+    if secret_file::is_kept(here, path) {
+        return secret_file::end(here, step, path);
     }
     put(here, step, path, "content", saying)?;
     // It may have held a secret until now.

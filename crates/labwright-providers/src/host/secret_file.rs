@@ -55,7 +55,18 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
 
 /// Writes the content into memory, and puts the link in place.
 pub fn put(here: &Here, step: &Step, path: &Path, content: &Sealed, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let begun = !is_kept(here, path);
     write(here, &step.id, &step.spec, content)?;
+    let linked = link(here, step, path, saying);
+    if linked.is_err() && begun {
+        // Nothing leads to it: it would stay until the next boot. The first error is the one to tell.
+        drop(forget(here, path));
+    }
+    linked?;
+    secret_boot::see_to_it(here)
+}
+
+fn link(here: &Here, step: &Step, path: &Path, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let failed = |error: io::Error| here.file_error("write", path, &error);
     let entry = Entry::open(path).map_err(failed)?;
     // A plain file that held the secret until now is not copied away: that would keep it on the disk.
@@ -66,8 +77,7 @@ pub fn put(here: &Here, step: &Step, path: &Path, content: &Sealed, saying: &Say
     if let Some(parent) = path.parent() {
         here.touched.note(parent);
     }
-    entry.link(&place(here, path).to_string_lossy()).map_err(failed)?;
-    secret_boot::see_to_it(here)
+    entry.link(&place(here, path).to_string_lossy()).map_err(failed)
 }
 
 /// Writes one file's content into memory.
@@ -94,6 +104,19 @@ pub fn forget(here: &Here, path: &Path) -> Result<(), ProviderError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Puts a plain file in the place of the link. Nothing of what was kept is copied away: that would put it on the disk.
+pub fn end(here: &Here, step: &Step, path: &Path) -> Result<(), ProviderError> {
+    let content = step.spec.get("content").and_then(Value::content).unwrap_or_default();
+    if let Some(parent) = path.parent() {
+        here.touched.note(parent);
+    }
+    let permissions = permissions(here, &step.spec, None)?;
+    let written = Entry::open(path).and_then(|entry| entry.write(&mut &content[..], permissions));
+    written.map_err(|error| here.file_error("write", path, &error))?;
+    forget(here, path)?;
+    secret_boot::tidy(here, path)
 }
 
 /// Removes the link and what is kept for it.

@@ -27,11 +27,11 @@ impl Rule for PlaintextSecret {
          - Any value under a key like `password` or `DB_PASSWORD`, and a long random one under a key that speaks of a \
          secret or a token: a warning.\n\n\
          The contents of files and units, commands, and environments of containers are looked at as well. References, \
-         paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The finding \
-         never shows the value.\n\n\
+         paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The message \
+         never holds the value.\n\n\
          The way out: put it into the store (`labwright secret set NAME` asks for it), write `${secret.NAME}` in its \
          place, and, if the file was ever committed or sent, replace it where it came from. What is none is accepted with \
-         a comment; inside a text of several lines, one above the text's first line counts for all of it."
+         a comment; for a text of several lines, one at or above its key counts for all of it."
     }
 
     fn examples(&self) -> Examples {
@@ -65,16 +65,20 @@ struct Hit {
 
 fn finding(parsed: &Parsed, text: &Text<'_, '_>, hit: Hit) -> Finding {
     let at = text.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
-    let help = format!(
-        "put it into the store: `labwright secret set {name}`, write `${{secret.{name}}}` here, and replace it where it \
-         came from if this file was ever shared",
-        name = hit.name
-    );
+    let help = match is_of_secrets(text.path) {
+        // The one place where nobody means a secret: it was taken for its public half.
+        true => {
+            "write the public half here (`age-keygen -y FILE`); if this file was ever shared, make a new key".into()
+        }
+        false => format!(
+            "put it into the store: `labwright secret set {name}`, write `${{secret.{name}}}` here, and replace it where \
+             it came from if this file was ever shared",
+            name = hit.name
+        ),
+    };
     // No comment can stand inside a text of several lines, so one at its key counts.
     let line = parsed.place(text.key).map(|place| place.line);
-    let at_key = |allow: &Allow| {
-        allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line
-    };
+    let at_key = |allow: &Allow| allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line;
     let several = text.text.contains('\n');
     let span = match several && parsed.allows.iter().any(at_key) {
         true => text.key,
@@ -123,8 +127,7 @@ fn hits(Text { path, text, .. }: &Text<'_, '_>, option: Option<&str>, source: &s
     };
     let mut hits: Vec<Hit> = known(text).into_iter().map(shape).collect();
     // Names of secrets look like keys of secrets; and a sentence says `password:` without meaning one.
-    let of_secrets = matches!(path, [Step::Key("platform"), Step::Key("secrets"), ..]);
-    if of_secrets || PROSE.contains(&key) {
+    if is_of_secrets(path) || PROSE.contains(&key) {
         return hits;
     }
     let mut add = |key: &str, range: Range<usize>| {
@@ -145,11 +148,22 @@ fn hits(Text { path, text, .. }: &Text<'_, '_>, option: Option<&str>, source: &s
     hits
 }
 
+/// Whether a value says how secrets are kept.
+fn is_of_secrets(path: &[Step<'_>]) -> bool {
+    matches!(path, [Step::Key("platform"), Step::Key("secrets"), ..])
+}
+
 /// Keys whose values are read by people.
 const PROSE: &[&str] = &["description", "because", "comment", "summary", "restore_notes", "expr"];
 
 /// What is wrong with a value under a key, if anything is.
 fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
+    // Most keys have nothing to do with secrets, and are not worth taking apart.
+    let hints = ["pass", "pwd", "secret", "token", "key"];
+    let small = key.to_ascii_lowercase();
+    if !hints.iter().any(|hint| small.contains(hint)) {
+        return None;
+    }
     let words = words(key);
     let value = value.trim();
     if !speaks_of_a_secret(&words) || stands_for_another(value) {
@@ -192,15 +206,60 @@ fn words(key: &str) -> Vec<String> {
 /// Whether the value of a key is a secret, and not something about one: its file, its length, its name.
 fn speaks_of_a_secret(words: &[String]) -> bool {
     const ABOUT: &[&str] = &[
-        "file", "files", "path", "dir", "folder", "command", "cmd", "name", "names", "id", "url", "uri", "endpoint", "policy",
-        "length", "age", "days", "ttl", "timeout", "expiry", "expires", "lifetime", "type", "kind", "ref", "from", "env",
-        "hash", "algorithm", "method", "stdin", "authentication", "prompt", "change", "expire", "rotation", "version",
+        "file",
+        "files",
+        "path",
+        "dir",
+        "folder",
+        "command",
+        "cmd",
+        "name",
+        "names",
+        "id",
+        "url",
+        "uri",
+        "endpoint",
+        "policy",
+        "length",
+        "age",
+        "days",
+        "ttl",
+        "timeout",
+        "expiry",
+        "expires",
+        "lifetime",
+        "type",
+        "kind",
+        "ref",
+        "from",
+        "env",
+        "hash",
+        "algorithm",
+        "method",
+        "stdin",
+        "authentication",
+        "prompt",
+        "change",
+        "expire",
+        "rotation",
+        "version",
     ];
     let joined = words.concat();
     let about = words.last().is_some_and(|last| ABOUT.contains(&last.as_str()));
-    let secret = ["password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "presharedkey", "authkey", "accesskey"]
-        .iter()
-        .any(|word| joined.contains(word));
+    let secret = [
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "apikey",
+        "privatekey",
+        "presharedkey",
+        "authkey",
+        "accesskey",
+    ]
+    .iter()
+    .any(|word| joined.contains(word));
     (secret || is_a_password(words)) && !about && !words.iter().any(|word| word == "public")
 }
 
@@ -250,7 +309,9 @@ fn assignment(line: &str, separator: usize, several: bool) -> Option<(&str, Rang
     let (key, quoted_key) = match before.strip_suffix(['"', '\'']) {
         Some(inner) => (&inner[inner.rfind(['"', '\''])? + 1..], true),
         None => {
-            let start = before.rfind(|c: char| !is_name_part(c)).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+            let start = before
+                .rfind(|c: char| !is_name_part(c))
+                .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
             // `$NAME = …` compares, and `${NAME=…}` has a value if nobody gave one.
             if before[..start].ends_with('$') || before[..start].ends_with("${") {
                 return None;
@@ -276,9 +337,9 @@ fn assignment(line: &str, separator: usize, several: bool) -> Option<(&str, Rang
         let end = inner.find(quote).unwrap_or(inner.trim_end().len());
         return Some((key, start + 1..start + 1 + end));
     }
-    let end = value.find(|c: char| c.is_whitespace() || ",;\"'}".contains(c)).unwrap_or(value.len());
+    let end = value.find(|c: char| c.is_whitespace() || ",;&\"'}".contains(c)).unwrap_or(value.len());
     let ends = value[end..].trim_start().chars().next().is_none_or(|c| ",;}])#".contains(c));
-    let code = value[..end].contains(['(', ')', '[', ']', '{', '<', '>', '|', '&', '`']);
+    let code = value[..end].contains(['(', ')', '[', ']', '{', '<', '>', '|', '`']);
     ((ends || !spaced) && !code).then_some((key, start..start + end))
 }
 
@@ -341,7 +402,7 @@ compute:
             ),
             expect![[r#"
                 3:53 error LW-PLT-005: an age private key stands here in the clear
-                    help: put it into the store: `labwright secret set NAME`, write `${secret.NAME}` here, and replace it where it came from if this file was ever shared
+                    help: write the public half here (`age-keygen -y FILE`); if this file was ever shared, make a new key
                 3:53 warning LW-PLT-006: `secrets.yaml` is not encrypted to the recovery key
                     help: `labwright secret rekey` encrypts the store to everybody that the lab file names
                 8:46 error LW-PLT-005: a password in an address stands here in the clear
@@ -415,6 +476,8 @@ protection: { repositories: { r: { url: "s3:https://x", passphrase: hunter2 } } 
                     31:118: so is `x`
                 24:29 warning LW-PLT-005: the value of `secret` looks like a secret in the clear
                     help: put it into the store: `labwright secret set secret`, write `${secret.secret}` here, and replace it where it came from if this file was ever shared
+                25:40 warning LW-PLT-005: the value of `token` looks like a secret in the clear
+                    help: put it into the store: `labwright secret set token`, write `${secret.token}` here, and replace it where it came from if this file was ever shared
                 26:28 warning LW-PLT-005: the value of `db.password` stands here in the clear
                     help: put it into the store: `labwright secret set db_password`, write `${secret.db_password}` here, and replace it where it came from if this file was ever shared
                 31:57 warning LW-PLT-005: the value of `POSTGRES_PASSWORD` stands here in the clear
@@ -519,7 +582,9 @@ compute:
 
     #[test]
     fn words_of_keys() {
-        for (key, wanted) in [("dbPassword", "db password"), ("DB_PASSWORD_2", "db password"), ("api-key", "api key"), ("", "")] {
+        for (key, wanted) in
+            [("dbPassword", "db password"), ("DB_PASSWORD_2", "db password"), ("api-key", "api key"), ("", "")]
+        {
             assert_eq!(words(key).join(" "), wanted);
         }
     }

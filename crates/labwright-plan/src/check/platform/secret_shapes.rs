@@ -73,27 +73,31 @@ const TOKENS: &[Token] = &[
 
 /// Every token of a known shape in a text: its place, and what it is.
 pub fn known(text: &str) -> Vec<(Range<usize>, &'static str)> {
-    let mut found = Vec::new();
-    for Token { what, begins, follows, least } in TOKENS {
-        for (at, _) in text.match_indices(begins) {
-            let rest = &text.as_bytes()[at + begins.len()..];
-            let length = rest.iter().take_while(|byte| follows(**byte)).count();
-            let range = at..at + begins.len() + length;
-            // The examples of manuals say so.
-            let example = text[range.clone()].to_ascii_uppercase().contains("EXAMPLE");
-            if length >= *least && !example && begins_a_word(text, at) {
-                found.push((range, *what));
-            }
-        }
-    }
+    let mut found: Vec<(Range<usize>, &str)> = tokens(text).collect();
     found.extend(private_keys(text).map(|range| (range, "a private key")));
     found.extend(web_tokens(text).map(|range| (range, "a JSON web token")));
     found.extend(passwords_in_urls(text).map(|range| (range, "a password in an address")));
     found
 }
 
-fn begins_a_word(text: &str, at: usize) -> bool {
-    text[..at].bytes().next_back().is_none_or(|byte| !dashed(byte) && byte != b'.')
+/// Only beginnings of words are looked at: labs have many texts, and nearly all of them are none.
+fn tokens(text: &str) -> impl Iterator<Item = (Range<usize>, &'static str)> {
+    let bytes = text.as_bytes();
+    let starts = (0..bytes.len()).filter(|at| bytes[*at].is_ascii_alphabetic() && begins_a_word(bytes, *at));
+    starts.filter_map(|at| {
+        let Token { what, begins, follows, least } =
+            TOKENS.iter().find(|token| bytes[at..].starts_with(token.begins.as_bytes()))?;
+        let rest = &bytes[at + begins.len()..];
+        let length = rest.iter().take_while(|byte| follows(**byte)).count();
+        let range = at..at + begins.len() + length;
+        // The examples of manuals say so.
+        let example = text[range.clone()].to_ascii_uppercase().contains("EXAMPLE");
+        (length >= *least && !example).then_some((range, *what))
+    })
+}
+
+fn begins_a_word(text: &[u8], at: usize) -> bool {
+    at == 0 || !dashed(text[at - 1]) && text[at - 1] != b'.'
 }
 
 /// The first lines of PEM blocks that hold private keys.
@@ -113,7 +117,7 @@ fn web_tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
         let token = text[at..at + length].trim_end_matches('.');
         let parts: Vec<&str> = token.split('.').collect();
         let whole = parts.len() == 3 && parts[1].starts_with("eyJ") && parts.iter().all(|part| part.len() >= 10);
-        (whole && begins_a_word(text, at)).then(|| at..at + token.len())
+        (whole && begins_a_word(text.as_bytes(), at)).then(|| at..at + token.len())
     })
 }
 
@@ -144,9 +148,11 @@ pub fn stands_for_another(value: &str) -> bool {
         || value.chars().all(|c| c == first)
         || ["redacted", "none", "null", "nil", "unset", "required", "optional", "prompt", "ask"]
             .contains(&value.to_lowercase().as_str());
-    let switch = ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"].contains(&value.to_lowercase().as_str());
-    let elsewhere = ["/", "./", "../", "~/", "%d/", "%t/", "file:", "env:", "@/"].iter().any(|start| value.starts_with(start))
-        || value.contains("://");
+    let switch =
+        ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"].contains(&value.to_lowercase().as_str());
+    let elsewhere =
+        ["/", "./", "../", "~/", "%d/", "%t/", "file:", "env:", "@/"].iter().any(|start| value.starts_with(start))
+            || value.contains("://");
     filled_in
         || switch
         || elsewhere
@@ -157,13 +163,15 @@ pub fn stands_for_another(value: &str) -> bool {
 
 /// What a password was hashed to, in crypt(3)'s and LDAP's forms, and checksums.
 fn is_hash(value: &str) -> bool {
-    let forms = ["$1$", "$2", "$5$", "$6$", "$7$", "$y$", "$argon2", "$scrypt", "$pbkdf2", "{SSHA", "{SHA", "{CRYPT", "sha1:"];
+    let forms =
+        ["$1$", "$2", "$5$", "$6$", "$7$", "$y$", "$argon2", "$scrypt", "$pbkdf2", "{SSHA", "{SHA", "{CRYPT", "sha1:"];
     let checksums = ["sha256:", "sha512:", "sha256-", "sha384-", "sha512-", "md5:"];
     forms.iter().chain(&checksums).any(|form| value.starts_with(form)) || value.contains("@sha256:")
 }
 
 fn is_public(value: &str) -> bool {
-    let begins = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "AAAA", "age1", "ENC[", "-----BEGIN CERT", "-----BEGIN PUBLIC"];
+    let begins =
+        ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "AAAA", "age1", "ENC[", "-----BEGIN CERT", "-----BEGIN PUBLIC"];
     begins.iter().any(|begin| value.starts_with(begin))
 }
 

@@ -46,7 +46,7 @@ impl Rule for SharedSecret {
             return;
         }
         for (name, readers) in readers(parsed) {
-            findings.extend(judge(&name, &readers));
+            findings.extend(judge(parsed, &name, &readers));
         }
     }
 }
@@ -57,18 +57,19 @@ struct Reader<'a> {
     what: String,
     zones: BTreeSet<&'a str>,
     environment: Option<&'a str>,
-    /// Where it refers to the secret.
-    span: Span,
+    /// Where its reference to the secret is looked for: the first of these parts of the file that has one.
+    parts: Vec<Vec<&'a str>>,
 }
 
-fn judge(name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
+fn judge(parsed: &Parsed, name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
     let zones = grouped(readers, |reader| reader.zones.iter().copied().collect());
     let environments = grouped(readers, |reader| reader.environment.into_iter().collect());
     let mut where_: Vec<String> = Vec::new();
     let mut keys: Vec<&str> = Vec::new();
     for (word, groups) in [("environments", &environments), ("zones", &zones)] {
         if groups.len() > 1 {
-            where_.push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
+            where_
+                .push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
             if keys.is_empty() {
                 keys = groups.iter().map(|(key, _)| *key).collect();
             }
@@ -80,14 +81,17 @@ fn judge(name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
     // The first reader has it by right; whoever comes after and is elsewhere is the finding.
     let first = readers.first()?;
     let elsewhere = |reader: &&Reader<'_>| reader.zones != first.zones || reader.environment != first.environment;
-    let place = readers.iter().find(elsewhere).unwrap_or(first).span;
+    let place = reference_of(parsed, name, readers.iter().find(elsewhere).unwrap_or(first));
     let message = format!("secret `{name}` is read {}", where_.join(", and "));
     let names = listed(keys.iter().map(|key| format!("`{name}_{}`", key.replace('-', "_"))));
     let mut finding =
         Finding::warning(CODE, "platform.secrets", place, message).help(format!("make one secret for each: {names}"));
     let mut told = BTreeSet::from([place]);
-    for reader in readers.iter().filter(|reader| told.insert(reader.span)).take(RELATED) {
-        finding = finding.related(reader.span, format!("{} reads it here", reader.what));
+    for reader in readers {
+        let span = reference_of(parsed, name, reader);
+        if told.len() <= RELATED && told.insert(span) {
+            finding = finding.related(span, format!("{} reads it here", reader.what));
+        }
     }
     Some(finding)
 }
@@ -127,33 +131,32 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
     let mut readers: BTreeMap<String, Vec<Reader<'_>>> = BTreeMap::new();
     for (host, entry) in hosts.iter() {
         for secret in secrets_of(&entry.value) {
-            let span = first_inside(parsed, &secret, &[parsed.span_of(&["compute", "hosts", host])]);
             let reader = Reader {
                 what: format!("host `{host}`"),
                 zones: zone(host).into_iter().collect(),
                 environment: None,
-                span,
+                parts: vec![vec!["compute", "hosts", host]],
             };
             readers.entry(secret).or_default().push(reader);
         }
     }
     for placement in &parsed.placements {
         let Placement { service, environment, entry } = placement;
-        let whole = parsed.span_of(&["services", service]);
-        let own = environment.as_ref().map(|name| parsed.span_of(&["services", service, "environments", name]));
+        let own = environment.as_ref().map(|name| vec!["services", service, "environments", name]);
         for secret in secrets_of(entry) {
-            let span = first_inside(parsed, &secret, &own.into_iter().chain([whole]).collect::<Vec<_>>());
             let reader = Reader {
                 what: format!("service `{service}`"),
                 zones: entry.on.iter().filter_map(|host| zone(host)).collect(),
                 environment: environment.as_deref(),
-                span,
+                parts: own.iter().cloned().chain([vec!["services", service]]).collect(),
             };
             readers.entry(secret).or_default().push(reader);
         }
     }
     // Who is in no zone and no environment takes nothing from one to another.
-    readers.values_mut().for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
+    readers
+        .values_mut()
+        .for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
     readers
 }
 
@@ -176,13 +179,14 @@ fn collect(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-/// Where a secret is referred to, in the first of these places in which it is; anywhere, if an alias brought it there.
-fn first_inside(parsed: &Parsed, name: &str, places: &[Span]) -> Span {
+/// Where a reader refers to a secret; anywhere that something does, if an alias brought the reference there.
+fn reference_of(parsed: &Parsed, name: &str, reader: &Reader<'_>) -> Span {
     let spans = || parsed.secrets.iter().filter(|secret| secret.value == name).map(|secret| secret.span);
-    let inside = |place: &Span| {
-        spans().find(|span| span.file == place.file && place.start <= span.start && span.end <= place.end)
+    let inside = |part: &Vec<&str>| {
+        let whole = parsed.span_of(part);
+        spans().find(|span| span.file == whole.file && whole.start <= span.start && span.end <= whole.end)
     };
-    places.iter().find_map(inside).or_else(|| spans().next()).unwrap_or(Span::NONE)
+    reader.parts.iter().find_map(inside).or_else(|| spans().next()).unwrap_or(Span::NONE)
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl Rule for UnusedSecret {
             let message = format!("nothing refers to secret `{name}`");
             findings.push(Finding::advice(CODE, at, generator.span, message).help(help));
         }
-        let Some(store) = &parsed.store else { return };
+        let Some(store) = parsed.store.as_ref().filter(|store| store.sops.is_some()) else { return };
         for (name, entry) in &store.names {
             // What is meant to be read by everybody is no secret.
             let open = name.split('.').any(|part| part.ends_with(UNENCRYPTED));
@@ -69,7 +69,8 @@ impl Rule for UnusedSecret {
 /// Public references are put in when the lab is read, so they are looked for in its text. Their names have no dots.
 fn public_half_is_used(parsed: &Parsed, name: &str) -> bool {
     let half = name.replace('.', "_");
-    let references = [format!("${{public.{half}}}"), format!("${{public.{half}_chain}}"), format!("${{public.{name}}}")];
+    let references =
+        [format!("${{public.{half}}}"), format!("${{public.{half}_chain}}"), format!("${{public.{name}}}")];
     let store = parsed.store.as_ref().map(|store| store.path.as_str());
     let mut lab = parsed.sources.iter().filter(|source| Some(source.name.as_str()) != store);
     lab.any(|source| references.iter().any(|reference| source.text.contains(reference.as_str())))
