@@ -36,6 +36,9 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    // Secrets are in this memory: it goes into no core dump, and no other program of the same user looks into it. A kernel
+    // that cannot do that is no reason to do nothing.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.color);
     let ended = cli.command.run(&terminal);

@@ -175,7 +175,24 @@ impl Secrets {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+
+    /// A text that somebody else wrote, without the secrets that it repeats: a service may say what it was given.
+    /// Of a secret of several lines each line is one; what is as short as a word is left alone.
+    pub fn hide(&self, text: &str) -> String {
+        let mut hidden = text.to_string();
+        for (name, value) in self.0.iter() {
+            for line in std::iter::once(value.as_str()).chain(value.lines()).map(str::trim) {
+                if line.len() >= MIN_HIDDEN && hidden.contains(line) {
+                    hidden = hidden.replace(line, &format!("(secret `{name}`)"));
+                }
+            }
+        }
+        hidden
+    }
 }
+
+/// Shorter values stand in texts by chance.
+const MIN_HIDDEN: usize = 6;
 
 impl FromIterator<(String, Zeroizing<String>)> for Secrets {
     fn from_iter<I: IntoIterator<Item = (String, Zeroizing<String>)>>(values: I) -> Self {
@@ -255,6 +272,15 @@ mod tests {
         assert!(wanted.same(&Sealed::found(&mut &b"x 1"[..], &key).unwrap()));
         assert!(!wanted.same(&Sealed::found(&mut &b"x 2"[..], &key).unwrap()));
         assert!(!wanted.same(&Sealed::found(&mut &b"x 1"[..], &other).unwrap()));
+    }
+
+    #[test]
+    fn what_others_say_is_told_without_secrets() {
+        let secrets = secrets(&[("a", "hunter2-and-more"), ("b", "first line\nsecond line\n"), ("c", "on")]);
+        assert_eq!(secrets.hide("on: no `hunter2-and-more`!"), "on: no `(secret `a`)`!");
+        assert_eq!(secrets.hide("first line\nsecond line\nthird"), "(secret `b`)\nthird");
+        assert_eq!(secrets.hide("second line"), "(secret `b`)");
+        assert_eq!(Secrets::default().hide("hunter2-and-more"), "hunter2-and-more");
     }
 
     #[test]

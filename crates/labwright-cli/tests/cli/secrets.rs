@@ -137,7 +137,7 @@ fn inside(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !so() {
         assert!(Instant::now() < deadline, "{what}: still not");
@@ -887,4 +887,23 @@ fn a_plan_without_a_key_says_what_waits_and_hinders_nothing_else() {
     assert!(!Path::new(&format!("{things}/hidden")).exists());
     book.run(&["plan", "--exit-code"]).code(4).says("nothing to do, 2 unchanged, 1 blocked");
     book.run(&["drift"]).code(0);
+}
+
+#[test]
+fn the_admins_key_is_not_in_the_environment_of_ssh() {
+    let book = Book::new(&format!(
+        "{}compute: {{ hosts: {{ far: {{ address: 127.0.0.1, files: {{ /etc/lw-never: {{ content: \"${{secret.a}}\" }} }} }} }} }}\n",
+        two_admins()
+    ));
+    book.run(&["secret", "init"]).code(0);
+    book.set("a", "first value").code(0);
+    book.desk.write("bin/ssh", format!("#!/bin/sh\nenv >{}\nexit 255\n", book.desk.path("witness").display()));
+    fs::set_permissions(book.desk.path("bin/ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut plan = book.command(&["plan"]);
+    plan.env("SOPS_AGE_KEY", ADA.private).env("OTHER", "seen");
+    plan.env("PATH", format!("{}:/usr/bin:/bin", book.desk.path("bin").display()));
+    Ran::from(plan.output().unwrap()).code(6);
+    let environment = fs::read_to_string(book.desk.path("witness")).unwrap();
+    assert!(environment.contains("OTHER=seen"), "this is not what ssh was given:\n{environment}");
+    assert!(!environment.contains("AGE"), "{environment}");
 }

@@ -428,7 +428,7 @@ fn a_host_can_open_what_it_reads_and_nothing_else() {
 }
 
 /// Two units that read one generated secret, the second after the first; both refuse digits.
-pub fn pair(alphabet: &str) -> (String, String) {
+fn pair(alphabet: &str) -> (String, String) {
     let unit = |name: &str, more: &str| {
         format!(
             "        {name}.service:\n          content: |\n            {more}[Service]\n            ExecStart=/usr/local/bin/picky\n            [Install]\n            WantedBy=multi-user.target\n          enabled: true\n          running: true\n          environment: {{ TOKEN: \"${{secret.token}}\" }}\n"
@@ -444,7 +444,7 @@ pub fn pair(alphabet: &str) -> (String, String) {
 }
 
 /// What the environment of a unit says.
-pub fn token(host: &Host, unit: &str) -> String {
+fn token(host: &Host, unit: &str) -> String {
     let environ = environ(host, unit);
     environ.iter().find_map(|entry| entry.strip_prefix("TOKEN=")).unwrap_or_default().to_string()
 }

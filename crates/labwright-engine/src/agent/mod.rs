@@ -273,10 +273,11 @@ impl Agent {
         let mut steps = work.steps.clone();
         let ready = self.ledger(&work.lab).and_then(|ledger| {
             let (change_key, secrets) = self.secrets(&dir, work, &ledger, &mut steps)?;
-            let sessions = self.sessions(&work.lab, &ledger, change_key, secrets)?;
+            let sessions = self.sessions(&work.lab, &ledger, change_key, secrets.clone())?;
             let journal =
                 Journal::begin(&dir, ledger, &work.run, &steps).map_err(|error| state_error(&self.state, &error))?;
-            let mut hands = Hands { agent: self, sessions, journal: Mutex::new(journal), stale: BTreeSet::new() };
+            let journal = Mutex::new(journal);
+            let mut hands = Hands { agent: self, sessions, journal, stale: BTreeSet::new(), secrets };
             hands.stale = hands.changed_before(&steps);
             Ok(hands)
         });
@@ -338,9 +339,15 @@ struct Hands<'a> {
     journal: Mutex<Journal>,
     /// Steps behind packages whose things had changed before any package was touched.
     stale: BTreeSet<ResourceId>,
+    /// What came with the run: no word of it is told.
+    secrets: Secrets,
 }
 
 impl Hands<'_> {
+    fn hide(&self, error: ProviderError) -> ProviderError {
+        ProviderError { message: self.secrets.hide(&error.message), help: self.secrets.hide(&error.help), ..error }
+    }
+
     fn journal(&self, write: impl FnOnce(&mut Journal) -> io::Result<()>) -> Result<(), ProviderError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         write(&mut journal).map_err(|error| state_error(&self.agent.state, &error))
@@ -445,7 +452,7 @@ impl Crew for Hands<'_> {
             .and_then(|()| self.journal(|journal| journal.done(step)))
         {
             Ok(()) => Outcome::Done,
-            Err(error) => Outcome::Failed(error),
+            Err(error) => Outcome::Failed(self.hide(error)),
         };
         steps.iter().zip(results).map(outcome).collect()
     }
@@ -461,7 +468,7 @@ impl Crew for Hands<'_> {
 
 impl Progress for Hands<'_> {
     fn say(&self, id: &ResourceId, what: &str) {
-        self.agent.send(Reply::Event(Event::Progress { id: id.clone(), text: what.to_string() }));
+        self.agent.send(Reply::Event(Event::Progress { id: id.clone(), text: self.secrets.hide(what) }));
     }
 }
 

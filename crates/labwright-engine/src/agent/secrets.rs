@@ -190,7 +190,11 @@ impl Keys {
 
 /// The names of the secrets that were applied here.
 fn held(marks: &BTreeMap<ResourceId, Mark>) -> BTreeSet<&str> {
-    marks.values().flat_map(|mark| sealed(&mark.applied)).flat_map(|content| content.names().collect::<Vec<_>>()).collect()
+    marks
+        .values()
+        .flat_map(|mark| sealed(&mark.applied))
+        .flat_map(|content| content.names().collect::<Vec<_>>())
+        .collect()
 }
 
 fn identity_of(key: &Key) -> Result<HostIdentity, ProviderError> {

@@ -95,6 +95,8 @@ fn command(address: &Address, candidate: Option<&str>) -> io::Result<Command> {
     ssh.args(arguments(address, candidate, &address.jump)?);
     ssh.arg("--").arg(&address.name).arg(format!("exec sh -c '{BOOTSTRAP}'"));
     ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // The admin's key is nothing for `ssh`, its proxies, and the hosts that a `SendEnv` would tell it to.
+    ssh.env_remove("SOPS_AGE_KEY");
     // Ctrl-C is for us: the connection must live until what was begun has ended.
     std::os::unix::process::CommandExt::process_group(&mut ssh, 0);
     Ok(ssh)

@@ -76,7 +76,13 @@ impl Wanted {
             Wanted::Service => lab.services.contains_key(name),
             Wanted::Policy => lab.protection.policies.contains_key(name),
             Wanted::Repository => lab.protection.repositories.contains_key(name),
-            _ => self.names(lab).contains(&name),
+            // Asked of every flow: the lists that these put together would be searched anew each time.
+            Wanted::Endpoint => {
+                name == "internet"
+                    || [Wanted::Zone, Wanted::Host, Wanted::Service].iter().any(|kind| kind.has(lab, name))
+            }
+            Wanted::Target => [Wanted::Host, Wanted::Service].iter().any(|kind| kind.has(lab, name)),
+            Wanted::Environment | Wanted::Receiver => self.names(lab).contains(&name),
         }
     }
 

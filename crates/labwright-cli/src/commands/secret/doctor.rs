@@ -163,7 +163,7 @@ fn old(parsed: &Parsed) -> Vec<(String, i64, String)> {
         if own.is_some_and(|own| matches!(own.kind, GenerateKind::Ca | GenerateKind::Certificate)) {
             continue;
         }
-        let limit = own.and_then(|own| own.rotate_after).or_else(|| declared.rotate_after);
+        let limit = own.and_then(|own| own.rotate_after).or(declared.rotate_after);
         let made = store.made.get(&flat(name)).and_then(|made| made.value.parse::<jiff::civil::Date>().ok());
         let (Some(limit), Some(made)) = (limit, made) else { continue };
         let Ok(made) = made.to_zoned(jiff::tz::TimeZone::UTC) else { continue };
