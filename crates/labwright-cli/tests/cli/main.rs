@@ -3,6 +3,7 @@
 mod canary;
 mod clocks;
 mod editor;
+mod examples;
 mod faults;
 mod hosts;
 mod json;
