@@ -73,6 +73,12 @@ section! {
         tags: Many<Spanned<String>>,
         /// The operating system.
         os: Os = Os::Debian,
+        /// The processor cores that it has, for a machine that others run on.
+        cores: Option<Spanned<u16>>,
+        /// The memory that it has, for a machine that others run on.
+        memory: Option<Spanned<Size>>,
+        /// The disk space that it has, for a machine that others run on.
+        disk: Option<Spanned<Size>>,
         /// The flake that describes a NixOS host.
         flake: Option<Spanned<String>>,
         /// Being away is normal for it (a laptop): skipped when unreachable and shown as debt.

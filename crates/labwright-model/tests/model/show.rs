@@ -71,6 +71,9 @@ services:
               description: null  # default
               tags: []  # default
               os: debian  # default
+              cores: null  # default
+              memory: null  # default
+              disk: null  # default
               flake: null  # default
               intermittent: false  # default
               local: false  # default
@@ -107,6 +110,9 @@ services:
               description: null  # default
               tags: []  # default
               os: debian  # default
+              cores: null  # default
+              memory: null  # default
+              disk: null  # default
               flake: null  # default
               intermittent: false  # default
               local: false  # default

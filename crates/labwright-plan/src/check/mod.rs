@@ -11,6 +11,7 @@ mod compute;
 mod lab;
 mod network;
 mod platform;
+mod protection;
 mod services;
 
 pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
@@ -51,6 +52,14 @@ pub const RULES: &[&dyn Rule] = &[
     &compute::HostState,
     &compute::UnmanagedHost,
     &compute::SecretInState,
+    &compute::SinglePoint,
+    &compute::SharedFallback,
+    &compute::MixedHost,
+    &compute::RunnerHost,
+    &compute::Overcommit,
+    &compute::IntermittentHost,
+    &compute::HostOwner,
+    &compute::Autostart,
     &platform::UndecidedRole,
     &platform::UndefinedSecret,
     &platform::UnusedSecret,
@@ -60,7 +69,31 @@ pub const RULES: &[&dyn Rule] = &[
     &platform::NoRecoveryKey,
     &platform::UnusableStore,
     &platform::SenselessGenerator,
+    &platform::DnsBootstrap,
+    &platform::SecretsBootstrap,
+    &platform::BackupBootstrap,
+    &platform::Watcher,
+    &platform::OneResolver,
+    &platform::RegistryUpkeep,
+    &platform::SilentAlerts,
+    &platform::RecoveryOrder,
     &services::PlacementRule,
+    &services::Unprotected,
+    &services::Production,
+    &services::HiddenDependency,
+    &services::MixedStack,
+    &services::MovingImage,
+    &services::SharedTag,
+    &services::Unprobed,
+    &protection::SharedFate,
+    &protection::SnapshotAsBackup,
+    &protection::TooFewCopies,
+    &protection::NoDrill,
+    &protection::ProofExpires,
+    &protection::ShortRetention,
+    &protection::LockedPassphrase,
+    &protection::OfflineCopy,
+    &protection::UnusedProtection,
 ];
 
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
