@@ -340,7 +340,7 @@ fn definition(name: &str) -> Option<Value> {
         "lock" => lock(),
         "kept_secret" => object(json!({
             "name": text("The secret's name, as `${secret.NAME}` has it."),
-            "state": one_of(["kept", "in the clear", "not there"]),
+            "state": one_of(["kept", "in the clear", "in Vault", "not there"]),
             "made": { "type": ["string", "null"], "description": "The day it was last set or made; null if nobody wrote it down." },
             "hosts": names_of("hosts that it is delivered to"),
             "services": names_of("services that refer to it, as `service NAME`"),

@@ -4,8 +4,14 @@
 use labwright_plan::Provider;
 
 pub mod host;
+pub mod vault;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] = &[&host::Host];
+pub const ALL: &[&'static dyn Provider] = &[&host::Host, &vault::Vault];
 
-pub use host::assets;
+/// The files beside the lab file that are handed to lowering, sorted.
+pub fn assets(parsed: &labwright_model::Parsed) -> Vec<String> {
+    let all: std::collections::BTreeSet<String> =
+        host::assets(parsed).into_iter().chain(vault::assets(parsed)).collect();
+    all.into_iter().collect()
+}

@@ -16,4 +16,6 @@ mod secrets_kills;
 mod systemd;
 mod trace;
 mod traced;
+mod vault;
+mod vault_pair;
 mod world;
