@@ -8,6 +8,7 @@ mod references;
 mod spelling;
 
 mod compute;
+mod edge;
 mod lab;
 mod network;
 mod platform;
@@ -41,10 +42,24 @@ pub const RULES: &[&dyn Rule] = &[
     &lab::AmbiguousName,
     &lab::NameForm,
     &lab::Cycle,
+    &edge::PublicWithoutAccess,
+    &edge::PublicName,
+    &edge::ManagementReachable,
+    &edge::AdministrationPastVpn,
+    &edge::Certificate,
+    &edge::SecondDomain,
     &network::DuplicateAddress,
     &network::Vlan,
     &network::OverlappingSubnets,
     &network::AddressOutsideZone,
+    &network::UndecidedPair,
+    &network::Inward,
+    &network::FlatZone,
+    &network::HostNetworking,
+    &network::PublishedEverywhere,
+    &network::AddressForName,
+    &network::EverythingBetween,
+    &network::Egress,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,

@@ -374,7 +374,7 @@ compute: { hosts: { d-01: { address: 10.0.0.1 } } }
 edge: { router: d-01, vpn: wireguard, public: { cloudflare: { zones: a.net, tunnel: d-01, token: "${secret.app}" } } }
 platform: { dns: d-01, secrets: { age: secrets.yaml, recovery: age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq }, reverse_proxy: { on: d-01, tls: { dns01: cloudflare } } }
 services:
-  a: { use: a, on: d-01, expose: public, url: a }
+  a: { use: a, on: d-01, expose: public, url: a.a.net }
   b: { use: b, on: d-01, expose: vpn, url: b }
 "#,
             expect![[""]],
