@@ -1,3 +1,5 @@
+//! What the pairs of zones are told: needs without a flow, folded by pair.
+
 use expect_test::expect;
 
 use crate::check::tests::says;
