@@ -3,9 +3,13 @@
 //! Pure: nothing here reads a file, a clock, the environment or the network, and the same input gives the same output
 //! whatever its order.
 
+pub mod assess;
+pub mod blast;
 pub mod check;
+pub mod docs;
 mod drift;
 mod error;
+pub mod graph;
 mod observation;
 mod order;
 mod plan;

@@ -8,10 +8,12 @@ use anyhow::{Result, ensure};
 use crate::run::PATH;
 
 /// (tool, Debian package). `faketime`, `nft` and `sudo` are for what tests do on light hosts, which have this machine's
-/// /usr; `strace` is for tests that watch a program, `age` and `git` for those that look at secrets from outside.
+/// /usr; `strace` is for tests that watch a program, `age` and `git` for those that look at secrets from outside, `dot` for those that
+/// draw.
 const TOOLS: &[(&str, &str)] = &[
     ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
+    ("dot", "graphviz"),
     ("faketime", "faketime"),
     ("git", "git"),
     ("ip", "iproute2"),
