@@ -59,11 +59,8 @@ fn says_something(key: &str, value: &Value) -> bool {
 fn service(service: &Service) -> Value {
     let mut value = pruned(serde_json::to_value(service).unwrap_or_default(), "");
     let Some(entries) = value.as_object_mut() else { return value };
-    for key in ["env_file", "label_file", "profiles"] {
-        if key != "profiles" || service.profiles.is_empty() {
-            entries.remove(key);
-        }
-    }
+    // Its variables are in the environment already.
+    entries.remove("env_file");
     // These are always shown, because nothing and an empty list differ.
     for key in ["command", "entrypoint"] {
         entries.entry(key).or_insert(Value::Null);
@@ -101,13 +98,20 @@ impl Project {
             let build = entry.build.iter().flat_map(|build| build.secrets.iter());
             secrets.extend(build.map(|secret| secret.source.value.clone()));
         }
+        let mut configs = used(&self.configs, &configs);
+        for config in configs.values_mut().filter_map(Value::as_object_mut) {
+            // What a variable holds may be meant for few eyes.
+            if config.contains_key("environment") {
+                config.remove("content");
+            }
+        }
         let mut project = Map::new();
         project.insert("name".into(), json!(self.name));
         project.insert("services".into(), Value::Object(services));
         for (key, entries) in [
             ("networks", used(&self.networks, &networks)),
             ("volumes", used(&self.volumes, &volumes)),
-            ("configs", used(&self.configs, &configs)),
+            ("configs", configs),
             ("secrets", used(&self.secrets, &secrets)),
         ] {
             if !entries.is_empty() {

@@ -112,7 +112,7 @@ fn resolve(path: &mut Spanned<String>, origin: &Rc<Origin>, loader: &mut Loader<
                 loader.findings.push(finding.help("write the path out, from `/` on"));
             }
         }
-    } else {
+    } else if !path.value.starts_with('/') {
         path.value = joined(&origin.folder, &path.value);
     }
 }
@@ -132,10 +132,19 @@ fn paths(service: &mut Service, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
     for watch in service.develop.iter_mut().flat_map(|develop| &mut develop.watch.0) {
         resolve(&mut watch.path, origin, loader);
     }
-    if let Some(context) = service.build.as_mut().and_then(|build| build.value.context.as_mut())
-        && !context.contains("://")
-    {
-        resolve(context, origin, loader);
+    if let Some(build) = service.build.as_mut().map(|build| &mut build.value) {
+        // What has a scheme, or names a service, is no path.
+        let is_path = |text: &str| !text.contains("://") && !text.starts_with("service:") && !text.starts_with("git@");
+        if let Some(context) = build.context.as_mut().filter(|context| is_path(context)) {
+            resolve(context, origin, loader);
+        }
+        for context in build.additional_contexts.0.values_mut() {
+            if let Some(text) = context.value.take_if(|text| is_path(text)) {
+                let mut path = Spanned::new(text, context.span);
+                resolve(&mut path, origin, loader);
+                context.value = Some(path.value);
+            }
+        }
     }
 }
 

@@ -182,6 +182,9 @@ impl Targeted for Mount {
         if parts.iter().any(|part| part.is_empty()) || parts.len() > 3 {
             return Err(forms.into());
         }
+        if parts.len() > 1 && parts[0].len() == 1 && parts[0].starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return Err("Compose takes one letter for a drive of Windows: give the volume a longer name".into());
+        }
         let at = |text: &str| Spanned::new(text.to_string(), node.span);
         let (source, target) = match parts[..] {
             [target] => (None, target),
@@ -281,7 +284,7 @@ impl Targeted for FileReference {
     }
 
     fn target(&self) -> String {
-        self.target.as_ref().unwrap_or(&self.source).value.clone()
+        self.target.as_ref().map_or_else(|| format!("/run/secrets/{}", self.source.value), |target| target.value.clone())
     }
 }
 

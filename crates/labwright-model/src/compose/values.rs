@@ -41,22 +41,30 @@ pub(super) fn plain_text(text: &str) -> Cow<'_, str> {
         let sign = if text.starts_with('-') && number != 0 { "-" } else { "" };
         return Cow::Owned(format!("{sign}{number}"));
     }
-    let is_float = bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-        && bare.bytes().any(|byte| byte.is_ascii_digit())
-        && bare.matches('.').count() == 1;
     match text.parse::<f64>() {
-        Ok(number) if is_float && number.abs() < 1e15 => Cow::Owned(number.to_string()),
+        Ok(number) if number.is_finite() => Cow::Owned(go_float(number)),
         _ => Cow::Borrowed(text),
     }
 }
 
-/// The text of a value that may be a number or a boolean. A number that becomes another text is reported.
+/// A number with a fraction or an exponent as Go prints it: short, and from a million on with an exponent.
+fn go_float(number: f64) -> String {
+    let exponent = format!("{number:e}");
+    let (digits, power) = exponent.split_once('e').unwrap_or((&exponent, "0"));
+    let power: i32 = power.parse().unwrap_or_default();
+    match power {
+        -4..6 => number.to_string(),
+        _ => format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs()),
+    }
+}
+
+/// The text of a value that may be a number or a boolean. What becomes another text is reported.
 pub(super) fn text_of(node: &Node, decoder: &mut Decoder<'_>) -> Option<String> {
     match &node.kind {
         Kind::Scalar { text, plain: true } => {
             let read = plain_text(text);
-            if read != *text && text.starts_with(['0', '-', '+']) {
-                let message = format!("`{text}` is a number to Compose, which makes `{read}` of it");
+            if read != *text {
+                let message = format!("`{text}` is no text to Compose, which makes `{read}` of it");
                 let finding = Finding::warning(codes::COMPOSE_MISLEADING, decoder.at(), node.span, message);
                 decoder.findings.push(finding.help(format!("quote it if you mean the text: `\"{text}\"`")));
             }

@@ -4,6 +4,7 @@
 mod support;
 
 mod bad;
+mod compose_peer;
 mod good;
 mod includes;
 mod placement;
