@@ -167,13 +167,7 @@ pub fn read_compose(
     read_as(file, text, findings, allows, Some(marks))
 }
 
-fn read_as(
-    file: u32,
-    text: &str,
-    findings: &mut Findings,
-    allows: &mut Vec<Allow>,
-    marks: Option<&mut Marks>,
-) -> Tree {
+fn read_as(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>, marks: Option<&mut Marks>) -> Tree {
     let mut builder = Builder {
         file,
         text,

@@ -11,14 +11,33 @@ use super::service::Service;
 
 /// Maps whose keys are the user's: none of their entries is left out.
 const NAMED: &[&str] = &[
-    "additional_contexts", "annotations", "args", "aux_addresses", "depends_on", "driver_opts", "environment", "labels",
-    "networks", "options", "storage_opt", "sysctls", "ulimits",
+    "additional_contexts",
+    "annotations",
+    "args",
+    "aux_addresses",
+    "depends_on",
+    "driver_opts",
+    "environment",
+    "labels",
+    "networks",
+    "options",
+    "storage_opt",
+    "sysctls",
+    "ulimits",
 ];
 /// Named maps in which "nothing" is a value of its own.
 const WITH_NOTHING: &[&str] = &["environment", "networks"];
 /// Values that say something even when they are false or 0.
 const TELLING: &[&str] = &[
-    "attach", "enable_ipv4", "enable_ipv6", "init", "max_attempts", "parallelism", "replicas", "required", "retries",
+    "attach",
+    "enable_ipv4",
+    "enable_ipv6",
+    "init",
+    "max_attempts",
+    "parallelism",
+    "replicas",
+    "required",
+    "retries",
     "scale",
 ];
 

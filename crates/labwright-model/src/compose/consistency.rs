@@ -56,7 +56,8 @@ impl Check<'_> {
             }
             (None, Some(build)) => {
                 let message = format!("the image of `{name}` would have to be built, and images are built elsewhere");
-                let help = "build and push it where your other images are built, and name it: `image: REGISTRY/NAME:TAG`";
+                let help =
+                    "build and push it where your other images are built, and name it: `image: REGISTRY/NAME:TAG`";
                 self.error(codes::COMPOSE_BUILD, &format!("{at}.build"), build.span, message, help);
             }
             (Some(image), Some(build)) => {
@@ -69,7 +70,14 @@ impl Check<'_> {
     }
 
     /// Reports a name that is not among those that the project declares.
-    fn declared<'n>(&mut self, kind: &str, name: &str, span: Span, at: &str, known: impl Iterator<Item = &'n String> + Clone) {
+    fn declared<'n>(
+        &mut self,
+        kind: &str,
+        name: &str,
+        span: Span,
+        at: &str,
+        known: impl Iterator<Item = &'n String> + Clone,
+    ) {
         if known.clone().any(|known| known == name) {
             return;
         }
@@ -127,7 +135,13 @@ impl Check<'_> {
         let replicas = service.deploy.as_ref().and_then(|deploy| deploy.replicas.as_ref());
         if let Some(many) = scale.or(replicas) {
             if many.0 < 0 {
-                self.error(codes::WRONG_VALUE, &at("scale"), many.span, "a service cannot run less than never", "write 0 or more");
+                self.error(
+                    codes::WRONG_VALUE,
+                    &at("scale"),
+                    many.span,
+                    "a service cannot run less than never",
+                    "write 0 or more",
+                );
             }
             if let Some(container) = service.container_name.as_ref().filter(|_| many.0 > 1) {
                 let message = format!("{} containers cannot all be named `{}`", many.0, container.value);
@@ -147,7 +161,12 @@ impl Check<'_> {
             let cpus = service.cpus.as_ref().zip(limits.cpus.as_ref());
             let memory = service.mem_limit.as_ref().zip(limits.memory.as_ref());
             let pids = service.pids_limit.as_ref().zip(limits.pids.as_ref());
-            differs("cpus", "deploy.resources.limits.cpus", cpus.is_some_and(|(a, b)| a != b), cpus.map(|(a, _)| a.span));
+            differs(
+                "cpus",
+                "deploy.resources.limits.cpus",
+                cpus.is_some_and(|(a, b)| a != b),
+                cpus.map(|(a, _)| a.span),
+            );
             let path = "deploy.resources.limits.memory";
             differs("mem_limit", path, memory.is_some_and(|(a, b)| a != b), memory.map(|(a, _)| a.span));
             let path = "deploy.resources.limits.pids";
@@ -198,7 +217,8 @@ impl Check<'_> {
                 }
             }
             for port in service.ports.iter() {
-                let Some((first, last)) = port.published_range().filter(|(first, last)| first == last && *first > 0) else {
+                let Some((first, last)) = port.published_range().filter(|(first, last)| first == last && *first > 0)
+                else {
                     continue;
                 };
                 debug_assert_eq!(first, last);
@@ -216,7 +236,11 @@ impl Check<'_> {
                         port.span,
                         message,
                     );
-                    self.findings.push(finding.help("give one of them another port of the host").related(at.span, "first published here"));
+                    self.findings.push(
+                        finding
+                            .help("give one of them another port of the host")
+                            .related(at.span, "first published here"),
+                    );
                 }
                 taken.push((name, port));
             }
@@ -231,7 +255,9 @@ impl Check<'_> {
             // A walk with a stack of its own: a chain of ten thousand services would exhaust the thread's.
             let mut path: Vec<(&str, Vec<&str>)> = Vec::new();
             let next = |name: &str| -> Vec<&str> {
-                services.get(name).map_or(Vec::new(), |service| service.depends_on.0.keys().map(String::as_str).collect())
+                services
+                    .get(name)
+                    .map_or(Vec::new(), |service| service.depends_on.0.keys().map(String::as_str).collect())
             };
             let mut on_path: HashSet<&str> = HashSet::new();
             if done.contains(start.as_str()) {
@@ -247,7 +273,8 @@ impl Check<'_> {
                     continue;
                 };
                 if on_path.contains(other) {
-                    let names: Vec<&str> = path.iter().map(|(name, _)| *name).skip_while(|name| *name != other).collect();
+                    let names: Vec<&str> =
+                        path.iter().map(|(name, _)| *name).skip_while(|name| *name != other).collect();
                     let last = names.last().copied().unwrap_or(other);
                     let span = services.get(last).and_then(|service| Some(service.depends_on.0.get(other)?.span));
                     let circle = names.iter().chain([&other]).copied().collect::<Vec<_>>().join("` → `");
@@ -292,14 +319,26 @@ impl Check<'_> {
             let more = volume.driver.is_some() || !volume.driver_opts.is_empty() || !volume.labels.is_empty();
             if volume.external.external && more {
                 let message = format!("the volume `{name}` is made by somebody else, so it cannot be described here");
-                self.error(codes::COMPOSE_CONTRADICTION, &format!("volumes.{name}"), volume.span, message, "keep `external` and `name` alone");
+                self.error(
+                    codes::COMPOSE_CONTRADICTION,
+                    &format!("volumes.{name}"),
+                    volume.span,
+                    message,
+                    "keep `external` and `name` alone",
+                );
             }
         }
         for (name, network) in project.networks.iter() {
             let more = network.driver.is_some() || !network.driver_opts.is_empty() || !network.labels.is_empty();
             if network.external.external && (more || !network.ipam.config.is_empty() || network.internal.0) {
                 let message = format!("the network `{name}` is made by somebody else, so it cannot be described here");
-                self.error(codes::COMPOSE_CONTRADICTION, &format!("networks.{name}"), network.span, message, "keep `external` and `name` alone");
+                self.error(
+                    codes::COMPOSE_CONTRADICTION,
+                    &format!("networks.{name}"),
+                    network.span,
+                    message,
+                    "keep `external` and `name` alone",
+                );
             }
         }
     }

@@ -319,9 +319,7 @@ impl Serialize for Ulimit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Ulimit::Both(limit) => limit.serialize(serializer),
-            Ulimit::Each { soft, hard } => {
-                serde_json::json!({ "soft": soft, "hard": hard }).serialize(serializer)
-            }
+            Ulimit::Each { soft, hard } => serde_json::json!({ "soft": soft, "hard": hard }).serialize(serializer),
         }
     }
 }

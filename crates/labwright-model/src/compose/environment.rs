@@ -77,8 +77,8 @@ pub fn read(
         let name = rest[..end].trim_end();
         let allowed = |c: char| c.is_alphanumeric() || "_.-[]".contains(c);
         if name.is_empty() || !name.chars().all(allowed) {
-            let line = rest.lines().next().unwrap_or_default();
-            return Err(fault(start, format!("`{line}` is no variable"), "write `NAME=value`, one on each line"));
+            // What stands here may be the rest of a secret, so it is not repeated.
+            return Err(fault(start, "this line is no variable", "write `NAME=value`, one on each line"));
         }
         let separator = rest[end..].chars().next();
         rest = rest.get(end + 1..).unwrap_or_default();
@@ -222,8 +222,7 @@ mod tests {
     fn faults_have_a_place() {
         assert_eq!(of("A=1\n%=2").unwrap_err().at, 4);
         assert_eq!(of("A='x").unwrap_err().at, 0);
-        let doubling: String =
-            (1..64).map(|line| format!("V{line}=${{V{}}}${{V{}}}\n", line - 1, line - 1)).collect();
+        let doubling: String = (1..64).map(|line| format!("V{line}=${{V{}}}${{V{}}}\n", line - 1, line - 1)).collect();
         assert!(of(&format!("V0=xxxxxxxx\n{doubling}")).unwrap_err().message.contains("4 MiB"));
     }
 }

@@ -84,7 +84,11 @@ fn nested(
         // Doubling references would fill the memory long before somebody counts.
         if out.len() > MAX_EXPANDED {
             let message = "the values expand to more than 16 MiB".to_string();
-            return Err(Fault { message, help: "write the value out, or keep it in a file".into(), needle: "$".into() });
+            return Err(Fault {
+                message,
+                help: "write the value out, or keep it in a file".into(),
+                needle: "$".into(),
+            });
         }
     }
     out.push_str(rest);
@@ -188,9 +192,8 @@ pub fn interpolate(node: &Rc<Node>, values: &mut Values<'_>, findings: &mut Find
                 Ok(text) => text,
                 Err(fault) => {
                     let span = narrowed(values.sources, node.span, &fault.needle).unwrap_or(node.span);
-                    findings.push(
-                        Finding::error(codes::COMPOSE_VARIABLE, values.at, span, fault.message).help(fault.help),
-                    );
+                    findings
+                        .push(Finding::error(codes::COMPOSE_VARIABLE, values.at, span, fault.message).help(fault.help));
                     String::new()
                 }
             };

@@ -19,6 +19,8 @@ use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Marks, Node};
 const MAX_NESTING: usize = 32;
 /// A project of more files than this is refused: each may include the next one twice.
 const MAX_FILES: usize = 200;
+/// So many values a project may have: a thousand services may extend one that has a thousand variables.
+const MAX_VALUES: usize = 300_000;
 /// The sections that an included file brings along.
 const SECTIONS: &[&str] = &["services", "networks", "volumes", "configs", "secrets"];
 
@@ -62,6 +64,19 @@ pub fn folder_of(path: &str) -> &str {
         Some(0) => "/",
         Some(slash) => &path[..slash],
         None => "",
+    }
+}
+
+/// Whether a tree has no more values than are left. What is shared counts each time it is used.
+fn counted(node: &Node, left: &mut usize) -> bool {
+    if *left == 0 {
+        return false;
+    }
+    *left -= 1;
+    match &node.kind {
+        Kind::Null | Kind::Scalar { .. } => true,
+        Kind::List(items) => items.iter().all(|item| counted(item, left)),
+        Kind::Map(entries) => entries.iter().all(|(_, node)| counted(node, left)),
     }
 }
 
@@ -147,7 +162,8 @@ impl<'a> Loader<'a> {
                     let at = found.unwrap_or_default() as u32;
                     let span = Span { file, start: at, end: at + name.len() as u32 + 1 };
                     let message = format!("the variable `{name}` is not set: an empty text stands here");
-                    let help = format!("set `{name}` further up, or put the value in single quotes if the `$` is meant");
+                    let help =
+                        format!("set `{name}` further up, or put the value in single quotes if the `$` is meant");
                     let finding = Finding::warning(codes::COMPOSE_VARIABLE, self.at.as_str(), span, message);
                     self.findings.push(finding.help(help));
                 }
@@ -192,6 +208,12 @@ impl<'a> Loader<'a> {
     /// Several files, the later ones over the earlier ones, with all that they include and extend.
     pub fn files(&mut self, paths: &[(String, Span)], origin: &Rc<Origin>) -> Option<Rc<Node>> {
         let merged = self.merged_files(paths, origin, &mut Vec::new())?;
+        if !counted(&merged, &mut { MAX_VALUES }) {
+            let from = paths.first().map_or(merged.span, |(_, from)| *from);
+            let message = format!("this project has more than {MAX_VALUES} values once everything is extended");
+            self.error(codes::TOO_LARGE, from, message, "extend smaller services, or split the project");
+            return None;
+        }
         Some(without_resets(&merged, &self.marks))
     }
 
@@ -232,7 +254,12 @@ impl<'a> Loader<'a> {
         let Kind::List(list) = &include.kind else {
             if !include.is_null() {
                 let message = format!("`include` must be a list, found {}", include.kind_name());
-                self.error(codes::WRONG_VALUE, include.span, message, "write each file on a line of its own: `- other.yaml`");
+                self.error(
+                    codes::WRONG_VALUE,
+                    include.span,
+                    message,
+                    "write each file on a line of its own: `- other.yaml`",
+                );
             }
             return tree;
         };
@@ -271,7 +298,12 @@ impl<'a> Loader<'a> {
         let paths: Vec<(String, Span)> =
             paths.into_iter().map(|(path, span)| (joined(&origin.folder, &path), span)).collect();
         let Some((first, _)) = paths.first() else {
-            self.error(codes::WRONG_VALUE, entry.span, "an include names no file".into(), "write `- other.yaml`, or `- path: other.yaml`");
+            self.error(
+                codes::WRONG_VALUE,
+                entry.span,
+                "an include names no file".into(),
+                "write `- other.yaml`, or `- path: other.yaml`",
+            );
             return None;
         };
         let folder = match entry.get("project_directory").and_then(|folder| folder.text()) {
@@ -300,9 +332,7 @@ impl<'a> Loader<'a> {
         if !entries.iter().any(|(_, service)| service.get("extends").is_some()) {
             return tree.clone();
         }
-        let new = entries.iter().map(|(key, _)| {
-            (key.clone(), self.extended(key, services, path, &mut Vec::new()))
-        });
+        let new = entries.iter().map(|(key, _)| (key.clone(), self.extended(key, services, path, &mut Vec::new())));
         let new = Rc::new(Node { kind: Kind::Map(new.collect()), span: services.span });
         let section = |(key, node): &(Key, Rc<Node>)| {
             (key.clone(), if key.text == "services" { new.clone() } else { node.clone() })
@@ -343,7 +373,13 @@ impl<'a> Loader<'a> {
     }
 
     /// What a service extends.
-    fn base(&mut self, extends: &Rc<Node>, services: &Rc<Node>, path: &str, chain: &mut Vec<String>) -> Option<Rc<Node>> {
+    fn base(
+        &mut self,
+        extends: &Rc<Node>,
+        services: &Rc<Node>,
+        path: &str,
+        chain: &mut Vec<String>,
+    ) -> Option<Rc<Node>> {
         let named = if extends.text().is_some() { Some(extends) } else { extends.get("service") };
         let Some((name, span)) = named.and_then(|named| Some((named.text()?, named.span))) else {
             let help = "write `extends: { service: NAME }`, with `file:` where it is in another one";

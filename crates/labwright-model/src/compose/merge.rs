@@ -47,9 +47,9 @@ fn rule(path: &[&str]) -> Rule {
         | ["services", _, "annotations" | "environment" | "labels" | "sysctls"]
         | ["services", _, "deploy", "labels"]
         | ["services", _, "build", "args" | "labels" | "additional_contexts"] => Rule::Pairs,
-        ["services", _, "command" | "entrypoint"] | ["services", _, "healthcheck", "test"] | ["services", _, "ulimits", _] => {
-            Rule::Replace
-        }
+        ["services", _, "command" | "entrypoint"]
+        | ["services", _, "healthcheck", "test"]
+        | ["services", _, "ulimits", _] => Rule::Replace,
         ["services", _, "dns" | "dns_opt" | "dns_search" | "env_file" | "label_file" | "tmpfs"] => Rule::Texts,
         ["services", _, "depends_on" | "networks"] => Rule::Names,
         ["services", _, "extra_hosts"] | ["services", _, "build", "extra_hosts"] => Rule::Hosts,
@@ -171,9 +171,10 @@ impl Merging<'_> {
             (Kind::Map(_) | Kind::List(_), _) | (_, Kind::Map(_) | Kind::List(_)) => {
                 let name = path.last().copied().unwrap_or("the file");
                 let message = format!("`{name}` is {} here, and {} where it comes from", b.kind_name(), a.kind_name());
-                let finding = Finding::error(codes::WRONG_VALUE, format!("{}.{}", self.at, path.join(".")), over.span, message)
-                    .help("give both the same form, or replace the other one with `!override`")
-                    .related(base.span, "merged with this");
+                let finding =
+                    Finding::error(codes::WRONG_VALUE, format!("{}.{}", self.at, path.join(".")), over.span, message)
+                        .help("give both the same form, or replace the other one with `!override`")
+                        .related(base.span, "merged with this");
                 self.findings.push(finding);
                 over.clone()
             }
@@ -181,13 +182,7 @@ impl Merging<'_> {
         }
     }
 
-    fn maps(
-        &mut self,
-        first: &[(Key, Rc<Node>)],
-        second: &[(Key, Rc<Node>)],
-        like: &Node,
-        path: &[&str],
-    ) -> Rc<Node> {
+    fn maps(&mut self, first: &[(Key, Rc<Node>)], second: &[(Key, Rc<Node>)], like: &Node, path: &[&str]) -> Rc<Node> {
         if !self.count(first.len() + second.len(), like) {
             return with(Kind::Map(second.to_vec()), like);
         }

@@ -130,12 +130,8 @@ impl Project {
         // The path of a service in the lab has no `services` of its own below `containers`.
         let mut found = Findings::new();
         let root = typed(&tree, reading.at, &mut found);
-        let mut project = Project {
-            name: normal_name(name),
-            folder: folder.to_string(),
-            inline: true,
-            ..Project::of(root)
-        };
+        let mut project =
+            Project { name: normal_name(name), folder: folder.to_string(), inline: true, ..Project::of(root) };
         let origin = Rc::new(Origin { folder: folder.to_string(), environment: Rc::default() });
         let at = reading.at.join(".");
         let (sources, allows) = (&mut *reading.sources, &mut *reading.allows);
@@ -220,6 +216,10 @@ pub(crate) fn of_lab(
     let mut projects = BTreeMap::new();
     let environment = Environment::default();
     for (name, service) in lab.services.iter() {
+        // Where environments say it, what stands here is not the whole.
+        if service.environments.values().any(|said| said.0.get("containers").or(said.0.get("compose")).is_some()) {
+            continue;
+        }
         let mut reading =
             Reading { files, environment: &environment, sources, allows, findings, at: &["services", name, "compose"] };
         if let Some(compose) = &service.compose {

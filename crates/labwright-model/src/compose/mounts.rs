@@ -211,7 +211,9 @@ impl Targeted for Mount {
                 // For another platform, and without effect here.
                 "cached" | "delegated" | "consistent" => {}
                 option => {
-                    return Err(format!("`{option}` is no option of a volume: `ro`, `rw`, `z`, `Z`, `nocopy`, `rslave`"));
+                    return Err(format!(
+                        "`{option}` is no option of a volume: `ro`, `rw`, `z`, `Z`, `nocopy`, `rslave`"
+                    ));
                 }
             }
         }
@@ -243,7 +245,11 @@ impl Targeted for Device {
             [source] => (source, source, "rwm"),
             [source, target] => (source, target, "rwm"),
             [source, target, permissions] => (source, target, permissions),
-            _ => return Err("write `/dev/ttyUSB0:/dev/ttyUSB0`, or `source:` and `target:` where a path has a colon".into()),
+            _ => {
+                return Err(
+                    "write `/dev/ttyUSB0:/dev/ttyUSB0`, or `source:` and `target:` where a path has a colon".into()
+                );
+            }
         };
         if source.is_empty() {
             return Err("name the device: `/dev/ttyUSB0`".into());
@@ -284,7 +290,9 @@ impl Targeted for FileReference {
     }
 
     fn target(&self) -> String {
-        self.target.as_ref().map_or_else(|| format!("/run/secrets/{}", self.source.value), |target| target.value.clone())
+        self.target
+            .as_ref()
+            .map_or_else(|| format!("/run/secrets/{}", self.source.value), |target| target.value.clone())
     }
 }
 

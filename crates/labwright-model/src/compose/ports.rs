@@ -11,6 +11,9 @@ use crate::decode::{Decoder, FromNode, section};
 use crate::span::Spanned;
 use crate::tree::{Kind, Node};
 
+/// Docker starts a process for each published port; more than this of one service is a mistake.
+const MAX_PORTS: usize = 10_000;
+
 section! {
     /// A port of a container, and where it is published.
     pub struct Port {
@@ -109,7 +112,11 @@ pub fn short(text: &str, node: &Node) -> Result<Vec<Port>, String> {
 impl FromNode for Ports {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         let Kind::List(items) = &node.kind else {
-            return decoder.wrong_help(node, "a list of ports", "write each port on a line of its own: `- \"8080:80\"`");
+            return decoder.wrong_help(
+                node,
+                "a list of ports",
+                "write each port on a line of its own: `- \"8080:80\"`",
+            );
         };
         let mut ports = IndexMap::new();
         for (number, item) in items.iter().enumerate() {
@@ -123,6 +130,10 @@ impl FromNode for Ports {
                 },
                 None => decoder.within(&number.to_string(), |d| long(item, d)).into_iter().collect(),
             };
+            if ports.len() + read.len() > MAX_PORTS {
+                let help = format!("publish at most {MAX_PORTS} ports, or use `network_mode: host`");
+                return decoder.wrong_help(item, "one of fewer ports", help);
+            }
             for port in read {
                 let text = |text: &Option<Spanned<String>>| text.as_ref().map(|text| text.value.clone());
                 let key = (text(&port.host_ip), text(&port.published), port.target, port.protocol.clone());

@@ -46,8 +46,23 @@ pub const SWARM: &[&str] = &["endpoint_mode", "rollback_config"];
 
 /// Maps whose keys are names of the user's, in which `x-…` is a name like any other.
 const NAMES: &[&str] = &[
-    "services", "networks", "volumes", "configs", "secrets", "environment", "labels", "annotations", "args", "sysctls",
-    "options", "driver_opts", "depends_on", "ulimits", "extra_hosts", "storage_opt", "additional_contexts",
+    "services",
+    "networks",
+    "volumes",
+    "configs",
+    "secrets",
+    "environment",
+    "labels",
+    "annotations",
+    "args",
+    "sysctls",
+    "options",
+    "driver_opts",
+    "depends_on",
+    "ulimits",
+    "extra_hosts",
+    "storage_opt",
+    "additional_contexts",
     "aux_addresses",
 ];
 
@@ -82,7 +97,8 @@ impl Screen<'_> {
         self.each(&root, |screen, key, node| match key {
             "version" => {
                 let message = "`version` has no effect any more";
-                let finding = Finding::advice(codes::COMPOSE_LEGACY, format!("{}.version", screen.at), node.span, message);
+                let finding =
+                    Finding::advice(codes::COMPOSE_LEGACY, format!("{}.version", screen.at), node.span, message);
                 screen.findings.push(finding.help("remove the line"));
                 None
             }
@@ -129,7 +145,11 @@ impl Screen<'_> {
     }
 
     /// A map whose entries went through `keep`.
-    fn each(&mut self, node: &Rc<Node>, mut keep: impl FnMut(&mut Self, &str, &Rc<Node>) -> Option<Rc<Node>>) -> Rc<Node> {
+    fn each(
+        &mut self,
+        node: &Rc<Node>,
+        mut keep: impl FnMut(&mut Self, &str, &Rc<Node>) -> Option<Rc<Node>>,
+    ) -> Rc<Node> {
         let Kind::Map(entries) = &node.kind else { return node.clone() };
         let entries = entries.iter().filter_map(|(key, node)| Some((key.clone(), keep(self, &key.text, node)?)));
         Rc::new(Node { kind: Kind::Map(entries.collect()), span: node.span })

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use super::deploy::{Build, Deploy, Develop, Gpus, Ulimit};
 use super::mounts::{ByTarget, Device, EnvFiles, FileReference, Mount};
 use super::ports::Ports;
-use super::values::{Bytes, Command, Decimal, ExtraHosts, Flag, Pairs, Texts, Time, Whole, text_of};
+use super::values::{Bytes, Command, Decimal, ExtraHosts, Flag, Listed, Pairs, Texts, Time, Whole, text_of};
 use crate::decode::{Decoder, FromNode, choice, section};
 use crate::span::Spanned;
 use crate::tree::{Kind, Node};
@@ -25,9 +25,9 @@ section! {
         /// How its image is built.
         build: Option<Spanned<Build>>,
         /// Rights of the kernel that it gets.
-        cap_add: Texts,
+        cap_add: Listed,
         /// Rights that it loses.
-        cap_drop: Texts,
+        cap_drop: Listed,
         /// Whose control group it has: `host` or `private`.
         cgroup: Option<String>,
         /// The control group that its own is below.
@@ -59,13 +59,13 @@ section! {
         /// What `docker compose watch` does.
         develop: Option<Develop>,
         /// Rules for devices, such as `c 188:* rmw`.
-        device_cgroup_rules: Texts,
+        device_cgroup_rules: Listed,
         /// Devices of the host.
         devices: ByTarget<Device>,
         /// Resolvers.
         dns: Texts,
         /// Options of the resolver.
-        dns_opt: Texts,
+        dns_opt: Listed,
         /// Domains that names are searched in.
         dns_search: Texts,
         /// The domain of the container's host name.
@@ -77,15 +77,15 @@ section! {
         /// Its environment, that of the files included.
         environment: Pairs,
         /// Ports that other containers may use; said for people.
-        expose: Texts,
+        expose: Listed,
         /// Containers of other projects that it wants to reach.
-        external_links: Texts,
+        external_links: Listed,
         /// Addresses for its `/etc/hosts`.
         extra_hosts: ExtraHosts,
         /// Graphics cards.
         gpus: Gpus,
         /// Further groups of its user.
-        group_add: Texts,
+        group_add: Listed,
         /// How to tell that it works.
         healthcheck: Option<Healthcheck>,
         /// Its host name.
@@ -101,7 +101,7 @@ section! {
         /// Its labels.
         labels: Pairs,
         /// Services that it reaches by further names.
-        links: Texts,
+        links: Listed,
         /// Where its output goes.
         logging: Option<Logging>,
         /// Its hardware address.
@@ -133,7 +133,7 @@ section! {
         /// Whether it may do what root on the host may.
         privileged: Flag,
         /// Profiles that it belongs to; in none, it always runs.
-        profiles: Texts,
+        profiles: Listed,
         /// When its image is fetched.
         pull_policy: Option<Spanned<PullPolicy>>,
         /// Whether it can write nowhere but in its mounts.
@@ -147,7 +147,7 @@ section! {
         /// Secrets that it sees as files.
         secrets: ByTarget<FileReference>,
         /// Settings of SELinux, AppArmor and seccomp.
-        security_opt: Texts,
+        security_opt: Listed,
         /// The size of `/dev/shm`.
         shm_size: Option<Bytes>,
         /// Whether its input stays open.

@@ -291,7 +291,7 @@ impl FromNode for Command {
             return decoder.wrong_help(node, "a command", help);
         };
         if let Some(ignored) = split.ignored {
-            let message = format!("no shell reads this command: Compose leaves out `{ignored}`");
+            let message = format!("no shell reads this command: Compose leaves out everything from `{ignored}` on");
             let finding = Finding::error(codes::COMPOSE_MISLEADING, decoder.at(), node.span, message);
             decoder.findings.push(finding.help("write `[sh, -c, \"…\"]`, or quote the character"));
         }
@@ -346,7 +346,9 @@ impl FromNode for Texts {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         let items = match &node.kind {
             Kind::List(items) => items.as_slice(),
-            Kind::Scalar { .. } => return text_of(node, decoder).map(|text| Texts(vec![Spanned::new(text, node.span)])),
+            Kind::Scalar { .. } => {
+                return text_of(node, decoder).map(|text| Texts(vec![Spanned::new(text, node.span)]));
+            }
             _ => return decoder.wrong(node, "a list of texts"),
         };
         let mut texts = IndexMap::new();
@@ -356,6 +358,27 @@ impl FromNode for Texts {
             }
         }
         Some(Texts(texts.into_iter().map(|(text, span)| Spanned::new(text, span)).collect()))
+    }
+}
+
+/// As `Texts`, where Compose takes no single text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Listed(pub Texts);
+
+impl std::ops::Deref for Listed {
+    type Target = Texts;
+    fn deref(&self) -> &Texts {
+        &self.0
+    }
+}
+
+impl FromNode for Listed {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match node.text() {
+            Some(text) => decoder.wrong_help(node, "a list", format!("write `[{text}]`")),
+            None => Texts::from_node(node, decoder).map(Listed),
+        }
     }
 }
 
@@ -450,7 +473,9 @@ impl FromNode for ExtraHosts {
                     let text = item.text().unwrap_or_default();
                     match text.split_once('=').or_else(|| text.split_once(':')) {
                         Some((name, addresses)) if !name.is_empty() => add(name, addresses, item),
-                        _ => decoder.wrong_help::<()>(item, "a name and an address", "write `nas=10.0.20.5`").unwrap_or(()),
+                        _ => decoder
+                            .wrong_help::<()>(item, "a name and an address", "write `nas=10.0.20.5`")
+                            .unwrap_or(()),
                     }
                 }
             }
@@ -485,9 +510,15 @@ mod tests {
 
     #[test]
     fn sizes_have_units_of_1024() {
-        for (text, bytes) in
-            [("64m", 64 << 20), ("1g", 1 << 30), ("1.5GB", 3 << 29), ("512 KiB", 512 << 10), ("100", 100), ("-1", -1), ("5b", 5)]
-        {
+        for (text, bytes) in [
+            ("64m", 64 << 20),
+            ("1g", 1 << 30),
+            ("1.5GB", 3 << 29),
+            ("512 KiB", 512 << 10),
+            ("100", 100),
+            ("-1", -1),
+            ("5b", 5),
+        ] {
             assert_eq!(Bytes::parse(text), Some(Bytes(bytes)), "{text}");
         }
         for text in ["", "m", "1x", "1.2.3k", "1e30g"] {

@@ -5,8 +5,8 @@
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Words {
     pub words: Vec<String>,
-    /// What only a shell understands (`&&`, `|`, `>`): it and everything behind it is not part of the command.
-    pub ignored: Option<String>,
+    /// What only a shell understands (`&`, `|`, `>`): it and everything behind it is not part of the command.
+    pub ignored: Option<char>,
 }
 
 /// `None`: a quote is not closed, or a parenthesis stands outside quotes.
@@ -15,7 +15,7 @@ pub fn split(line: &str) -> Option<Words> {
     let mut word: Option<String> = None;
     let mut quote = None;
     let mut escaped = false;
-    for (at, c) in line.char_indices() {
+    for c in line.chars() {
         let mut push = |c: char| word.get_or_insert_default().push(c);
         match (quote, c) {
             _ if escaped => {
@@ -48,7 +48,7 @@ pub fn split(line: &str) -> Option<Words> {
                     word = None;
                 }
                 words.words.extend(word.take());
-                words.ignored = Some(line[at..].trim_end().to_string());
+                words.ignored = Some(c);
                 return Some(words);
             }
             (None, '(') => return None,
@@ -75,10 +75,13 @@ mod tests {
             ("  x\n y ", vec!["x", "y"]),
             ("sh -c \"echo \\\"x\\\" | cat\"", vec!["sh", "-c", "echo \"x\" | cat"]),
         ] {
-            assert_eq!(split(line).unwrap(), Words { words: expected.into_iter().map(Into::into).collect(), ignored: None });
+            assert_eq!(
+                split(line).unwrap(),
+                Words { words: expected.into_iter().map(Into::into).collect(), ignored: None }
+            );
         }
         let cut = split("a b && c").unwrap();
-        assert_eq!((cut.words.join(" "), cut.ignored.as_deref()), ("a b".into(), Some("&& c")));
+        assert_eq!((cut.words.join(" "), cut.ignored), ("a b".into(), Some('&')));
         for line in ["'x", "\"x", "x\\", "echo (x)"] {
             assert_eq!(split(line), None, "{line}");
         }

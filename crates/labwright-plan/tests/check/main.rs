@@ -17,8 +17,12 @@ const WHOLE: &str = include_str!("../../../labwright-model/tests/whole.yaml");
 struct One<'a>(&'a str);
 
 impl Files for One<'_> {
-    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
-        Ok(self.0.as_bytes().to_vec())
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match path.rsplit('/').next() {
+            Some("compose.yaml") => Ok(b"services: { web: { image: wiki } }".to_vec()),
+            Some(".env" | "compose.override.yaml" | "compose.override.yml") => Err("no such file".to_string()),
+            _ => Ok(self.0.as_bytes().to_vec()),
+        }
     }
 
     fn list(&self, _: &str) -> Option<Vec<String>> {

@@ -68,7 +68,8 @@ fn judge(name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
     let mut keys: Vec<&str> = Vec::new();
     for (word, groups) in [("environments", &environments), ("zones", &zones)] {
         if groups.len() > 1 {
-            where_.push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
+            where_
+                .push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
             if keys.is_empty() {
                 keys = groups.iter().map(|(key, _)| *key).collect();
             }
@@ -153,7 +154,9 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
         }
     }
     // Who is in no zone and no environment takes nothing from one to another.
-    readers.values_mut().for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
+    readers
+        .values_mut()
+        .for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
     readers
 }
 
@@ -210,8 +213,8 @@ network: { zones: { servers: { vlan: 20 }, iot: { vlan: 40 }, lab: { vlan: 50 } 
     d-02: {{ zone: lab, address: 10.0.0.5 }}
     nowhere: {{ address: 10.0.0.6, files: {{ /o: {{ content: "${{secret.other}}" }} }} }}
 services:
-  w: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-02 }}
-  two: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: [d-01, d-02] }}
+  w: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-02 }}
+  two: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}, on: [d-01, d-02] }}
   saas: {{ external: x, description: "${{secret.app}}" }}
 protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secret.other}}" }} }} }}
 "#
@@ -221,10 +224,10 @@ protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secre
                     help: make one secret for each: `pg_servers`, `pg_iot` and `pg_lab`
                     7:70: host `a` reads it here
                     8:70: host `b` reads it here
-                    14:46: service `w` reads it here
+                    14:56: service `w` reads it here
                 12:5 warning LW-CMP-001: host `nowhere` is in no zone
                     help: add `zone: …`, one of servers, iot, lab
-                15:48 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
+                15:58 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
                     help: make one secret for each: `app_lab` and `app_servers`
             "#]],
         );
@@ -236,18 +239,18 @@ protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secre
             &format!(
                 r#"{AROUND}compute: {{ docker_hosts: [d-01], hosts: {{ d-01: {{ zone: servers, address: 10.0.0.4 }} }} }}
 services:
-  shared: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-01, environments: [dev, prod] }}
+  shared: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-01, environments: [dev, prod] }}
   apart:
-    containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}
+    containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}
     on: d-01
     environments:
-      dev: {{ containers: {{ c: {{ environment: {{ A: "${{secret.other}}" }} }} }} }}
+      dev: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.other}}" }} }} }} }}
       prod:
-  alone: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
+  alone: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
 "#
             ),
             expect![[r#"
-                6:51 warning LW-PLT-004: secret `pg` is read in the environments `dev` (service `shared`) and `prod` (service `shared`)
+                6:61 warning LW-PLT-004: secret `pg` is read in the environments `dev` (service `shared`) and `prod` (service `shared`)
                     help: make one secret for each: `pg_dev` and `pg_prod`
             "#]],
         );
