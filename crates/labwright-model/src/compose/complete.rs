@@ -245,14 +245,14 @@ fn resources(project: &mut Project, origin: &Rc<Origin>, loader: &mut Loader<'_>
         let local = volume.driver.as_ref().is_some_and(|driver| driver.value == "local");
         let option = |name: &str| volume.driver_opts.get(name).and_then(|value| value.value.as_deref());
         // Such a volume is a folder of the host.
-        if local && option("o") == Some("bind") {
-            if let Some(device) = volume.value.driver_opts.0.get_mut("device")
-                && let Some(path) = device.value.take()
-            {
-                let mut path = Spanned::new(path, device.span);
-                resolve(&mut path, origin, loader);
-                device.value = Some(path.value);
-            }
+        if local
+            && option("o") == Some("bind")
+            && let Some(device) = volume.value.driver_opts.0.get_mut("device")
+            && let Some(path) = device.value.take()
+        {
+            let mut path = Spanned::new(path, device.span);
+            resolve(&mut path, origin, loader);
+            device.value = Some(path.value);
         }
     }
     let objects = [&mut project.configs, &mut project.secrets];

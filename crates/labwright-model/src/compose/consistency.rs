@@ -17,6 +17,9 @@ struct Check<'a> {
     findings: &'a mut Findings,
 }
 
+/// A service and a port that it publishes.
+type Publisher<'a> = (&'a str, &'a Spanned<Port>);
+
 /// Reports everything that is wrong with the project as a whole.
 pub fn check(project: &Project, at: &str, findings: &mut Findings) {
     let mut check = Check { project, at, findings };
@@ -198,7 +201,7 @@ impl Check<'_> {
     fn shared(&mut self) {
         let project = self.project;
         let mut names: HashMap<&str, Span> = HashMap::new();
-        let mut ports: HashMap<(u16, &str), Vec<(&str, &Spanned<Port>)>> = HashMap::new();
+        let mut ports: HashMap<(u16, &str), Vec<Publisher<'_>>> = HashMap::new();
         // Services of profiles may be meant as alternatives.
         for (name, service) in project.services.iter().filter(|(_, service)| service.profiles.is_empty()) {
             if let Some(container) = &service.container_name
@@ -217,11 +220,10 @@ impl Check<'_> {
                 }
             }
             for port in service.ports.iter() {
-                let Some((first, last)) = port.published_range().filter(|(first, last)| first == last && *first > 0)
+                let Some((first, _)) = port.published_range().filter(|(first, last)| first == last && *first > 0)
                 else {
                     continue;
                 };
-                debug_assert_eq!(first, last);
                 let taken = ports.entry((first, &port.protocol)).or_default();
                 let address = |port: &Port| port.host_ip.as_ref().map(|address| address.value.clone());
                 let clash = taken.iter().find(|(_, other)| {

@@ -180,7 +180,7 @@ fn compose_5_reads_every_file_as_we_do() {
         keys += compared(&name, &theirs, &ours_of(&case).project.to_canonical_json(), &mut differences);
     }
     let agree = keys - differences.len();
-    println!("{agree} of {keys} keys agree");
+    assert!(keys > 1900, "only {keys} keys were compared");
     assert!(differences.is_empty(), "{agree} of {keys} keys agree:\n{}", differences.join("\n"));
 }
 
@@ -233,7 +233,7 @@ fn compose_1_reads_every_file_that_it_can_as_we_do() {
             compared(&name, &theirs.project.to_canonical_json(), &ours.project.to_canonical_json(), &mut differences);
         read += 1;
     }
-    println!("{} of {keys} keys of {read} files agree", keys - differences.len());
+    assert!(read >= 10 && keys > 500, "only {keys} keys of {read} files were compared");
     differences.retain(|line| !OTHERWISE_IN_1.iter().any(|known| line.starts_with(known)));
     assert!(differences.is_empty(), "{} of {keys} keys agree:\n{}", keys - differences.len(), differences.join("\n"));
 }
