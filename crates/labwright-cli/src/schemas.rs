@@ -9,18 +9,7 @@ pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
 pub const NAMES: [&str; 13] = [
-    "check",
-    "inventory",
-    "model",
-    "desired",
-    "observed",
-    "plan",
-    "drift",
-    "history",
-    "run",
-    "locks",
-    "events",
-    "secrets",
+    "check", "inventory", "model", "desired", "observed", "plan", "drift", "history", "run", "locks", "events", "secrets",
     "doctor",
 ];
 

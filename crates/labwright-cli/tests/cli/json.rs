@@ -283,26 +283,14 @@ fn secrets_are_told_by_name_in_lists_plans_and_complaints() {
         (&"here".into(), &"service web".into(), &"not there".into()),
         "{list:#}"
     );
-    assert_eq!(
-        one("secrets", desk.run(&["secret", "list", "--host", "here", "--json"]).code(0))["secrets"]
-            .as_array()
-            .unwrap()
-            .len(),
-        1
-    );
+    assert_eq!(one("secrets", desk.run(&["secret", "list", "--host", "here", "--json"]).code(0))["secrets"].as_array().unwrap().len(), 1);
     let complaints = one("doctor", desk.run(&["secret", "doctor", "--json"]).code(3));
     assert_eq!(complaints["complaints"][1]["about"], "later", "{complaints:#}");
-    let sealed = |document: &Value| {
-        document.to_string().contains("{\"$secret\":{\"pieces\":[{\"text\":\"key=\"},{\"secret\":\"a\"}]")
-    };
+    let sealed = |document: &Value| document.to_string().contains("{\"$secret\":{\"pieces\":[{\"text\":\"key=\"},{\"secret\":\"a\"}]");
     let plan = one("plan", desk.run(&["plan", "--json"]).code(0));
     assert!(sealed(&plan) && plan.to_string().contains("\"hash\""), "{plan:#}");
     assert!(sealed(&one("desired", desk.run(&["show", "desired", "--json"]).code(0))));
-    for ran in [
-        desk.run(&["plan", "--json"]),
-        desk.run(&["secret", "list", "--json"]),
-        desk.run(&["secret", "doctor", "--json"]),
-    ] {
+    for ran in [desk.run(&["plan", "--json"]), desk.run(&["secret", "list", "--json"]), desk.run(&["secret", "doctor", "--json"])] {
         ran.says_not("a value");
     }
 }

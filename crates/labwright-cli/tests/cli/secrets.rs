@@ -114,8 +114,7 @@ impl Book {
 #[track_caller]
 fn said(book: &Book, ran: Ran, expected: Expect) -> Ran {
     let root = book.desk.dir.path().display().to_string();
-    let steady = |line: &str| match (line.split_once("of commit "), line.split_once(" days old"), line.split_once(": "))
-    {
+    let steady = |line: &str| match (line.split_once("of commit "), line.split_once(" days old"), line.split_once(": ")) {
         (Some((before, _)), ..) => format!("{before}of commit HASH"),
         (_, Some((before, after)), _) => {
             format!("{}N days old{after}", before.trim_end_matches(|c: char| c.is_ascii_digit()))
@@ -174,10 +173,7 @@ fn a_store_begins_with_a_key_of_ones_own_and_never_twice() {
 
 #[test]
 fn a_store_is_for_whom_the_lab_names_and_needs_no_key_to_begin() {
-    let book = Book::new(&format!(
-        "    admins: {{ ada: {}, bob: {} }}\n    recovery: {}\n",
-        ADA.public, BOB.public, DRAWER.public
-    ));
+    let book = Book::new(&format!("    admins: {{ ada: {}, bob: {} }}\n    recovery: {}\n", ADA.public, BOB.public, DRAWER.public));
     fs::remove_dir_all(book.desk.path("home")).unwrap();
     said(
         &book,
@@ -202,9 +198,7 @@ fn a_value_goes_in_by_standard_input_and_comes_out_as_it_was() {
     let book = Book::new("compute: { hosts: { web: { files: { /etc/app: { content: \"${secret.used}\" } } } } }\n");
     book.run(&["secret", "init"]).code(0);
     let odd = "a\"b\\c$d`e#f 'g': h\n  second\tline\u{7f} \u{1F600} – ß\n\nend \\n";
-    for (name, value) in
-        [("used", "plain"), ("odd", odd), ("cloud.token", "  spaces  "), ("number", "0042"), ("yes", "yes")]
-    {
+    for (name, value) in [("used", "plain"), ("odd", odd), ("cloud.token", "  spaces  "), ("number", "0042"), ("yes", "yes")] {
         let told = book.set(name, value).code(0);
         assert_eq!(book.get(name), value, "{name}");
         // Short words stand elsewhere for other reasons.
@@ -230,18 +224,13 @@ fn a_value_goes_in_by_standard_input_and_comes_out_as_it_was() {
     book.run(&["secret", "get", "usde"]).code(2).says("usde");
     assert_eq!(book.store(), before, "a refusal changes nothing");
 
-    said(
-        &book,
-        book.set("fresh", "value"),
-        expect![[r#"
+    said(&book, book.set("fresh", "value"), expect![[r#"
         `fresh` is set in `secrets.yaml`
         hint: nothing in the lab refers to it yet: `${secret.fresh}`
         exit 0
-    "#]],
-    );
+    "#]]);
     let today = book.run(&["secret", "list"]).code(0).out;
-    let date =
-        today.lines().find(|line| line.starts_with("used ")).unwrap().split_whitespace().nth(2).unwrap().to_string();
+    let date = today.lines().find(|line| line.starts_with("used ")).unwrap().split_whitespace().nth(2).unwrap().to_string();
     assert!(date.len() == 10 && date.starts_with("20"), "{date}");
     expect![[r#"
         SECRET       STATE  MADE        READ BY
@@ -251,8 +240,7 @@ fn a_value_goes_in_by_standard_input_and_comes_out_as_it_was() {
         odd          kept   YYYY-MM-DD  -
         used         kept   YYYY-MM-DD  web
         yes          kept   YYYY-MM-DD  -
-    "#]]
-    .assert_eq(&today.replace(&date, "YYYY-MM-DD"));
+    "#]].assert_eq(&today.replace(&date, "YYYY-MM-DD"));
     let json: serde_json::Value = serde_json::from_str(&book.run(&["secret", "list", "--json"]).code(0).out).unwrap();
     let used = json["secrets"].as_array().unwrap().iter().find(|row| row["name"] == "used").unwrap();
     assert_eq!((&used["state"], &used["hosts"][0]), (&"kept".into(), &"web".into()));
@@ -269,24 +257,16 @@ fn what_is_used_stays_and_what_is_not_goes_with_its_date() {
     book.set("used", "value").code(0);
     book.set("other", "value").code(0);
     let before = book.store();
-    said(
-        &book,
-        book.run(&["secret", "remove", "used"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "remove", "used"]), expect![[r#"
         error: `used` is used: lab.yaml:5
         hint: take the reference out first; nothing was changed
         exit 2
-    "#]],
-    );
+    "#]]);
     assert_eq!(book.store(), before);
-    said(
-        &book,
-        book.run(&["secret", "remove", "other"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "remove", "other"]), expect![[r#"
         `other` is out of `secrets.yaml`; earlier revisions of the file still hold it
         exit 0
-    "#]],
-    );
+    "#]]);
     assert!(!book.store().contains("other"), "{}", book.store());
     book.run(&["secret", "remove", "other"]).code(2).says("other");
     assert_eq!(book.get("used"), "value");
@@ -298,14 +278,10 @@ fn what_is_declared_is_made_once_and_kept() {
     let book = Book::new(kinds);
     book.run(&["secret", "init"]).code(0);
     book.set("db", "chosen by hand").code(0);
-    said(
-        &book,
-        book.run(&["secret", "generate"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "generate"]), expect![[r#"
         made `chosen`, `key`, `ssh`, `vpn` in `secrets.yaml`
         exit 0
-    "#]],
-    );
+    "#]]);
     assert_eq!(book.get("db"), "chosen by hand");
     let chosen = book.get("chosen");
     assert!(chosen.len() == 24 && chosen.bytes().all(|b| b.is_ascii_digit()), "a password of other characters");
@@ -314,14 +290,10 @@ fn what_is_declared_is_made_once_and_kept() {
     assert!(public.len() == 44 && book.store().contains(&public), "the public half is there for everybody");
     assert!(book.get("ssh").contains("BEGIN OPENSSH PRIVATE KEY"));
     let before = book.store();
-    said(
-        &book,
-        book.run(&["secret", "generate"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "generate"]), expect![[r#"
         nothing to make: 5 secrets declared, and nothing is missing
         exit 0
-    "#]],
-    );
+    "#]]);
     assert_eq!(book.store(), before);
     book.lab(&format!("{kinds}      more: uuid\n"));
     book.run(&["secret", "generate"]).code(0).says("made `more`").says_not("`db`");
@@ -347,14 +319,10 @@ fn an_editor_sees_everything_in_memory_and_leaves_nothing_there() {
         w = witness.display(),
         p = precious.display(),
     );
-    said(
-        &book,
-        book.edit(&script),
-        expect![[r#"
+    said(&book, book.edit(&script), expect![[r#"
         `secrets.yaml` is saved
         exit 0
-    "#]],
-    );
+    "#]]);
     let seen = fs::read_to_string(&witness).unwrap();
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!(&lines[..3], ["tmpfs", "600", "700"]);
@@ -365,8 +333,7 @@ fn an_editor_sees_everything_in_memory_and_leaves_nothing_there() {
     assert_eq!((book.get("a"), book.get("b")), ("first".into(), "added #1".into()));
     assert_eq!(mode(&book.desk.path("secrets.yaml")), 0o640, "the store's own mode stays");
     let made = |name: &str| {
-        let json: serde_json::Value =
-            serde_json::from_str(&book.run(&["secret", "list", "--json"]).code(0).out).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&book.run(&["secret", "list", "--json"]).code(0).out).unwrap();
         json["secrets"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["made"].clone()
     };
     assert!(made("b").is_string(), "what was added is dated");
@@ -375,14 +342,10 @@ fn an_editor_sees_everything_in_memory_and_leaves_nothing_there() {
     let editor = book.editor(&format!("dirname \"$1\" >{}", witness.display()));
     let mut command = book.command(&["secret", "edit"]);
     let ran: Ran = command.env_remove("XDG_RUNTIME_DIR").env("EDITOR", editor).output().unwrap().into();
-    said(
-        &book,
-        ran.code(0),
-        expect![[r#"
+    said(&book, ran.code(0), expect![[r#"
         nothing changed in `secrets.yaml`
         exit 0
-    "#]],
-    );
+    "#]]);
     let desk = fs::read_to_string(&witness).unwrap();
     assert!(desk.starts_with("/dev/shm/labwright-edit-"), "{desk}");
     assert!(!Path::new(desk.trim()).exists(), "`{desk}` is still there");
@@ -400,28 +363,19 @@ fn an_edit_that_is_no_store_any_more_changes_nothing() {
         assert_eq!(inside(book.memory.path()), Vec::<PathBuf>::new(), "{script}");
         ran
     };
-    said(
-        &book,
-        gave_up("echo '  b: [unclosed canary-value' >>\"$1\""),
-        expect![[r#"
+    said(&book, gave_up("echo '  b: [unclosed canary-value' >>\"$1\""), expect![[r#"
         error: failed to take over the edited `secrets.yaml`: line 4: this is not YAML
         hint: often a missing quote, a wrong indentation or a missing `:` here or on the line above
         error: `secrets.yaml` is as it was
         exit 2
-    "#]],
-    )
-    .says_not("canary-value");
+    "#]]).says_not("canary-value");
     gave_up("printf 'a: second\\na: third\\n' >\"$1\"");
     gave_up("printf 'a: \\377\\n' >\"$1\"");
     gave_up("rm \"$1\"").says("nothing was changed");
-    said(
-        &book,
-        gave_up("echo 'a: second' >\"$1\"; exit 3"),
-        expect![[r#"
+    said(&book, gave_up("echo 'a: second' >\"$1\"; exit 3"), expect![[r#"
         error: `…/editor` ended with exit status: 3; nothing was changed
         exit 2
-    "#]],
-    );
+    "#]]);
     gave_up("echo 'a: second' >\"$1\"; kill -TERM $$").says("nothing was changed");
     let mut command = book.command(&["secret", "edit"]);
     let ran: Ran = command.env("EDITOR", "/no/such/editor").output().unwrap().into();
@@ -508,31 +462,23 @@ fn rekeying_lets_in_exactly_whom_the_lab_names() {
     book.lab(&two_admins());
     let value = |store: &str| store.lines().find(|line| line.starts_with("a: ")).unwrap().to_string();
     let before = book.store();
-    said(
-        &book,
-        book.run(&["secret", "rekey"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "rekey"]), expect![[r#"
         `secrets.yaml` can be opened by:
           age19q9yftncyce7xg76w2xy950zx79nmepx75vzmjxfhtde20y5uq7q03f2u5
           age140sjdqldtwpk6dtjp0tznp2klek4gcfe4t8y8yn2t0q2uv0yk58qw9ww2j
         exit 0
-    "#]],
-    );
+    "#]]);
     assert_eq!((opens(&ADA).as_deref(), opens(&BOB).as_deref()), (Some("first"), Some("first")));
     assert_eq!(value(&book.store()), value(&before), "one more reader needs no value encrypted again");
     let old = book.store();
 
     book.lab(&ada_alone);
-    said(
-        &book,
-        book.run(&["secret", "rekey"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "rekey"]), expect![[r#"
         `secrets.yaml` can be opened by:
           age19q9yftncyce7xg76w2xy950zx79nmepx75vzmjxfhtde20y5uq7q03f2u5
         hint: what the others could read they may have kept: `labwright secret rotate NAME…`
         exit 0
-    "#]],
-    );
+    "#]]);
     assert_eq!((opens(&ADA).as_deref(), opens(&BOB)), (Some("first"), None));
     assert_ne!(value(&book.store()), value(&old), "whoever went knew the old key");
     book.key(&BOB);
@@ -577,27 +523,19 @@ fn the_rules_of_sops_count_too() {
 #[test]
 fn the_doctor_finds_what_is_missing_old_leaked_or_cut_off() {
     let rest = |more: &str| {
-        format!(
-            "{}    rotate_after: 90d\n    generate:\n      db: password\n      slow: {{ kind: hex, rotate_after: 3650d }}\n{more}",
-            two_admins()
-        )
+        format!("{}    rotate_after: 90d\n    generate:\n      db: password\n      slow: {{ kind: hex, rotate_after: 3650d }}\n{more}", two_admins())
     };
     let book = Book::new(&rest(""));
     book.run(&["secret", "init"]).code(0);
     book.run(&["secret", "generate"]).code(0);
-    said(
-        &book,
-        book.run(&["secret", "doctor"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "doctor"]), expect![[r#"
         `secrets.yaml`: 2 secrets, sealed by 2 keys, nothing to do
         not a git repository: earlier revisions were not searched
         exit 0
-    "#]],
-    );
+    "#]]);
 
     // Old: the date is anybody's to write, and what the doctor reads.
-    book.edit("sed -i 's/^    db: .*/    db: \"2020-01-01\"/; s/^    slow: .*/    slow: \"2020-01-01\"/' \"$1\"")
-        .code(0);
+    book.edit("sed -i 's/^    db: .*/    db: \"2020-01-01\"/; s/^    slow: .*/    slow: \"2020-01-01\"/' \"$1\"").code(0);
     let ran = book.run(&["secret", "doctor"]).code(3);
     assert!(ran.out.contains("days old, and the limit is 90 days") && !ran.out.contains("slow:"), "{}", ran.out);
 
@@ -613,10 +551,7 @@ fn the_doctor_finds_what_is_missing_old_leaked_or_cut_off() {
 
     book.lab(&rest("      later: uuid\n"));
     book.desk.write("secrets.yaml.before-rotation", book.store());
-    let found = said(
-        &book,
-        book.run(&["secret", "doctor"]),
-        expect![[r#"
+    let found = said(&book, book.run(&["secret", "doctor"]), expect![[r#"
         store: a rotation was cut off: `secrets.yaml.before-rotation` is there
             `labwright secret rotate --undo` or `--finish`
         later: declared, and not made yet
@@ -627,8 +562,7 @@ fn the_doctor_finds_what_is_missing_old_leaked_or_cut_off() {
             it is no secret any more: `labwright secret rotate db`
         `secrets.yaml`: 2 secrets, sealed by 2 keys, 4 things to do
         exit 3
-    "#]],
-    );
+    "#]]);
     assert!(!format!("{}{}", found.out, found.err).contains(&value), "it shows what it found");
     book.set("db", "x").code(2).says("a rotation did not come to its end").says("--undo").says("--finish");
     fs::remove_file(book.desk.path("secrets.yaml.before-rotation")).unwrap();
@@ -639,17 +573,13 @@ fn the_doctor_finds_what_is_missing_old_leaked_or_cut_off() {
 
     let one = Book::new("");
     one.run(&["secret", "init"]).code(0);
-    said(
-        &one,
-        one.run(&["secret", "doctor"]),
-        expect![[r#"
+    said(&one, one.run(&["secret", "doctor"]), expect![[r#"
         store: one key opens it: if that is lost, so is every secret
             make a key for a drawer, name it under `recovery`, `labwright secret rekey`
         `secrets.yaml`: 0 secrets, sealed by 1 key, 1 thing to do
         not a git repository: earlier revisions were not searched
         exit 3
-    "#]],
-    );
+    "#]]);
 }
 
 /// A store of two values, and a lab that uses both.
@@ -668,15 +598,11 @@ fn filled() -> Book {
 fn without_a_key_it_says_where_it_looked() {
     let book = filled();
     fs::remove_dir_all(book.desk.path("home")).unwrap();
-    said(
-        &book,
-        book.run(&["secret", "get", "a"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "get", "a"]), expect![[r#"
         error: failed to open `secrets.yaml`: no key at hand opens it
         hint: it is encrypted for `age19q9yftncyce7xg76w2xy950zx79nmepx75vzmjxfhtde20y5uq7q03f2u5`, `age140sjdqldtwpk6dtjp0tznp2klek4gcfe4t8y8yn2t0q2uv0yk58qw9ww2j`; keys were looked for in `SOPS_AGE_KEY` (not set), `SOPS_AGE_KEY_FILE` (not set), `…/home/.config/sops/age/keys.txt` (not there), `…/home/.ssh/id_ed25519` (not there), `…/home/.ssh/id_rsa` (not there). Name the key's file in `SOPS_AGE_KEY_FILE`, or let somebody who has a key add yours
         exit 2
-    "#]],
-    );
+    "#]]);
     book.run(&["secret", "doctor"]).code(2).says("no key at hand opens it");
     book.set("a", "x").code(2).says("no key at hand opens it");
     // What needs no key works without one.
@@ -719,61 +645,43 @@ fn a_store_that_was_tampered_with_is_not_opened() {
         book.desk.write("secrets.yaml", &whole);
         assert_eq!(book.get("a"), "first value");
     };
-    refused(
-        whole.replace(&data(&a), &turned(&data(&a))),
-        expect![[r#"
+    refused(whole.replace(&data(&a), &turned(&data(&a))), expect![[r#"
         error: failed to open `secrets.yaml`: `a` on line 1 was changed without the store's key
         hint: take back the last good version: `git log -- secrets.yaml`, then `git checkout COMMIT -- secrets.yaml`
         exit 2
-    "#]],
-    );
+    "#]]);
     let swap = |line: &str| match line {
         line if line == a => b.replacen("b: ", "a: ", 1) + "\n",
         line if line == b => a.replacen("a: ", "b: ", 1) + "\n",
         line => format!("{line}\n"),
     };
-    refused(
-        whole.lines().map(swap).collect(),
-        expect![[r#"
+    refused(whole.lines().map(swap).collect(), expect![[r#"
         error: failed to open `secrets.yaml`: `a` on line 1 was moved or copied here from `b`
         hint: values are bound to their names: set it anew under this one
         exit 2
-    "#]],
-    );
+    "#]]);
     let mac = line("mac: ");
-    refused(
-        whole.replace(&data(&mac), &turned(&data(&mac))),
-        expect![[r#"
+    refused(whole.replace(&data(&mac), &turned(&data(&mac))), expect![[r#"
         error: failed to open `secrets.yaml`: its seal (`mac` or `lastmodified`) was changed without the store's key
         hint: take back the last good version: `git log -- secrets.yaml`, then `git checkout COMMIT -- secrets.yaml`
         exit 2
-    "#]],
-    );
-    refused(
-        whole.replace(&format!("{b}\n"), ""),
-        expect![[r#"
+    "#]]);
+    refused(whole.replace(&format!("{b}\n"), ""), expect![[r#"
         error: failed to open `secrets.yaml`: its values are not those that it was sealed with
         hint: a value was taken out, put back or edited without the store's key; take back the last good version: `git log -- secrets.yaml`, then `git checkout COMMIT -- secrets.yaml`
         exit 2
-    "#]],
-    );
+    "#]]);
     let date = line("lastmodified: ");
-    refused(
-        whole.replace(&date, "    lastmodified: \"2020-01-01T00:00:00Z\""),
-        expect![[r#"
+    refused(whole.replace(&date, "    lastmodified: \"2020-01-01T00:00:00Z\""), expect![[r#"
         error: failed to open `secrets.yaml`: its seal (`mac` or `lastmodified`) was changed without the store's key
         hint: take back the last good version: `git log -- secrets.yaml`, then `git checkout COMMIT -- secrets.yaml`
         exit 2
-    "#]],
-    );
-    refused(
-        whole.replace(&a, "a: in the clear"),
-        expect![[r#"
+    "#]]);
+    refused(whole.replace(&a, "a: in the clear"), expect![[r#"
         error: failed to open `secrets.yaml`: `a` on line 1 is not encrypted
         hint: it was written into the file by hand: take it out and set it with `labwright secret set a`; if it was ever committed, make a new one
         exit 2
-    "#]],
-    );
+    "#]]);
 }
 
 #[test]
@@ -794,13 +702,7 @@ fn a_merge_conflict_in_the_store_is_told_with_its_line_and_loses_nothing() {
     let ran = book.run(&["check"]).code(3);
     let first = conflicted.lines().position(|line| line.starts_with("<<<<<<<")).unwrap() + 1;
     ran.says(&format!("line {first}")).says("git checkout --ours").says("secret set");
-    for args in [
-        &["secret", "get", "a"][..],
-        &["secret", "rekey"],
-        &["secret", "edit"],
-        &["secret", "generate"],
-        &["secret", "doctor"],
-    ] {
+    for args in [&["secret", "get", "a"][..], &["secret", "rekey"], &["secret", "edit"], &["secret", "generate"], &["secret", "doctor"]] {
         let ran = book.run(args);
         assert_ne!(ran.code, 0, "{args:?}\n{}", ran.out);
         assert_eq!(book.store(), conflicted, "{args:?} changed it");
@@ -817,36 +719,24 @@ fn a_merge_conflict_in_the_store_is_told_with_its_line_and_loses_nothing() {
 #[test]
 fn a_store_that_is_not_there_is_told_and_how_to_begin_one() {
     let book = Book::new("");
-    said(
-        &book,
-        book.run(&["secret", "get", "a"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "get", "a"]), expect![[r#"
         error: failed to read `secrets.yaml`: No such file or directory (os error 2)
         hint: name the store's file, or begin a store with `labwright secret init`
         exit 2
-    "#]],
-    );
+    "#]]);
     book.set("a", "x").code(2).says("secret init");
     book.run(&["secret", "list"]).code(3).says("secret init");
     book.run(&["secret", "rekey"]).code(2);
     assert!(!book.desk.path("secrets.yaml").exists());
     book.desk.lab("lab: home\n");
-    said(
-        &book,
-        book.run(&["secret", "get", "a"]),
-        expect![[r#"
+    said(&book, book.run(&["secret", "get", "a"]), expect![[r#"
         error: the lab names no store of secrets
         hint: add `platform: { secrets: { age: secrets.yaml } }` to the lab file
         exit 2
-    "#]],
-    );
-    let used =
-        "compute: { hosts: { here: { local: true, files: { /tmp/lw-never: { content: \"${secret.a}\" } } } } }\n";
+    "#]]);
+    let used = "compute: { hosts: { here: { local: true, files: { /tmp/lw-never: { content: \"${secret.a}\" } } } } }\n";
     book.lab(used);
-    book.run(&["check"])
-        .code(3)
-        .says("cannot read the store `secrets.yaml`: no such file")
-        .says("labwright secret init");
+    book.run(&["check"]).code(3).says("cannot read the store `secrets.yaml`: no such file").says("labwright secret init");
 }
 
 #[test]
@@ -858,10 +748,7 @@ fn a_plan_without_a_key_says_what_waits_and_hinders_nothing_else() {
         two_admins()
     ));
     fs::remove_dir_all(book.desk.path("home")).unwrap();
-    said(
-        &book,
-        book.run(&["plan"]),
-        expect![[r#"
+    said(&book, book.run(&["plan"]), expect![[r#"
         here
           + directory …/things  not there
               mode: 0755
@@ -877,8 +764,7 @@ fn a_plan_without_a_key_says_what_waits_and_hinders_nothing_else() {
         warning: failed to open `secrets.yaml`: no key at hand opens it
         hint: it is encrypted for `age19q9yftncyce7xg76w2xy950zx79nmepx75vzmjxfhtde20y5uq7q03f2u5`, `age140sjdqldtwpk6dtjp0tznp2klek4gcfe4t8y8yn2t0q2uv0yk58qw9ww2j`; keys were looked for in `SOPS_AGE_KEY` (not set), `SOPS_AGE_KEY_FILE` (not set), `…/home/.config/sops/age/keys.txt` (not there), `…/home/.ssh/id_ed25519` (not there), `…/home/.ssh/id_rsa` (not there). Name the key's file in `SOPS_AGE_KEY_FILE`, or let somebody who has a key add yours
         exit 0
-    "#]],
-    );
+    "#]]);
     book.run(&["plan", "--exit-code"]).code(4);
     let plan: serde_json::Value = serde_json::from_str(&book.run(&["plan", "--json"]).out).unwrap();
     assert_eq!(plan["report"]["blocked"][0]["why"], "unknown", "{plan:#}");

@@ -150,8 +150,7 @@ fn wipe(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let length = entry.metadata().map_or(0, |metadata| metadata.len());
         // Of a link only the link is ours.
-        let own =
-            OpenOptions::new().write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(entry.path());
+        let own = OpenOptions::new().write(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32).open(entry.path());
         if let Ok(mut file) = own {
             // What cannot be overwritten is removed all the same.
             drop(io::copy(&mut io::repeat(0).take(length), &mut file).and_then(|_| file.sync_all()));
@@ -164,11 +163,8 @@ fn wipe(folder: &Path) {
 fn wipe_what_is_left(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(process) = name.to_str().and_then(|name| name.strip_prefix(DESK)?.parse::<u32>().ok()) else {
-            continue;
-        };
-        let own =
-            entry.metadata().is_ok_and(|there| there.is_dir() && there.uid() == rustix::process::geteuid().as_raw());
+        let Some(process) = name.to_str().and_then(|name| name.strip_prefix(DESK)?.parse::<u32>().ok()) else { continue };
+        let own = entry.metadata().is_ok_and(|there| there.is_dir() && there.uid() == rustix::process::geteuid().as_raw());
         if own && !Path::new("/proc").join(process.to_string()).exists() {
             wipe(&entry.path());
         }

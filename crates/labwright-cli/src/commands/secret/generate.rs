@@ -29,8 +29,7 @@ impl GenerateCommand {
         let mut kept = self.common.hold(&parsed, terminal)?;
         let made = missing(&specs, &kept.opened)?;
         if made.is_empty() {
-            terminal
-                .say(&format!("nothing to make: {} declared, and nothing is missing", count(specs.len(), "secret")));
+            terminal.say(&format!("nothing to make: {} declared, and nothing is missing", count(specs.len(), "secret")));
             return Ok(Exit::Done);
         }
         for (name, made) in &made {

@@ -260,9 +260,7 @@ impl One<'_> {
         }
         match &entry.user {
             None => self.fault("user", None, format!("the htpasswd line `{name}` is for no user"), "add `user: NAME`"),
-            Some(user)
-                if user.is_empty() || user.len() > 255 || user.contains(|c: char| c == ':' || c.is_control()) =>
-            {
+            Some(user) if user.is_empty() || user.len() > 255 || user.contains(|c: char| c == ':' || c.is_control()) => {
                 let message = format!("the user of `{name}` cannot stand in an htpasswd line");
                 self.fault("user", Some(user.span), message, "write 1 to 255 characters without `:`")
             }
@@ -272,8 +270,7 @@ impl One<'_> {
 
     /// What to do about a source that is not declared.
     fn unknown(&self, typed: &str, key: &str, kind: Option<GenerateKind>) -> String {
-        let fitting =
-            self.all.iter().filter(|(name, entry)| *name != self.name && kind.is_none_or(|kind| entry.kind == kind));
+        let fitting = self.all.iter().filter(|(name, entry)| *name != self.name && kind.is_none_or(|kind| entry.kind == kind));
         match finding::nearest(typed, fitting.map(|(name, _)| name.as_str())) {
             Some(near) => format!("did you mean `{key}: {near}`?"),
             None => format!("declare it: `{typed}: {}`", kind.map_or("ask", GenerateKind::word)),
@@ -353,12 +350,10 @@ mod tests {
 
     /// Findings about generators that are otherwise in order: each is referred to.
     fn generate(entries: &str, golden: Expect) {
-        let names: Vec<&str> =
-            entries.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
+        let names: Vec<&str> = entries.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim()).collect();
         let indented: String = entries.trim().lines().map(|line| format!("      {}\n", line.trim())).collect();
         let used: String = names.iter().map(|name| format!(" ${{secret.{name}}}")).collect();
-        let store: String =
-            names.iter().filter(|name| **name != "sops").map(|name| format!("{name}: ENC[x]\n")).collect();
+        let store: String = names.iter().filter(|name| **name != "sops").map(|name| format!("{name}: ENC[x]\n")).collect();
         says_of(
             &format!(
                 "platform:\n  secrets:\n    age: secrets.yaml\n    recovery: age1recovery\n    generate:\n{indented}compute: {{ hosts: {{ desk: {{ local: true, files: {{ /a: {{ content: \"{used}\" }} }} }} }} }}\n"
@@ -423,13 +418,10 @@ mod tests {
                     help: write 1 to 36500; `days: 365` is usual
             "#]],
         );
-        generate(
-            "none: { kind: certificate, names: x }",
-            expect![[r#"
+        generate("none: { kind: certificate, names: x }", expect![[r#"
             6:7 error LW-PLT-009: certificate `none` is signed by nobody
                 help: declare an authority, `lab_ca: ca`, and name it: `ca: lab_ca`
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]

@@ -72,7 +72,9 @@ fn finding(parsed: &Parsed, text: &Text<'_, '_>, hit: Hit) -> Finding {
     );
     // No comment can stand inside a text of several lines, so one at its key counts.
     let line = parsed.place(text.key).map(|place| place.line);
-    let at_key = |allow: &Allow| allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line;
+    let at_key = |allow: &Allow| {
+        allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line
+    };
     let several = text.text.contains('\n');
     let span = match several && parsed.allows.iter().any(at_key) {
         true => text.key,
@@ -190,60 +192,15 @@ fn words(key: &str) -> Vec<String> {
 /// Whether the value of a key is a secret, and not something about one: its file, its length, its name.
 fn speaks_of_a_secret(words: &[String]) -> bool {
     const ABOUT: &[&str] = &[
-        "file",
-        "files",
-        "path",
-        "dir",
-        "folder",
-        "command",
-        "cmd",
-        "name",
-        "names",
-        "id",
-        "url",
-        "uri",
-        "endpoint",
-        "policy",
-        "length",
-        "age",
-        "days",
-        "ttl",
-        "timeout",
-        "expiry",
-        "expires",
-        "lifetime",
-        "type",
-        "kind",
-        "ref",
-        "from",
-        "env",
-        "hash",
-        "algorithm",
-        "method",
-        "stdin",
-        "authentication",
-        "prompt",
-        "change",
-        "expire",
-        "rotation",
-        "version",
+        "file", "files", "path", "dir", "folder", "command", "cmd", "name", "names", "id", "url", "uri", "endpoint", "policy",
+        "length", "age", "days", "ttl", "timeout", "expiry", "expires", "lifetime", "type", "kind", "ref", "from", "env",
+        "hash", "algorithm", "method", "stdin", "authentication", "prompt", "change", "expire", "rotation", "version",
     ];
     let joined = words.concat();
     let about = words.last().is_some_and(|last| ABOUT.contains(&last.as_str()));
-    let secret = [
-        "password",
-        "passwd",
-        "passphrase",
-        "secret",
-        "token",
-        "apikey",
-        "privatekey",
-        "presharedkey",
-        "authkey",
-        "accesskey",
-    ]
-    .iter()
-    .any(|word| joined.contains(word));
+    let secret = ["password", "passwd", "passphrase", "secret", "token", "apikey", "privatekey", "presharedkey", "authkey", "accesskey"]
+        .iter()
+        .any(|word| joined.contains(word));
     (secret || is_a_password(words)) && !about && !words.iter().any(|word| word == "public")
 }
 
@@ -293,9 +250,7 @@ fn assignment(line: &str, separator: usize, several: bool) -> Option<(&str, Rang
     let (key, quoted_key) = match before.strip_suffix(['"', '\'']) {
         Some(inner) => (&inner[inner.rfind(['"', '\''])? + 1..], true),
         None => {
-            let start = before
-                .rfind(|c: char| !is_name_part(c))
-                .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
+            let start = before.rfind(|c: char| !is_name_part(c)).map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8));
             // `$NAME = …` compares, and `${NAME=…}` has a value if nobody gave one.
             if before[..start].ends_with('$') || before[..start].ends_with("${") {
                 return None;
@@ -564,9 +519,7 @@ compute:
 
     #[test]
     fn words_of_keys() {
-        for (key, wanted) in
-            [("dbPassword", "db password"), ("DB_PASSWORD_2", "db password"), ("api-key", "api key"), ("", "")]
-        {
+        for (key, wanted) in [("dbPassword", "db password"), ("DB_PASSWORD_2", "db password"), ("api-key", "api key"), ("", "")] {
             assert_eq!(words(key).join(" "), wanted);
         }
     }

@@ -81,8 +81,7 @@ fn unowned(declared: &Secrets, store: &Store, findings: &mut Findings) {
         return;
     }
     for key in unowned {
-        let message =
-            format!("`{}` opens `{}`, and is neither an admin's key nor the recovery key", short(key), store.path);
+        let message = format!("`{}` opens `{}`, and is neither an admin's key nor the recovery key", short(key), store.path);
         let help = "name whose it is: `admins: { NAME: KEY }`; or `labwright secret rekey` takes it out";
         findings.push(finding(key, message, help));
     }
@@ -163,27 +162,19 @@ platform:
 
     #[test]
     fn nobody_is_named() {
-        says_of(
-            "platform: { secrets: secrets.yaml }\n",
-            &store(&["age1a"]),
-            expect![[r#"
+        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a"]), expect![[r#"
             1:22 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
                 help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
             secrets.yaml:3:18 warning LW-PLT-006: the lab file does not say who may read `secrets.yaml`: whose key opens it
                 help: name them: `platform: { secrets: { admins: { NAME: age1… } } }`
-        "#]],
-        );
-        says_of(
-            "platform: { secrets: secrets.yaml }\n",
-            &store(&["age1a", "age1b", "age1b"]),
-            expect![[r#"
+        "#]]);
+        says_of("platform: { secrets: secrets.yaml }\n", &store(&["age1a", "age1b", "age1b"]), expect![[r#"
             1:22 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
                 help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
             secrets.yaml:3:18 warning LW-PLT-006: the lab file does not say who may read `secrets.yaml`: whose keys open it
                 help: name them: `platform: { secrets: { admins: { NAME: age1… } } }`
                 secrets.yaml:5:18: and whose this is
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]

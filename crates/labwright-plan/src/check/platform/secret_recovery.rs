@@ -59,22 +59,16 @@ mod tests {
             "platform:\n  secrets:\n    age: secrets.yaml # labwright: allow LW-PLT-007 because it is an experiment\n",
             expect![[""]],
         );
-        says(
-            "platform: { secrets: secrets.yaml }\n",
-            expect![[r#"
+        says("platform: { secrets: secrets.yaml }\n", expect![[r#"
             1:22 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
                 help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
-        "#]],
-        );
-        says(
-            "platform: { secrets: { age: secrets.yaml, recovery: \"\" } }\n",
-            expect![[r#"
+        "#]]);
+        says("platform: { secrets: { age: secrets.yaml, recovery: \"\" } }\n", expect![[r#"
             1:29 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
                 help: `age-keygen -o recovery.txt`, keep that file offline, put the public half it prints under `platform: { secrets: { recovery: age1… } }`, then `labwright secret rekey`
             1:53 warning LW-PLT-006: `secrets.yaml` is not encrypted to the recovery key
                 help: `labwright secret rekey` encrypts the store to everybody that the lab file names
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]

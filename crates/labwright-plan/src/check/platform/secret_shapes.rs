@@ -144,11 +144,9 @@ pub fn stands_for_another(value: &str) -> bool {
         || value.chars().all(|c| c == first)
         || ["redacted", "none", "null", "nil", "unset", "required", "optional", "prompt", "ask"]
             .contains(&value.to_lowercase().as_str());
-    let switch =
-        ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"].contains(&value.to_lowercase().as_str());
-    let elsewhere =
-        ["/", "./", "../", "~/", "%d/", "%t/", "file:", "env:", "@/"].iter().any(|start| value.starts_with(start))
-            || value.contains("://");
+    let switch = ["true", "false", "yes", "no", "on", "off", "enabled", "disabled"].contains(&value.to_lowercase().as_str());
+    let elsewhere = ["/", "./", "../", "~/", "%d/", "%t/", "file:", "env:", "@/"].iter().any(|start| value.starts_with(start))
+        || value.contains("://");
     filled_in
         || switch
         || elsewhere
@@ -159,15 +157,13 @@ pub fn stands_for_another(value: &str) -> bool {
 
 /// What a password was hashed to, in crypt(3)'s and LDAP's forms, and checksums.
 fn is_hash(value: &str) -> bool {
-    let forms =
-        ["$1$", "$2", "$5$", "$6$", "$7$", "$y$", "$argon2", "$scrypt", "$pbkdf2", "{SSHA", "{SHA", "{CRYPT", "sha1:"];
+    let forms = ["$1$", "$2", "$5$", "$6$", "$7$", "$y$", "$argon2", "$scrypt", "$pbkdf2", "{SSHA", "{SHA", "{CRYPT", "sha1:"];
     let checksums = ["sha256:", "sha512:", "sha256-", "sha384-", "sha512-", "md5:"];
     forms.iter().chain(&checksums).any(|form| value.starts_with(form)) || value.contains("@sha256:")
 }
 
 fn is_public(value: &str) -> bool {
-    let begins =
-        ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "AAAA", "age1", "ENC[", "-----BEGIN CERT", "-----BEGIN PUBLIC"];
+    let begins = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "AAAA", "age1", "ENC[", "-----BEGIN CERT", "-----BEGIN PUBLIC"];
     begins.iter().any(|begin| value.starts_with(begin))
 }
 

@@ -68,8 +68,7 @@ fn judge(name: &str, readers: &[Reader<'_>]) -> Option<Finding> {
     let mut keys: Vec<&str> = Vec::new();
     for (word, groups) in [("environments", &environments), ("zones", &zones)] {
         if groups.len() > 1 {
-            where_
-                .push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
+            where_.push(format!("in the {word} {}", listed(groups.iter().map(|(key, who)| format!("`{key}` ({who})")))));
             if keys.is_empty() {
                 keys = groups.iter().map(|(key, _)| *key).collect();
             }
@@ -154,9 +153,7 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
         }
     }
     // Who is in no zone and no environment takes nothing from one to another.
-    readers
-        .values_mut()
-        .for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
+    readers.values_mut().for_each(|readers| readers.retain(|reader| !reader.zones.is_empty() || reader.environment.is_some()));
     readers
 }
 

@@ -30,7 +30,10 @@ impl Rule for UnusableStore {
     }
 
     fn examples(&self) -> Examples {
-        Examples { fails: "platform: { secrets: missing.yaml }", passes: "platform: { secrets: secrets.yaml }" }
+        Examples {
+            fails: "platform: { secrets: missing.yaml }",
+            passes: "platform: { secrets: secrets.yaml }",
+        }
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
@@ -114,77 +117,53 @@ mod tests {
                     help: take the line out, then `labwright secret set f`; if it was committed, it is known: replace it where it is used
             "#]],
         );
-        store(
-            &format!("b: hunter2\n{}  encrypted_regex: ^a\n", SOPS.replace("{ age", "\n  age").replace("}] }", "}]")),
-            expect![[r#"
+        store(&format!("b: hunter2\n{}  encrypted_regex: ^a\n", SOPS.replace("{ age", "\n  age").replace("}] }", "}]")), expect![[r#"
             secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `b`
                 help: take it out: `labwright secret remove b`, or refer to it: `${secret.b}`
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]
     fn no_block_no_key_no_text() {
-        store(
-            "a: hunter2\nb: hunter2\n",
-            expect![[r#"
+        store("a: hunter2\nb: hunter2\n", expect![[r#"
             1:29 error LW-PLT-008: `secrets.yaml` is not encrypted: it has no `sops:` block
                 help: encrypt it: `sops encrypt -i secrets.yaml`; if it was encrypted once, it is cut off: `git checkout COMMIT -- secrets.yaml`
             secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
                 help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
             secrets.yaml:2:1 advice LW-PLT-003: nothing refers to secret `b`
                 help: take it out: `labwright secret remove b`, or refer to it: `${secret.b}`
-        "#]],
-        );
-        store(
-            "a: ENC[x]\nsops: { pgp: [{ fp: x }] }\n",
-            expect![[r#"
+        "#]]);
+        store("a: ENC[x]\nsops: { pgp: [{ fp: x }] }\n", expect![[r#"
             secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
                 help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
             secrets.yaml:2:1 error LW-PLT-008: no age key and no SSH key opens `secrets.yaml`
                 help: add one where its other key is at hand: `sops rotate -i --add-age age1… secrets.yaml`
-        "#]],
-        );
-        store(
-            "a: ENC[x]\nsops:\n",
-            expect![[r#"
+        "#]]);
+        store("a: ENC[x]\nsops:\n", expect![[r#"
             secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `a`
                 help: take it out: `labwright secret remove a`, or refer to it: `${secret.a}`
             secrets.yaml:2:1 error LW-PLT-008: no age key and no SSH key opens `secrets.yaml`
                 help: add one where its other key is at hand: `sops rotate -i --add-age age1… secrets.yaml`
-        "#]],
-        );
-        store(
-            "",
-            expect![[r#"
+        "#]]);
+        store("", expect![[r#"
             1:29 error LW-PLT-008: cannot read the store `secrets.yaml`: it is empty
                 help: `labwright secret init` begins a store; a lost one comes back from the repository: `git checkout COMMIT -- secrets.yaml`
-        "#]],
-        );
-        store(
-            "just words\n",
-            expect![[r#"
+        "#]]);
+        store("just words\n", expect![[r#"
             1:29 error LW-PLT-008: cannot read the store `secrets.yaml`: it is no map of names and values
                 help: `labwright secret init` begins a store; a lost one comes back from the repository: `git checkout COMMIT -- secrets.yaml`
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]
     fn faults_of_the_text_are_told_once() {
-        store(
-            "a: [\n",
-            expect![[r#"
+        store("a: [\n", expect![[r#"
             secrets.yaml:1:4 error LW-LAB-001: a bracket, or a comma between two entries, is missing
                 help: close every `{` with `}` and every `[` with `]`; quote a text that contains them
-        "#]],
-        );
-        store(
-            "a: ENC[x]\n<<<<<<< HEAD\n",
-            expect![[r#"
+        "#]]);
+        store("a: ENC[x]\n<<<<<<< HEAD\n", expect![[r#"
             secrets.yaml:2:1 error LW-LAB-001: `secrets.yaml` holds an unsolved merge conflict on line 2
                 help: take one side whole (`git checkout --ours secrets.yaml`), then set again what the other side had changed: `labwright secret set NAME`
-        "#]],
-        );
+        "#]]);
     }
 }

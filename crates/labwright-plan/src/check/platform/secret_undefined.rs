@@ -64,14 +64,11 @@ impl Rule for UndefinedSecret {
 }
 
 fn help<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
-    if let Some(inner) = names.clone().find(|inner| inner.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
-    {
+    if let Some(inner) = names.clone().find(|inner| inner.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))) {
         return format!("`{name}` holds several secrets: name one of them, such as `${{secret.{inner}}}`");
     }
     match finding::nearest(name, names) {
-        Some(near) => {
-            format!("did you mean `${{secret.{near}}}`? A new one is put in by `labwright secret set {name}`")
-        }
+        Some(near) => format!("did you mean `${{secret.{near}}}`? A new one is put in by `labwright secret set {name}`"),
         None => format!("put it in: `labwright secret set {name}`"),
     }
 }
@@ -82,8 +79,7 @@ mod tests {
 
     use crate::check::tests::{says, says_of};
 
-    const STORE: &str =
-        "pg: ENC[x]\ndb:\n  user: ENC[x]\n  password: ENC[x]\nsops: { age: [{ recipient: age1recovery }] }\n";
+    const STORE: &str = "pg: ENC[x]\ndb:\n  user: ENC[x]\n  password: ENC[x]\nsops: { age: [{ recipient: age1recovery }] }\n";
 
     fn lab(secrets: &str) -> String {
         format!(
@@ -102,10 +98,7 @@ compute:
 
     #[test]
     fn names_near_and_far() {
-        says_of(
-            &lab(", generate: { later: hex }"),
-            STORE,
-            expect![[r#"
+        says_of(&lab(", generate: { later: hex }"), STORE, expect![[r#"
             8:25 error LW-PLT-002: there is no secret `pgg` in `secrets.yaml`
                 help: did you mean `${secret.pg}`? A new one is put in by `labwright secret set pgg`
                 9:25: and here
@@ -119,8 +112,7 @@ compute:
                 help: `db` holds several secrets: name one of them, such as `${secret.db.password}`
             8:94 error LW-PLT-002: there is no secret `db.usr` in `secrets.yaml`
                 help: did you mean `${secret.db.user}`? A new one is put in by `labwright secret set db.usr`
-        "#]],
-        );
+        "#]]);
     }
 
     #[test]

@@ -69,8 +69,7 @@ impl Rule for UnusedSecret {
 /// Public references are put in when the lab is read, so they are looked for in its text. Their names have no dots.
 fn public_half_is_used(parsed: &Parsed, name: &str) -> bool {
     let half = name.replace('.', "_");
-    let references =
-        [format!("${{public.{half}}}"), format!("${{public.{half}_chain}}"), format!("${{public.{name}}}")];
+    let references = [format!("${{public.{half}}}"), format!("${{public.{half}_chain}}"), format!("${{public.{name}}}")];
     let store = parsed.store.as_ref().map(|store| store.path.as_str());
     let mut lab = parsed.sources.iter().filter(|source| Some(source.name.as_str()) != store);
     lab.any(|source| references.iter().any(|reference| source.text.contains(reference.as_str())))
