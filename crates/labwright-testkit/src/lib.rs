@@ -27,6 +27,7 @@ mod host;
 mod lab;
 mod options;
 
+pub mod engine;
 mod base;
 mod cell;
 mod cgroup;
@@ -42,6 +43,7 @@ mod site;
 mod systemd;
 
 pub use apt::AptRepo;
+pub use engine::Engine;
 pub use host::Host;
 pub use lab::TestLab;
 pub use options::{HostOptions, SUDO_PASSWORD, Sudo};

@@ -12,6 +12,10 @@ use crate::run::PATH;
 const TOOLS: &[(&str, &str)] = &[
     ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
+    ("busybox", "busybox-static"),
+    ("docker-registry", "docker-registry"),
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
     ("faketime", "faketime"),
     ("git", "git"),
     ("ip", "iproute2"),

@@ -15,6 +15,7 @@ mod planning;
 mod schema;
 mod secret;
 mod show;
+mod update;
 
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
@@ -26,6 +27,7 @@ pub enum Command {
     Plan(plan::PlanCommand),
     Apply(apply::Apply),
     Drift(drift::DriftCommand),
+    Update(update::Update),
     Destroy(destroy::Destroy),
     History(history::History),
     Locks(locks::Locks),
@@ -45,6 +47,7 @@ impl Command {
             Command::Plan(command) => command.run(terminal),
             Command::Apply(command) => command.run(terminal),
             Command::Drift(command) => command.run(terminal),
+            Command::Update(command) => command.run(terminal),
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),
             Command::Locks(command) => command.run(terminal),

@@ -2,6 +2,7 @@
 
 mod canary;
 mod clocks;
+mod docker;
 mod editor;
 mod faults;
 mod hosts;
