@@ -134,7 +134,9 @@ impl Engine {
         fs::create_dir_all(root.join("bin"))?;
         fs::create_dir_all(root.join("tmp"))?;
         fs::copy("/bin/busybox", root.join("bin/busybox")).context("copy /bin/busybox")?;
-        for applet in ["sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo"] {
+        for applet in
+            ["sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo"]
+        {
             let link = root.join("bin").join(applet);
             if !link.exists() {
                 std::os::unix::fs::symlink("busybox", link)?;
@@ -149,7 +151,13 @@ impl Engine {
         feed(&mut self.client(&args), &tar)?;
         let pushed = self.docker(&["push", &whole])?;
         let digest = pushed.split_whitespace().find(|word| word.starts_with("sha256:")).context("find the digest")?;
-        self.docker(&["rmi", "-f", &whole, &format!("{}@{digest}", whole.rsplit_once(':').map_or(whole.as_str(), |w| w.0))]).ok();
+        self.docker(&[
+            "rmi",
+            "-f",
+            &whole,
+            &format!("{}@{digest}", whole.rsplit_once(':').map_or(whole.as_str(), |w| w.0)),
+        ])
+        .ok();
         Ok(digest.to_string())
     }
 }

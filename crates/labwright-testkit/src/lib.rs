@@ -27,10 +27,10 @@ mod host;
 mod lab;
 mod options;
 
-pub mod engine;
 mod base;
 mod cell;
 mod cgroup;
+pub mod engine;
 mod http;
 mod leftovers;
 mod light;

@@ -28,7 +28,8 @@ struct LabOption {
 impl Update {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let read = lab::read(&LabArg { lab: self.lab.path })?;
-        let none = || CliError::usage("no image is held to a digest").hint("the first `labwright apply` writes `lab.lock`");
+        let none =
+            || CliError::usage("no image is held to a digest").hint("the first `labwright apply` writes `lab.lock`");
         let path = docker::assets(&read.parsed).pop().ok_or_else(none)?;
         let content = std::fs::read(&path).map_err(|_| none())?;
         let before = lock::read(&content).map_err(|why| CliError::usage(format!("cannot read `{path}`: {why}")))?;

@@ -12,7 +12,8 @@ struct Dock {
 }
 
 const SERVE: &str = r#"CMD ["/bin/sh","-c","trap exit TERM; while true; do sleep 0.1; done"]"#;
-const CHECK: &str = r#"HEALTHCHECK --interval=200ms --timeout=2s --retries=2 CMD ["/bin/sh","-c","echo looked; test ! -e /broken"]"#;
+const CHECK: &str =
+    r#"HEALTHCHECK --interval=200ms --timeout=2s --retries=2 CMD ["/bin/sh","-c","echo looked; test ! -e /broken"]"#;
 
 impl Dock {
     fn new() -> Dock {
@@ -62,12 +63,15 @@ fn a_stack_comes_about_stays_and_is_mended() {
     let dock = Dock::new();
     let digest = dock.engine.publish("app:1", &[SERVE]).unwrap();
     dock.lab(WIKI);
-    dock.desk.run(&["plan"]).code(0).says("4 to create").says(&digest[..19]);
+    dock.desk.run(&["plan"]).code(0).says("3 to create, 1 to update").says(&digest[..19]);
     assert_eq!(dock.engine.docker(&["ps", "-aq"]).unwrap(), "", "a plan changes nothing");
     dock.apply().code(0);
     dock.settled();
     assert_eq!(dock.inspect("{{.State.Status}}", "wiki-app-1"), "running");
-    assert_eq!(dock.inspect("{{(index (index .HostConfig.PortBindings \"80/tcp\") 0).HostIp}}", "wiki-app-1"), "127.0.0.1");
+    assert_eq!(
+        dock.inspect("{{(index (index .HostConfig.PortBindings \"80/tcp\") 0).HostIp}}", "wiki-app-1"),
+        "127.0.0.1"
+    );
     let started = dock.inspect("{{.State.StartedAt}}", "wiki-app-1");
     dock.apply().code(0).says("nothing to do");
     assert_eq!(dock.inspect("{{.State.StartedAt}}", "wiki-app-1"), started);
@@ -97,9 +101,7 @@ fn a_stack_comes_about_stays_and_is_mended() {
     assert!(dock.engine.docker(&["volume", "ls", "-q"]).unwrap().contains("wiki_data"));
     assert_eq!(dock.engine.docker(&["ps", "-aq"]).unwrap(), "");
     let volume = "here/docker/volume/wiki_data";
-    dock.desk
-        .run(&["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data"])
-        .code(0);
+    dock.desk.run(&["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data"]).code(0);
     assert_eq!(dock.engine.docker(&["volume", "ls", "-q"]).unwrap(), "");
 }
 
@@ -125,7 +127,12 @@ fn an_update_that_falls_ill_comes_back_by_itself() {
         .says("runs again");
     assert_eq!(dock.inspect("{{.Id}}", "web-app-1"), id, "the very container that was there");
     assert_eq!(dock.inspect("{{.State.Health.Status}}", "web-app-1"), "healthy");
-    assert!(dock.engine.docker(&["image", "inspect", "-f", "{{.RepoDigests}}", &dock.inspect("{{.Image}}", "web-app-1")]).unwrap().contains(&good));
+    assert!(
+        dock.engine
+            .docker(&["image", "inspect", "-f", "{{.RepoDigests}}", &dock.inspect("{{.Image}}", "web-app-1")])
+            .unwrap()
+            .contains(&good)
+    );
     assert_eq!(dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "web-app-1");
 
     // Back to what is there: nothing restarts.
@@ -203,7 +210,9 @@ fn what_somebody_else_made_is_a_conflict_and_is_taken_over_without_a_restart() {
     dock.engine.docker(&["rm", "-f", "web-app-1"]).unwrap();
     dock.engine.docker(&["network", "rm", "web_default"]).unwrap();
     // What Compose made and fits becomes the lab's as it runs.
-    let file = format!("version: '2.4'\nservices:\n  app:\n    image: {image}\n    environment: {{ A: ours }}\n    volumes: ['data:/data', '/srv/lw-test:/srv:ro']\n    ports: ['127.0.0.1:8081:80']\n    restart: unless-stopped\n    mem_limit: 64m\n    cap_drop: [ALL]\n    extra_hosts: ['db:10.0.0.9']\n    stop_grace_period: 3s\n    ulimits: {{ nofile: {{ soft: 1024, hard: 2048 }} }}\n    tmpfs: ['/scratch:size=1m']\n    command: ['/bin/sh', '-c', 'exec sleep 1000']\nvolumes: {{ data: {{}} }}\n");
+    let file = format!(
+        "version: '2.4'\nservices:\n  app:\n    image: {image}\n    environment: {{ A: ours }}\n    volumes: ['data:/data', '/srv/lw-test:/srv:ro']\n    ports: ['127.0.0.1:8081:80']\n    restart: unless-stopped\n    mem_limit: 64m\n    cap_drop: [ALL]\n    extra_hosts: ['db:10.0.0.9']\n    stop_grace_period: 3s\n    ulimits: {{ nofile: {{ soft: 1024, hard: 2048 }} }}\n    tmpfs: ['/scratch:size=1m']\n    command: ['/bin/sh', '-c', 'exec sleep 1000']\nvolumes: {{ data: {{}} }}\n"
+    );
     dock.desk.write("web/docker-compose.yml", file);
     let mut compose = std::process::Command::new("docker-compose");
     compose.current_dir(dock.desk.path("web")).args(["-p", "web", "up", "-d"]);
@@ -230,7 +239,7 @@ fn what_somebody_else_made_is_a_conflict_and_is_taken_over_without_a_restart() {
       tmpfs: [\"/scratch:size=1m\"]
       command: [\"/bin/sh\", \"-c\", \"exec sleep 1000\"]",
     );
-    dock.desk.run(&["plan"]).code(0).says("4 to adopt");
+    dock.desk.run(&["plan"]).code(0).says("2 to adopt, 2 unchanged");
     dock.apply().code(0);
     assert_eq!(dock.inspect("{{.Id}} {{.State.StartedAt}}", &name), started);
     dock.settled();
@@ -240,17 +249,24 @@ fn what_somebody_else_made_is_a_conflict_and_is_taken_over_without_a_restart() {
 fn ports_that_are_taken_and_engines_that_are_gone_are_said() {
     let mut dock = Dock::new();
     dock.engine.publish("app:1", &[SERVE]).unwrap();
-    dock.engine.docker(&["run", "-d", "--name", "taker", "-p", "127.0.0.1:8080:80", &format!("{REGISTRY}/app:1")]).unwrap();
+    dock.engine
+        .docker(&["run", "-d", "--name", "taker", "-p", "127.0.0.1:8080:80", &format!("{REGISTRY}/app:1")])
+        .unwrap();
     dock.lab("web: { on: here, containers: { app: { image: \"REG/app:1\", ports: [\"8080:80\"] } } }");
     dock.apply().code(5).says("port is already allocated").says("ss -ltnp");
     assert_eq!(dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "taker");
     dock.engine.docker(&["rm", "-f", "taker"]).unwrap();
     dock.apply().code(0);
     // The old one comes back when its successor cannot have what it wants.
-    dock.engine.docker(&["run", "-d", "--name", "taker", "-p", "127.0.0.1:9090:80", &format!("{REGISTRY}/app:1")]).unwrap();
+    dock.engine
+        .docker(&["run", "-d", "--name", "taker", "-p", "127.0.0.1:9090:80", &format!("{REGISTRY}/app:1")])
+        .unwrap();
     dock.lab("web: { on: here, containers: { app: { image: \"REG/app:1\", ports: [\"9090:80\"] } } }");
     dock.apply().code(5).says("port is already allocated").says("runs again");
-    assert_eq!(dock.inspect("{{.State.Status}} {{.HostConfig.PortBindings}}", "web-app-1"), "running map[80/tcp:[{127.0.0.1 8080}]]");
+    assert_eq!(
+        dock.inspect("{{.State.Status}} {{.HostConfig.PortBindings}}", "web-app-1"),
+        "running map[80/tcp:[{127.0.0.1 8080}]]"
+    );
     dock.engine.docker(&["rm", "-f", "taker"]).unwrap();
     dock.apply().code(0);
     dock.settled();
@@ -282,7 +298,6 @@ web:
     assert_eq!(networks, "db_default web_to_db");
     assert!(dock.engine.docker(&["exec", "web-app-1", "/bin/busybox", "nslookup", "db"]).unwrap().contains("db"));
     for (bad, says) in [
-        ("{ image: x, environment: { PASSWORD: \"${secret.pg}\" } }", "PASSWORD_FILE"),
         ("{ image: x, deploy: { replicas: 2 } }", "`deploy` of container `app` is not supported"),
         ("{ build: . }", "labwright builds no images"),
         ("{ image: x, ports: [\"http\"] }", "is no port"),
@@ -291,4 +306,51 @@ web:
         dock.lab(&format!("web: {{ on: here, containers: {{ app: {bad} }} }}"));
         dock.desk.run(&["plan"]).code(3).says(says);
     }
+}
+
+/// How `apply` is cut off in the middle of a replacement, and what is left of it.
+#[test]
+fn a_run_that_is_killed_in_the_middle_is_gone_on_with() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE, CHECK]).unwrap();
+    let lab = |color: &str| {
+        dock.lab(&format!(
+            "web: {{ on: here, containers: {{ app: {{ image: \"REG/app:1\", environment: {{ COLOR: {color} }}, ports: [\"8080:80\"] }} }} }}"
+        ));
+    };
+    lab("c0");
+    dock.apply().code(0);
+    for (round, wait) in [20, 60, 120, 200, 300, 450, 600, 900, 1200, 1600].into_iter().enumerate() {
+        let color = format!("c{}", round + 1);
+        lab(&color);
+        let mut child = dock.desk.command().args(["apply", "--yes"]).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        dock.apply().code(0);
+        dock.settled();
+        assert!(dock.engine.docker(&["exec", "web-app-1", "env"]).unwrap().contains(&format!("COLOR={color}")));
+        assert_eq!(
+            dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(),
+            "web-app-1",
+            "after {wait} ms"
+        );
+    }
+}
+
+#[test]
+fn an_engine_that_is_restarted_in_the_middle_is_said_and_gone_on_with() {
+    let mut dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE, CHECK]).unwrap();
+    dock.lab("web: { on: here, containers: { app: { image: \"REG/app:1\", ports: [\"8080:80\"], restart: always } } }");
+    dock.apply().code(0);
+    dock.lab("web: { on: here, containers: { app: { image: \"REG/app:1\", ports: [\"8081:80\"], restart: always } } }");
+    let child = dock.desk.command().args(["apply", "--yes"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    dock.engine.stop_dockerd().unwrap();
+    dock.engine.start_dockerd().unwrap();
+    child.wait_with_output().unwrap();
+    dock.apply();
+    dock.settled();
+    assert_eq!(dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "web-app-1");
 }

@@ -73,7 +73,8 @@ pub async fn look(docker: &Docker, name: &str, spec: &Spec) -> Look<Json> {
         filters: Some(std::collections::HashMap::from([("label".to_string(), labels)])),
         ..Default::default()
     };
-    let listed = docker.list_containers(Some(options)).await.map_err(|error| told("list containers like", name, error))?;
+    let listed =
+        docker.list_containers(Some(options)).await.map_err(|error| told("list containers like", name, error))?;
     for container in listed {
         // What a cut-off replacement left is nobody's container.
         let names = container.names.unwrap_or_default();
@@ -105,8 +106,14 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
         let name = asked.split('@').next().unwrap_or(asked);
         // A container of another image altogether says so.
         let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
-        let called = match image.is_null() || parse(made_from).repository == reference.repository || made_from.starts_with("sha256:") {
-            true => format!("{name}@{}", if image.is_null() { id.into() } else { Images::called(&image, reference.repository, &digest) }),
+        let called = match image.is_null()
+            || parse(made_from).repository == reference.repository
+            || made_from.starts_with("sha256:")
+        {
+            true => format!(
+                "{name}@{}",
+                if image.is_null() { id.into() } else { Images::called(&image, reference.repository, &digest) }
+            ),
             false => format!("{made_from}@{}", Images::called(&image, parse(made_from).repository, &digest)),
         };
         spec.insert("image".into(), called.into());
@@ -173,7 +180,8 @@ pub async fn make(
     let body: ContainerCreateBody = serde_json::from_value(body)
         .map_err(|error| ProviderError::bug(format!("cannot spell container `{name}`: {error}")))?;
     let options = CreateContainerOptions { name: Some(made_as.into()), ..Default::default() };
-    let made = docker.create_container(Some(options), body).await.map_err(|error| told("make container", name, error))?;
+    let made =
+        docker.create_container(Some(options), body).await.map_err(|error| told("make container", name, error))?;
     if let Some(Value::Map(networks)) = spec.get("networks") {
         for (other, endpoint) in networks.iter().skip(1) {
             if let Err(error) = network::join(docker, other, &made.id, form::endpoint(endpoint)).await {

@@ -14,10 +14,7 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 const LIMIT_SECONDS: u64 = 600;
 
 /// Connects, agrees on a version of the API, and runs `work` to its end on this thread.
-pub fn with<T>(
-    socket: &str,
-    work: impl AsyncFnOnce(&Docker) -> Result<T, ProviderError>,
-) -> Result<T, ProviderError> {
+pub fn with<T>(socket: &str, work: impl AsyncFnOnce(&Docker) -> Result<T, ProviderError>) -> Result<T, ProviderError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -38,7 +35,11 @@ pub fn with<T>(
 }
 
 /// What the engine answers a question with: nothing there is an answer.
-pub fn found<T>(doing: &str, what: &str, answer: Result<T, bollard::errors::Error>) -> Result<Option<T>, ProviderError> {
+pub fn found<T>(
+    doing: &str,
+    what: &str,
+    answer: Result<T, bollard::errors::Error>,
+) -> Result<Option<T>, ProviderError> {
     match answer {
         Ok(found) => Ok(Some(found)),
         Err(error) if status(&error) == Some(404) => Ok(None),

@@ -59,14 +59,18 @@ pub fn body(spec: &Spec, name: &str, image: &str, carried: &BTreeMap<String, Str
     };
     labels.extend(own_labels(spec, name));
     let environment: Vec<String> = match field("environment") {
-        Json::Object(all) => all.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect(),
+        Json::Object(all) => {
+            all.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect()
+        }
         _ => Vec::new(),
     };
     let mut body = json!({
         "Image": image, "Cmd": list("command"), "Entrypoint": list("entrypoint"), "Env": environment,
         "Labels": labels, "HostConfig": {},
     });
-    if let Json::Object(check) = field("healthcheck") && !check.is_empty() {
+    if let Json::Object(check) = field("healthcheck")
+        && !check.is_empty()
+    {
         body["Healthcheck"] = Json::Object(check);
     }
     ports_into(spec, &mut body);
@@ -138,7 +142,9 @@ fn ports_into(spec: &Spec, body: &mut Json) {
     let (mut exposed, mut bindings) = (Map::new(), Map::new());
     for port in spec.get("ports").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text) {
         let mut parts = port.rsplitn(3, ':');
-        let (Some(target), Some(published), Some(address)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(target), Some(published), Some(address)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
         exposed.insert(target.into(), json!({}));
         let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": published});
         match bindings.entry(target).or_insert_with(|| json!([])) {
@@ -185,7 +191,10 @@ pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
     let mut spec = Spec::new();
     let mut set = |field: &str, value: Value| drop(spec.insert(field.to_string(), value));
     set("command", to_value(own(&inspect["Config"]["Cmd"], &image["Config"]["Cmd"], wanted.get("command"))));
-    set("entrypoint", to_value(own(&inspect["Config"]["Entrypoint"], &image["Config"]["Entrypoint"], wanted.get("entrypoint"))));
+    set(
+        "entrypoint",
+        to_value(own(&inspect["Config"]["Entrypoint"], &image["Config"]["Entrypoint"], wanted.get("entrypoint"))),
+    );
     set("environment", environment(inspect, image, wanted.get("environment")));
     set("ports", ports(inspect));
     set("mounts", mounts(inspect, image, wanted.get("mounts")));
@@ -351,7 +360,8 @@ fn labels(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     let of_image = &image["Config"]["Labels"];
     let asked = |name: &str| matches!(wanted, Some(Value::Map(wanted)) if wanted.contains_key(name));
     let own = entries(&inspect["Config"]["Labels"]).filter(|(name, value)| {
-        asked(name) || (!OWN_LABELS.iter().any(|prefix| name.starts_with(prefix)) && of_image.get(*name) != Some(*value))
+        asked(name)
+            || (!OWN_LABELS.iter().any(|prefix| name.starts_with(prefix)) && of_image.get(*name) != Some(*value))
     });
     Value::Map(own.map(|(name, value)| (name.to_string(), value.as_str().unwrap_or_default().into())).collect())
 }

@@ -98,7 +98,10 @@ fn judge(container: &Json, goal: Goal, restarts: i64, waited: Duration) -> Optio
 }
 
 fn standing(container: &Json) -> &str {
-    container["State"]["Health"]["Status"].as_str().or_else(|| container["State"]["Status"].as_str()).unwrap_or("unclear")
+    container["State"]["Health"]["Status"]
+        .as_str()
+        .or_else(|| container["State"]["Status"].as_str())
+        .unwrap_or("unclear")
 }
 
 /// As long as its health check can take to make up its mind.

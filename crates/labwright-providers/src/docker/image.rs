@@ -189,13 +189,19 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
     let images = Images::new(docker);
     if images.by_digest(reference.repository, digest).await?.is_none() {
         saying.say(&format!("fetching `{whole}`"));
-        let options =
-            CreateImageOptions { from_image: Some(reference.repository.into()), tag: Some(digest.into()), ..Default::default() };
+        let options = CreateImageOptions {
+            from_image: Some(reference.repository.into()),
+            tag: Some(digest.into()),
+            ..Default::default()
+        };
         let mut pull = docker.create_image(Some(options), None, None);
         while let Some(part) = pull.next().await {
             let part = part.map_err(|error| not_fetched(&whole, told("fetch image", &whole, error)))?;
             if let Some(fault) = part.error_detail.and_then(|fault| fault.message) {
-                return Err(not_fetched(&whole, ProviderError::rejected(format!("cannot fetch image `{whole}`: {fault}"))));
+                return Err(not_fetched(
+                    &whole,
+                    ProviderError::rejected(format!("cannot fetch image `{whole}`: {fault}")),
+                ));
             }
         }
     }

@@ -37,7 +37,9 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         };
         let span = input.parsed.span_of(&["services", &placement.service, "containers"]);
         let at = format!("services.{}.containers", placement.service);
-        let Some(stack) = keys::stack(&name, &placement.entry.containers.0, (&at, span), &mut out.findings) else { continue };
+        let Some(stack) = keys::stack(&name, &placement.entry.containers.0, (&at, span), &mut out.findings) else {
+            continue;
+        };
         let stack = Stack { needs: placement.entry.needs.0.iter().map(|need| need.value.clone()).collect(), ..stack };
         for host in hosts(input.parsed, &placement.entry) {
             placed.push(Placed { host, service: &placement.service, stack: stack.clone(), span });
@@ -94,7 +96,8 @@ fn hosts<'a>(parsed: &'a Parsed, service: &'a Service) -> Vec<&'a str> {
         let host = parsed.lab.compute.hosts.iter().find(|(known, _)| known.as_str() == name);
         host.is_some_and(|(_, host)| matches!(host.os, Os::Debian | Os::Ubuntu | Os::Proxmox))
     };
-    let hosts: BTreeSet<&str> = service.on.0.iter().map(|host| host.value.as_str()).filter(|name| managed(name)).collect();
+    let hosts: BTreeSet<&str> =
+        service.on.0.iter().map(|host| host.value.as_str()).filter(|name| managed(name)).collect();
     hosts.into_iter().collect()
 }
 
@@ -121,11 +124,17 @@ fn joins(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeMap<String, BTreeMap<Stri
 
 /// The containers of the services that a stack needs, wherever they run.
 fn after(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeSet<ResourceId> {
-    let needed = all.iter().filter(|other| one.stack.needs.contains(other.service) && other.stack.name != one.stack.name);
+    let needed =
+        all.iter().filter(|other| one.stack.needs.contains(other.service) && other.stack.name != one.stack.name);
     needed
         .flat_map(|other| {
             other.stack.containers.iter().map(|(key, container)| {
-                ResourceId::new(other.host, super::NAME, "container", &container_name(&other.stack.name, key, container))
+                ResourceId::new(
+                    other.host,
+                    super::NAME,
+                    "container",
+                    &container_name(&other.stack.name, key, container),
+                )
             })
         })
         .collect()
@@ -135,3 +144,7 @@ fn after(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeSet<ResourceId> {
 fn is_secret(text: &str) -> bool {
     !reference::secrets(text).is_empty()
 }
+
+#[cfg(test)]
+#[path = "inline_tests.rs"]
+mod tests;

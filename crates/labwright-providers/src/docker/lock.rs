@@ -50,7 +50,8 @@ pub fn after(before: Option<&[u8]>, applied: &[Resource], failed: &BTreeSet<&Res
 /// The file's content without these images, or without any: the next plan asks their registries.
 pub fn without(before: &Lock, names: &[String]) -> Option<Vec<u8>> {
     let stays = |name: &String| !names.is_empty() && !names.contains(name);
-    let images = before.images.iter().filter(|(name, _)| stays(name)).map(|(name, digest)| (name.clone(), digest.clone()));
+    let images =
+        before.images.iter().filter(|(name, _)| stays(name)).map(|(name, digest)| (name.clone(), digest.clone()));
     written(Some(before), images.collect())
 }
 

@@ -112,9 +112,10 @@ pub fn lower_stack(
                 after.insert(ground.id("container", &container_name(&stack.name, other, needed)));
             }
         }
-        let once = stack.containers.values().any(|other| {
-            other.depends_on.get(key) == Some(&Condition::ServiceCompletedSuccessfully)
-        });
+        let once = stack
+            .containers
+            .values()
+            .any(|other| other.depends_on.get(key) == Some(&Condition::ServiceCompletedSuccessfully));
         let image = match digest {
             Some(digest) => format!("{}@{digest}", container.image.split('@').next().unwrap_or(&container.image)),
             None => container.image.clone(),
@@ -125,17 +126,30 @@ pub fn lower_stack(
             .with("command", container.command.iter().flatten().map(String::as_str).collect::<Value>())
             .with("entrypoint", container.entrypoint.iter().flatten().map(String::as_str).collect::<Value>())
             .with("environment", texts(&container.environment))
-            .with("ports", sorted(container.ports.iter().map(|port| {
-                form::port(port, port.address.as_deref().unwrap_or(ground.address))
-            })))
+            .with(
+                "ports",
+                sorted(
+                    container
+                        .ports
+                        .iter()
+                        .map(|port| form::port(port, port.address.as_deref().unwrap_or(ground.address))),
+                ),
+            )
             .with("mounts", sorted(mounts(stack, key, container, &volume_name)))
             .with("networks", attached)
             .with("healthcheck", container.healthcheck.as_ref().map_or(Value::Map(BTreeMap::new()), form::healthcheck))
             .with("restart", container.restart.as_deref().unwrap_or("no"))
             .with("labels", texts(&container.labels))
-            .with("secrets", Value::Map(
-                container.secrets.iter().map(|(path, text)| (path.clone(), Value::Secret(Sealed::template(text)))).collect(),
-            ))
+            .with(
+                "secrets",
+                Value::Map(
+                    container
+                        .secrets
+                        .iter()
+                        .map(|(path, text)| (path.clone(), Value::Secret(Sealed::template(text))))
+                        .collect(),
+                ),
+            )
             .with("options", options::wanted(container))
             .with("state", if once { "ran" } else { "running" })
             .with("stack", stack.name.as_str())

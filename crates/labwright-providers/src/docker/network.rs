@@ -72,7 +72,8 @@ async fn look(docker: &Docker, name: &str) -> Look<Json> {
 pub async fn observe(docker: &Docker, wanted: &Wanted<'_>) -> Look {
     let Some(network) = look(docker, wanted.id.name()).await? else { return Ok(None) };
     let subnets = network["IPAM"]["Config"].as_array().into_iter().flatten();
-    let asked: Vec<&str> = wanted.spec.get("subnets").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
+    let asked: Vec<&str> =
+        wanted.spec.get("subnets").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
     let subnets: Value = subnets
         .filter_map(|subnet| {
             let net = subnet["Subnet"].as_str()?;

@@ -126,7 +126,8 @@ pub fn put(options: &Value, body: &mut Json) {
 pub fn seen(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     let asked = wanted.map(super::engine::json).unwrap_or_default();
     let found = SETTINGS.iter().filter_map(|setting| {
-        let place = if setting.at.starts_with("/HostConfig") { setting.at.into() } else { format!("/Config{}", setting.at) };
+        let place =
+            if setting.at.starts_with("/HostConfig") { setting.at.into() } else { format!("/Config{}", setting.at) };
         let value = normal(inspect.pointer(&place).unwrap_or(&Json::Null), setting.form);
         let is_default = match setting.default {
             _ if is_nothing(&value) => true,

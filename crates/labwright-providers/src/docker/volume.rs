@@ -44,9 +44,7 @@ const fn field(name: &'static str, doc: &'static str) -> Field {
 /// What is asked of a volume.
 pub fn lower(resource: Resource, volume: &Volume) -> Resource {
     let options = volume.options.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-    resource
-        .with("driver", volume.driver.as_deref().unwrap_or("local"))
-        .with("options", Value::Map(options.collect()))
+    resource.with("driver", volume.driver.as_deref().unwrap_or("local")).with("options", Value::Map(options.collect()))
 }
 
 async fn look(docker: &Docker, name: &str) -> Look<Json> {
@@ -94,7 +92,8 @@ pub async fn apply(docker: &Docker, step: &Step) -> Result<(), ProviderError> {
             _ => Ok(()),
         },
         _ => {
-            let message = format!("volume `{name}` is of another make than declared, and to make it anew would lose its data");
+            let message =
+                format!("volume `{name}` is of another make than declared, and to make it anew would lose its data");
             Err(ProviderError::rejected(message)
                 .help("declare it as it is, or move its data by hand to a volume of another name"))
         }

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use labwright_model::{Finding, Findings, Span, codes, reference};
 use serde_json::{Map, Value as Json};
 
-use super::super::stack::{
-    Attachment, Condition, Container, Device, Healthcheck, Logging, Mount, Port, Stack, Volume,
-};
+use super::super::stack::{Attachment, Condition, Container, Device, Healthcheck, Logging, Mount, Port, Stack, Volume};
 use super::is_secret;
 use super::words::{command, duration, list, scalar, size};
 
@@ -140,7 +138,8 @@ impl Reader<'_> {
 
     fn unknown(&mut self, key: &str, of: &str) {
         let of = if of.is_empty() { self.key.to_string() } else { format!("{}.{of}", self.key) };
-        let message = format!("`{key}` of container `{of}` is not supported yet, and leaving it out would run something else");
+        let message =
+            format!("`{key}` of container `{of}` is not supported yet, and leaving it out would run something else");
         self.helped(key, message, "take it out, or run this service from outside the lab file for now".into());
     }
 }
@@ -229,7 +228,9 @@ fn environment(value: &Json, r: &mut Reader<'_>, c: &mut Container) {
                 "`{name}` of `{}` is a secret in an environment: `docker inspect` shows it to whoever may ask",
                 r.key
             );
-            let help = format!("where the image knows `{name}_FILE`, say `{name}_FILE: \"{value}\"`: it becomes a file in memory");
+            let help = format!(
+                "where the image knows `{name}_FILE`, say `{name}_FILE: \"{value}\"`: it becomes a file in memory"
+            );
             r.helped("environment", message, help);
         }
     }
@@ -252,7 +253,10 @@ fn ports(value: &Json, r: &mut Reader<'_>, c: &mut Container) {
 }
 
 fn long_port(long: &Map<String, Json>, r: &mut Reader<'_>) -> Option<Port> {
-    for key in long.keys().filter(|key| !["target", "published", "host_ip", "protocol", "mode", "name"].contains(&key.as_str())) {
+    for key in long
+        .keys()
+        .filter(|key| !["target", "published", "host_ip", "protocol", "mode", "name"].contains(&key.as_str()))
+    {
         r.unknown(key, "ports");
     }
     let number = |key: &str| long.get(key).and_then(scalar).and_then(|text| text.parse::<u16>().ok());
@@ -320,9 +324,7 @@ fn short_mount(text: &str) -> Option<Mount> {
         return None;
     }
     Some(match parts[..] {
-        [target] if target.starts_with('/') => {
-            Mount::Volume { source: None, target: target.into(), read_only: false }
-        }
+        [target] if target.starts_with('/') => Mount::Volume { source: None, target: target.into(), read_only: false },
         [source, target, ..] if source.starts_with('/') && target.starts_with('/') => {
             Mount::Bind { source: source.into(), target: target.into(), read_only }
         }
@@ -435,7 +437,9 @@ fn extra_hosts(value: &Json, r: &mut Reader<'_>) -> Vec<String> {
 fn ulimits(value: &Json, r: &mut Reader<'_>, c: &mut Container) {
     for (name, limit) in value.as_object().into_iter().flatten() {
         let both = match limit {
-            Json::Object(limit) => limit.get("soft").and_then(Json::as_i64).zip(limit.get("hard").and_then(Json::as_i64)),
+            Json::Object(limit) => {
+                limit.get("soft").and_then(Json::as_i64).zip(limit.get("hard").and_then(Json::as_i64))
+            }
             one => one.as_i64().map(|limit| (limit, limit)),
         };
         if let Some(both) = r.of("ulimits", "a number, or `soft` and `hard`", both) {
@@ -449,7 +453,8 @@ fn logging(value: &Json, r: &mut Reader<'_>) -> Option<Logging> {
         r.unknown(key, "logging");
     }
     let driver = scalar(&value["driver"]).unwrap_or_else(|| "json-file".into());
-    let options = if value["options"].is_null() { BTreeMap::new() } else { r.plain_pairs("logging", &value["options"]) };
+    let options =
+        if value["options"].is_null() { BTreeMap::new() } else { r.plain_pairs("logging", &value["options"]) };
     Some(Logging { driver, options })
 }
 
