@@ -195,7 +195,12 @@ impl fmt::Display for Value {
             Value::List(items) => {
                 f.write_str("[")?;
                 for (i, item) in items.iter().enumerate() {
-                    write!(f, "{}{item}", if i == 0 { "" } else { ", " })?;
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    match item {
+                        // Among others even a long one says more than its length.
+                        Value::Text(text) if text.lines().count() <= 1 => f.write_str(text)?,
+                        item => write!(f, "{item}")?,
+                    }
                 }
                 f.write_str("]")
             }

@@ -99,28 +99,32 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
     let mut spec = form::seen(&container, &image, wanted.spec);
-    if let Some(asked) = text(wanted.spec, "image") {
-        let reference = parse(asked);
+    // A mark keeps a long name as its digest only; the container itself knows what it was made from.
+    let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
+    let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
+    if let Some(asked) = asked {
         // What a tag stands for is known to its own resource; where nobody can say, that one is blocked.
         let digest = images.resolve(asked).await.unwrap_or_default();
-        let name = asked.split('@').next().unwrap_or(asked);
-        // A container of another image altogether says so.
-        let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
-        let called = match image.is_null()
-            || parse(made_from).repository == reference.repository
-            || made_from.starts_with("sha256:")
-        {
-            true => format!(
-                "{name}@{}",
-                if image.is_null() { id.into() } else { Images::called(&image, reference.repository, &digest) }
-            ),
-            false => format!("{made_from}@{}", Images::called(&image, parse(made_from).repository, &digest)),
-        };
-        spec.insert("image".into(), called.into());
+        spec.insert("image".into(), called(&container, &image, asked, &digest).into());
     }
     // Of what is only marked there may be fewer fields, from an older version.
     spec.retain(|field, _| wanted.spec.is_empty() || wanted.spec.contains_key(field));
     Ok(Some(Observed { spec, data: None }))
+}
+
+/// What a container's image is called: as it is asked for, where it is another one of the same repository.
+fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
+    let of = |name: &str| {
+        let name = name.split('@').next().unwrap_or(name);
+        match image.is_null() {
+            // Somebody removed it under the running container.
+            true => format!("{name}@{}", container["Image"].as_str().unwrap_or_default()),
+            false => format!("{name}@{}", Images::called(image, parse(name).repository, digest)),
+        }
+    };
+    let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
+    let same = parse(made_from).repository == parse(asked).repository || made_from.starts_with("sha256:");
+    of(if same || image.is_null() { asked } else { made_from })
 }
 
 pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {

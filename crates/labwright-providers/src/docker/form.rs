@@ -11,6 +11,8 @@ use super::stack::{Healthcheck, Mount, Port};
 
 /// The label that says which secrets a container was made with, as hashes by the host's key.
 pub const SECRETS_LABEL: &str = "dev.labwright.secrets";
+/// The label that says what a container was made from, with the digest.
+pub const IMAGE_LABEL: &str = "dev.labwright.image";
 /// Labels that are not the user's.
 const OWN_LABELS: [&str; 2] = ["com.docker.compose.", "dev.labwright."];
 const TMPFS: &str = "(tmpfs)";
@@ -122,6 +124,7 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("com.docker.compose.version".into(), json!("2.0.0")),
         ("com.docker.compose.project.config_files".into(), json!("lab.yaml")),
         ("dev.labwright.resource".into(), json!(name)),
+        (IMAGE_LABEL.into(), json!(text("image"))),
     ];
     if let Some(Value::Map(secrets)) = spec.get("secrets")
         && !secrets.is_empty()

@@ -233,6 +233,9 @@ fn files(stack: &Stack, key: &str, container: &Container, ground: &Ground<'_>) -
         resource.after.extend(above.replace(resource.id.clone()));
         files.push(resource);
     }
+    // Only its owner may read a secret: inside, that is whoever the container runs as, where that is a number.
+    let owner = container.user.as_deref().map(|user| user.split(':').next().unwrap_or(user));
+    let owner = owner.filter(|owner| owner.parse::<u32>().is_ok());
     let mut file = |path: &str, mode: &str, content: Value| {
         let kept = matches!(content, Value::Secret(_)).then_some("in memory");
         let mut resource = ground
@@ -240,7 +243,8 @@ fn files(stack: &Stack, key: &str, container: &Container, ground: &Ground<'_>) -
             .with_some("kept", kept)
             .with("content", content)
             .with("type", "file")
-            .with("mode", mode);
+            .with("mode", mode)
+            .with_some("owner", owner.filter(|_| kept.is_some()));
         resource.after.extend(above.clone());
         files.push(resource);
     };
