@@ -98,7 +98,7 @@ pub fn lower_stack(
         let files = files(stack, key, container, ground);
         after.extend(files.iter().map(|file| file.id.clone()));
         files.into_iter().for_each(&mut add);
-        let attached = attached(key, container, joins, &network_name);
+        let attached = attached(key, container, joins, network_name);
         if let Value::Map(attached) = &attached {
             after.extend(attached.keys().map(|name| ground.id("network", name)));
         }

@@ -41,7 +41,7 @@ pub fn stack(name: &str, containers: &Json, at: At<'_>, findings: &mut Findings)
         }
         for mount in &container.mounts {
             if let Mount::Volume { source: Some(source), .. } = mount {
-                stack.volumes.entry(source.clone()).or_insert_with(Volume::default);
+                stack.volumes.entry(source.clone()).or_default();
             }
         }
     }
