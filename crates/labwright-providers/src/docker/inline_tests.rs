@@ -1,3 +1,5 @@
+//! What the containers of a lab file become, and what is said of those that cannot be.
+
 use std::collections::BTreeMap;
 
 use labwright_model::Files;

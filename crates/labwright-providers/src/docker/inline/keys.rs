@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use labwright_model::{Finding, Findings, Span, codes, reference};
 use serde_json::{Map, Value as Json};
 
-use super::super::stack::{Attachment, Condition, Container, Device, Healthcheck, Logging, Mount, Port, Stack, Volume};
+use super::super::stack::{Attachment, Condition, Container, Device, Healthcheck, Logging, Mount, Port, Stack};
 use super::is_secret;
 use super::words::{command, duration, list, scalar, size};
 
