@@ -120,6 +120,7 @@ fn an_update_that_falls_ill_comes_back_by_itself() {
     dock.lab("web: { on: here, containers: { app: { image: \"REG/app:2\", volumes: [\"data:/data\"] } } }");
     dock.apply()
         .code(5)
+        .says("image differs")
         .says("reverted")
         .says("is unhealthy")
         .says("its health check said: looked")

@@ -124,7 +124,9 @@ fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
     };
     let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
     let same = parse(made_from).repository == parse(asked).repository || made_from.starts_with("sha256:");
-    of(if same || image.is_null() { asked } else { made_from })
+    // By the name that it was made with: another tag is another wish, and nothing that was changed by hand.
+    let label = container["Config"]["Labels"][form::IMAGE_LABEL].as_str().filter(|name| !name.is_empty());
+    of(if same || image.is_null() { label.unwrap_or(asked) } else { made_from })
 }
 
 pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
