@@ -11,7 +11,7 @@ use anyhow::Context;
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("plan", &["model"]),
-    ("providers", &["model", "plan"]),
+    ("providers", &["model", "plan", "secrets"]),
     ("engine", &["model", "plan", "secrets"]),
     ("cli", &["engine", "model", "plan", "providers", "secrets"]),
     ("secrets", &[]),

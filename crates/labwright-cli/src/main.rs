@@ -8,6 +8,7 @@ mod render;
 mod schemas;
 mod secrets;
 mod terminal;
+mod vault;
 
 use std::process::ExitCode;
 

@@ -4,11 +4,15 @@
 use labwright_plan::{Action, Consequence, PLAN_VERSION};
 use serde_json::{Map, Value, json};
 
+// Another program reads this file by its path, so the folder beside it is named.
+#[path = "schemas/answers.rs"]
+mod answers;
+
 /// The version of every document but the plan, which has its own. It rises when a reader of the old form would fail.
 pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 19] = [
     "check",
     "inventory",
     "model",
@@ -22,6 +26,12 @@ pub const NAMES: [&str; 13] = [
     "events",
     "secrets",
     "doctor",
+    "assess",
+    "blast",
+    "points",
+    "graph",
+    "docs",
+    "written",
 ];
 
 /// The schema of a document.
@@ -49,7 +59,7 @@ pub fn schema(name: &str) -> Option<Value> {
         "events" => ("one line of `labwright apply --json` or `labwright destroy --json`", line()),
         "secrets" => ("`labwright secret list --json`", document(json!({ "secrets": list("kept_secret") }))),
         "doctor" => ("`labwright secret doctor --json`", document(json!({ "complaints": list("complaint") }))),
-        _ => return None,
+        _ => answers::document_of(name)?,
     };
     let mut schema = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
     merge(&mut schema, body);
@@ -340,7 +350,7 @@ fn definition(name: &str) -> Option<Value> {
         "lock" => lock(),
         "kept_secret" => object(json!({
             "name": text("The secret's name, as `${secret.NAME}` has it."),
-            "state": one_of(["kept", "in the clear", "not there"]),
+            "state": one_of(["kept", "in the clear", "in Vault", "not there"]),
             "made": { "type": ["string", "null"], "description": "The day it was last set or made; null if nobody wrote it down." },
             "hosts": names_of("hosts that it is delivered to"),
             "services": names_of("services that refer to it, as `service NAME`"),
@@ -391,7 +401,7 @@ fn definition(name: &str) -> Option<Value> {
             forms.extend(variants(&[("present", present), ("unknown", reference("error"))]));
             json!({ "oneOf": forms })
         }
-        _ => return None,
+        _ => return answers::definition(name),
     })
 }
 

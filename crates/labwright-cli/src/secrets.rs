@@ -6,20 +6,19 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use labwright_model::Parsed;
-use labwright_plan::sealed::readers;
-use labwright_plan::{Resource, Secrets};
+use labwright_plan::Secrets;
 use labwright_secrets::identity::{Identities, Sources};
 use labwright_secrets::store::{self, Document, Opened};
-use labwright_secrets::{SecretError, SecretText};
+use labwright_secrets::{ErrorKind, SecretError, SecretText};
 use zeroize::Zeroizing;
 
 use crate::error::{CliError, Exit};
 use crate::lab::Ready;
 use crate::terminal::Terminal;
+use crate::vault::{self, Vault};
 
 /// The same fault, for the command line.
 pub fn error(error: SecretError) -> CliError {
-    use labwright_secrets::ErrorKind;
     let exit = if error.kind == ErrorKind::Unreachable { Exit::Unreachable } else { Exit::Usage };
     CliError::new(exit, format!("failed to {}", error.message)).hint(error.help.unwrap_or_default())
 }
@@ -65,6 +64,12 @@ pub fn document(parsed: &Parsed) -> Result<(PathBuf, Document), CliError> {
 pub fn path(parsed: &Parsed) -> Result<PathBuf, CliError> {
     match &parsed.store {
         Some(store) => Ok(PathBuf::from(&store.path)),
+        None if vault::declared(parsed).is_some() => Err(CliError::usage(
+            "the lab keeps its secrets in a Vault, and no file",
+        )
+        .hint(
+            "`labwright secret set NAME` changes one; a file beside it is named by `platform: { secrets: { age: … } }`",
+        )),
         None => Err(CliError::usage("the lab names no store of secrets")
             .hint("add `platform: { secrets: { age: secrets.yaml } }` to the lab file")),
     }
@@ -81,25 +86,57 @@ pub fn open(parsed: &Parsed, named: &[PathBuf], terminal: &Terminal) -> Result<(
 }
 
 /// The values that hosts need. What cannot be read is told and left out: the plan then says what waits for it.
-pub fn values(ready: &Ready, desired: &[Resource], terminal: &Terminal) -> Secrets {
-    let names: BTreeSet<&str> = readers(desired).into_values().flatten().collect();
-    if names.is_empty() {
-        return Secrets::default();
-    }
-    let opened = match open(&ready.parsed, &[], terminal) {
-        Ok((_, opened)) => opened,
-        Err(error) => {
-            terminal.warn(&error.message);
-            error.hints.iter().for_each(|hint| terminal.hint(hint));
-            return Secrets::default();
-        }
-    };
+pub fn values(ready: &Ready, names: &BTreeSet<&str>, terminal: &Terminal) -> Secrets {
+    let parsed = &ready.parsed;
+    let in_file = |name: &&str| parsed.store.as_ref().is_some_and(|store| store.names.contains_key(*name));
+    let has_vault = vault::declared(parsed).is_some();
+    let (of_file, of_vault): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| !has_vault || in_file(name));
     let mut values: BTreeMap<String, Zeroizing<String>> = BTreeMap::new();
-    for name in names {
-        match opened.get(name) {
-            Ok(value) => drop(values.insert(name.to_string(), Zeroizing::new(value.expose().to_string()))),
-            Err(error) => terminal.warn(&error.message),
+    let mut keep = |name: &str, value: SecretText| {
+        values.insert(name.to_string(), Zeroizing::new(value.expose().to_string()));
+    };
+    if !of_file.is_empty() {
+        match open(parsed, &[], terminal) {
+            Ok((_, opened)) => {
+                for name in of_file {
+                    match opened.get(name) {
+                        Ok(value) => keep(name, value),
+                        Err(error) => terminal.warn(&error.message),
+                    }
+                }
+            }
+            Err(error) => tell(&error, terminal),
+        }
+    }
+    if !of_vault.is_empty() {
+        match Vault::open(parsed) {
+            Ok(vault) => from_vault(&vault, &of_vault, &mut keep, terminal),
+            Err(error) => tell(&error, terminal),
         }
     }
     values.into_iter().collect()
+}
+
+fn tell(error: &CliError, terminal: &Terminal) {
+    terminal.warn(&error.message);
+    error.hints.iter().for_each(|hint| terminal.hint(hint));
+}
+
+/// Reads secrets out of the Vault. A server that does not answer is not asked again for each.
+fn from_vault(vault: &Vault, names: &[&str], keep: &mut impl FnMut(&str, SecretText), terminal: &Terminal) {
+    let mut left = names.iter();
+    while let Some(name) = left.next() {
+        match vault.get(name) {
+            Ok(value) => keep(name, value),
+            Err(error) if error.kind == ErrorKind::Unreachable => {
+                let more = match left.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let message = format!("secret `{name}`{more} cannot be read: {}", error.message);
+                return tell(&CliError::new(Exit::Unreachable, message).hint(error.help.unwrap_or_default()), terminal);
+            }
+            Err(error) => tell(&vault::error(error), terminal),
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! All hosts at once: links opened in parallel, everything observed in one frame a host.
 //! Reads only; a host that does not answer is away, and its things are unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use labwright_plan::sealed::{readers, seal};
+use labwright_plan::sealed::seal;
 use labwright_plan::{
     HostSeen, Observation, Provider, ProviderError, Resource, ResourceId, Secrets, Seen, Sight, Spec, Value, kind_of,
+    looks_with_secrets,
 };
 
 use labwright_secrets::{SecretText, envelope};
@@ -41,6 +42,8 @@ pub struct Fleet {
     pub(crate) links: BTreeMap<String, Link>,
     /// The keys of hosts that hold secrets, as they told them.
     keys: BTreeMap<String, HostKey>,
+    /// The secrets that some hosts are looked at with.
+    looks: Letters,
 }
 
 fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
@@ -71,7 +74,7 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
     let looks = everywhere(targets, |target| {
         let resources = by_host.get(target.host.as_str()).map_or(&[][..], Vec::as_slice);
         let mut link = open(target, providers)?;
-        let seen = look(&mut link, lab, resources, providers)?;
+        let seen = look(&mut link, (lab, &target.host), resources, providers, None)?;
         Ok::<_, ProviderError>((link, seen))
     });
     let (mut fleet, mut observation) = (Fleet::default(), Observation::default());
@@ -99,37 +102,79 @@ impl Fleet {
         }
     }
 
-    /// The secrets of each host, sealed for its key: exactly those that what is desired there refers to.
-    pub fn letters(&self, lab: &str, desired: &[Resource], secrets: &Secrets) -> Result<Letters, ProviderError> {
+    /// The secrets of each host, sealed for its key: exactly those that are named for it.
+    pub fn letters(
+        &self,
+        lab: &str,
+        named: &BTreeMap<String, BTreeSet<String>>,
+        secrets: &Secrets,
+    ) -> Result<Letters, ProviderError> {
         let mut letters = Letters::new();
-        for (host, names) in readers(desired) {
+        for (host, names) in named {
             let Some(key) = self.keys.get(host) else { continue };
-            let value = |name: &str| Some((name.to_string(), SecretText::new(secrets.get(name)?.to_string())));
-            let values: BTreeMap<String, SecretText> = names.into_iter().filter_map(value).collect();
+            let value = |name: &String| Some((name.clone(), SecretText::new(secrets.get(name)?.to_string())));
+            let values: BTreeMap<String, SecretText> = names.iter().filter_map(value).collect();
             let letter = envelope::seal(&key.recipient, lab, host, &values).map_err(from)?;
             letters.insert(host.to_string(), BASE64.encode(letter));
         }
         Ok(letters)
     }
 
+    /// Looks a second time, with their secrets, at the hosts where something cannot be looked at without.
+    pub fn observe_with_secrets(
+        &mut self,
+        lab: &str,
+        desired: &[Resource],
+        letters: &Letters,
+        providers: Providers,
+        observation: &mut Observation,
+    ) {
+        let needs = |id: &ResourceId| looks_with_secrets(providers, id);
+        let of_desired = desired.iter().map(|resource| &resource.id).filter(|id| needs(id)).map(ResourceId::host);
+        let mut hosts: BTreeSet<&str> = of_desired.collect();
+        for host in self.links.keys() {
+            let marks = observation.reached(host).map(|seen| &seen.marks);
+            if marks.is_some_and(|marks| marks.keys().any(needs)) {
+                hosts.insert(host);
+            }
+        }
+        let told = |host: &&str| Some((host.to_string(), letters.get(*host)?.clone()));
+        self.looks = hosts.iter().filter_map(told).collect();
+        if !self.looks.is_empty() {
+            let again = self.look_again(lab, desired, providers, |host, looks| looks.contains_key(host));
+            observation.hosts.extend(again.hosts);
+        }
+    }
+
     /// Looks again over the open links: one round trip a host.
     pub fn observe_again(&mut self, lab: &str, desired: &[Resource], providers: Providers) -> Observation {
+        self.look_again(lab, desired, providers, |_, _| true)
+    }
+
+    fn look_again(
+        &mut self,
+        lab: &str,
+        desired: &[Resource],
+        providers: Providers,
+        wanted: impl Fn(&str, &Letters) -> bool,
+    ) -> Observation {
         let mut by_host: BTreeMap<&str, Vec<&Resource>> = BTreeMap::new();
         for resource in desired {
             by_host.entry(resource.id.host()).or_default().push(resource);
         }
-        let by_host = &by_host;
+        let (by_host, looks) = (&by_host, &self.looks);
         let look_again = |(host, link): (&String, &mut Link)| {
             let resources = by_host.get(host.as_str()).map_or(&[][..], Vec::as_slice);
-            let sight = match look(link, lab, resources, providers) {
+            let sight = match look(link, (lab, host), resources, providers, looks.get(host)) {
                 Ok((seen, _)) => Sight::Reached(Box::new(seen)),
                 Err(error) => Sight::Away(error),
             };
             (host.clone(), sight)
         };
         let look_again = &look_again;
+        let links = self.links.iter_mut().filter(|(host, _)| wanted(host, looks));
         let hosts = std::thread::scope(|scope| {
-            let threads: Vec<_> = self.links.iter_mut().map(|link| scope.spawn(move || look_again(link))).collect();
+            let threads: Vec<_> = links.map(|link| scope.spawn(move || look_again(link))).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -141,15 +186,16 @@ impl Fleet {
 
 fn look(
     link: &mut Link,
-    lab: &str,
+    (lab, host): (&str, &str),
     resources: &[&Resource],
     providers: Providers,
+    letter: Option<&String>,
 ) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
     let want = resources
         .iter()
         .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
         .collect();
-    link.send(Request::Observe { lab: lab.to_string(), want })?;
+    link.send(Request::Observe { lab: lab.to_string(), host: host.to_string(), want, letter: letter.cloned() })?;
     match link.receive()? {
         Reply::Observed { mut seen, key } => {
             put_content_back(&mut seen, resources);

@@ -13,7 +13,15 @@ pub const GREETING: &str = "labwright agent ready";
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Look at these, and at everything that the lab owns. Changes nothing.
-    Observe { lab: String, want: Vec<Want> },
+    Observe {
+        lab: String,
+        host: String,
+        want: Vec<Want>,
+        /// The secrets that some of it can only be looked at with, sealed for this host: age, in base64. They are used
+        /// for this look and kept nowhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        letter: Option<String>,
+    },
     /// Make these steps true, each after what it needs.
     Apply(Box<Work>),
     /// A step on another host has ended, and these wait for it.

@@ -20,7 +20,8 @@ mod texts;
 mod tree;
 pub mod units;
 
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 pub use allow::Allow;
@@ -38,6 +39,9 @@ pub use tree::MAX_FILE_BYTES;
 use decode::{Decoder, FromNode};
 use reference::{Found, Known, Scope, Within};
 use tree::{Kind, Node};
+
+/// Maps with more entries than this are indexed when a place in them is asked for.
+const LONG_MAP: usize = 32;
 
 /// A lab as far as it could be read, and everything that is known about the reading.
 pub struct Parsed {
@@ -63,6 +67,8 @@ pub struct Parsed {
     /// shown, but not judged.
     pub incomplete: bool,
     root: Rc<Node>,
+    /// Where each key of a long map stands in it, by the map's own place in memory; the tree never changes.
+    indexes: RefCell<HashMap<usize, HashMap<String, usize>>>,
     /// Paths of values that a short form gives.
     short: HashSet<String>,
 }
@@ -104,6 +110,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         unreadable: loaded.unreadable,
         incomplete: loaded.incomplete,
         root,
+        indexes: RefCell::default(),
         short,
     }
 }
@@ -142,6 +149,7 @@ impl Parsed {
         for (depth, part) in path.iter().enumerate() {
             let inner = match &node.kind {
                 Kind::List(items) => part.parse::<usize>().ok().and_then(|number| items.get(number)),
+                Kind::Map(entries) if entries.len() > LONG_MAP => self.entry(entries, part),
                 _ => node.get(part),
             };
             match inner {
@@ -151,6 +159,16 @@ impl Parsed {
             }
         }
         node.span
+    }
+
+    /// An entry of a long map, by an index that is made when the map is first asked: rules ask for each of a thousand
+    /// services, and a search from the front for each would grow with their square.
+    fn entry<'a>(&self, entries: &'a [(tree::Key, Rc<Node>)], key: &str) -> Option<&'a Rc<Node>> {
+        let mut indexes = self.indexes.borrow_mut();
+        let index = indexes
+            .entry(entries.as_ptr() as usize)
+            .or_insert_with(|| entries.iter().enumerate().rev().map(|(at, (key, _))| (key.text.clone(), at)).collect());
+        index.get(key).map(|at| &entries[*at].1)
     }
 
     /// The line (from 1) of a span's start, and its file.

@@ -204,6 +204,15 @@ impl Scope<'_> {
     /// The public half of a generated secret, which stands in the store in the clear.
     fn public(&self, reference: &str, name: &str) -> Result<Option<String>, Fault> {
         let Some(store) = self.known.store else {
+            let platform = self.known.root.get("platform").and_then(|platform| platform.get("secrets"));
+            if platform.and_then(|secrets| secrets.get("vault")).is_some() {
+                return Err(Fault::new(
+                    format!(
+                        "`${{{reference}}}` has no value: public halves are read from a SOPS file, and the lab has none"
+                    ),
+                    "a Vault is not asked while a lab is read: keep the pair in `platform: { secrets: { age: secrets.yaml } }`",
+                ));
+            }
             return Err(Fault::new(
                 format!("`${{{reference}}}` has no value: the lab keeps no secrets"),
                 "declare where they are: `platform: { secrets: { age: secrets.yaml } }`",

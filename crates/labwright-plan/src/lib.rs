@@ -3,9 +3,13 @@
 //! Pure: nothing here reads a file, a clock, the environment or the network, and the same input gives the same output
 //! whatever its order.
 
+pub mod assess;
+pub mod blast;
 pub mod check;
+pub mod docs;
 mod drift;
 mod error;
+pub mod graph;
 mod observation;
 mod order;
 mod plan;
@@ -27,7 +31,7 @@ pub use plan::{
 pub use planner::{Adopt, Options, PlanInput, differences, plan};
 pub use provider::{
     Context, Facts, Field, Hidden, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal,
-    Seen, Session, Wanted, hints, kind_of,
+    Seen, Session, Wanted, hints, kind_of, looks_with_secrets,
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
 pub use sealed::{ChangeKey, Sealed, Secrets};

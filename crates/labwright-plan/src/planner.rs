@@ -439,8 +439,28 @@ impl Planner<'_> {
             }
             let reason = format!("{} of {total} resources `{all}` would be removed at once", deletes.len());
             for id in deletes {
-                going.remove(&id);
+                let held = going.remove(&id);
                 self.block(&id, Why::Brake, reason.clone(), "if you mean it: `--release-brake`");
+                self.hold(going, &id, held);
+            }
+        }
+    }
+
+    /// What stays keeps what it stands on: a folder does not go while a file in it stays.
+    fn hold(
+        &mut self,
+        going: &mut BTreeMap<ResourceId, (Step, &Mark)>,
+        stays: &ResourceId,
+        held: Option<(Step, &Mark)>,
+    ) {
+        let mut open: Vec<(ResourceId, &Mark)> = held.map(|(_, mark)| (stays.clone(), mark)).into_iter().collect();
+        while let Some((stays, mark)) = open.pop() {
+            for need in &mark.after {
+                let goes = going.get(need).is_some_and(|(step, _)| step.action == Action::Delete);
+                if let Some((_, under)) = goes.then(|| going.remove(need)).flatten() {
+                    self.block(need, Why::Dependency, format!("`{stays}`, which stays, is made after it"), "");
+                    open.push((need.clone(), under));
+                }
             }
         }
     }

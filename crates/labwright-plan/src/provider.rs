@@ -30,6 +30,11 @@ pub trait Provider: Sync {
     fn price(&self, _resource: &Resource, _changes: &[Change]) -> Consequence {
         Consequence::None
     }
+    /// Whether things of a kind can only be looked at with the secrets that they refer to, such as a token for a server.
+    /// Hosts that have any are looked at a second time; what such a secret is for is never kept for the next boot.
+    fn looks_with_secrets(&self, _kind: &str) -> bool {
+        false
+    }
     /// The only door to the world. Called where the resources are: in the agent, for a host's.
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError>;
 }
@@ -200,6 +205,12 @@ impl Kind {
 pub fn hints(kind: &Kind, spec: &Spec) -> BTreeMap<String, Digest> {
     let content = kind.fields.iter().filter(|field| field.content);
     content.filter_map(|field| Some((field.name.to_string(), spec.get(field.name)?.digest()?))).collect()
+}
+
+/// Whether a resource can only be looked at with the secrets that it refers to.
+pub fn looks_with_secrets(providers: &[&'static dyn Provider], id: &ResourceId) -> bool {
+    let provider = providers.iter().find(|provider| provider.name() == id.provider());
+    provider.is_some_and(|provider| provider.looks_with_secrets(id.kind()))
 }
 
 /// The kind of an id, if one of the providers has it.

@@ -2,7 +2,7 @@
 //! Whoever writes the content has it from `Secrets`, which exists on the host that uses it and nowhere else.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use labwright_model::reference::{self, Part};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::resource::Resource;
+use crate::observation::Observation;
+use crate::provider::{Provider, looks_with_secrets};
+use crate::resource::{Resource, ResourceId};
 use crate::value::{Spec, Value};
 
 /// Content with secrets in it.
@@ -235,8 +237,8 @@ pub fn seal(spec: &mut Spec, secrets: &Secrets, key: &ChangeKey) {
 }
 
 /// The secrets that each host reads: what travels to it, and nothing else does.
-pub fn readers(resources: &[Resource]) -> BTreeMap<&str, std::collections::BTreeSet<&str>> {
-    let mut readers: BTreeMap<&str, std::collections::BTreeSet<&str>> = BTreeMap::new();
+pub fn readers(resources: &[Resource]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut readers: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for resource in resources {
         let all = sealed(&resource.spec);
         if !all.is_empty() {
@@ -244,6 +246,28 @@ pub fn readers(resources: &[Resource]) -> BTreeMap<&str, std::collections::BTree
         }
     }
     readers
+}
+
+/// As `readers`, with what is needed to look at things that are owned and no longer desired.
+pub fn needed(
+    resources: &[Resource],
+    observed: &Observation,
+    providers: &[&'static dyn Provider],
+) -> BTreeMap<String, BTreeSet<String>> {
+    let owned = |names: BTreeSet<&str>| names.into_iter().map(str::to_string).collect();
+    let mut needed: BTreeMap<String, BTreeSet<String>> =
+        readers(resources).into_iter().map(|(host, names)| (host.to_string(), owned(names))).collect();
+    let desired: BTreeSet<&ResourceId> = resources.iter().map(|resource| &resource.id).collect();
+    for host in observed.hosts.keys() {
+        let marks = observed.reached(host).map(|seen| &seen.marks);
+        for (id, mark) in marks.into_iter().flatten() {
+            if looks_with_secrets(providers, id) && !desired.contains(id) {
+                let names = sealed(&mark.applied).into_iter().flat_map(Sealed::names);
+                needed.entry(host.clone()).or_default().extend(names.map(str::to_string));
+            }
+        }
+    }
+    needed
 }
 
 #[cfg(test)]

@@ -141,6 +141,19 @@ impl<'a> Topology<'a> {
         machines.filter_map(|machine| self.host(machine)?.site.as_ref()).map(|site| site.value.as_str()).next()
     }
 
+    /// Whether something on `other` is left when any of these hosts is lost, with its hypervisor or its site. A host whose
+    /// site is not said may stand anywhere, beside them too.
+    pub fn stands_apart<'h>(&self, other: &str, hosts: impl IntoIterator<Item = &'h str>) -> bool {
+        let theirs = self.domains(other);
+        let there = self.site(other);
+        let shares = |host: &str| {
+            let beside = there.is_none() || self.site(host) == there;
+            let own = self.domains(host);
+            beside || own.iter().any(|domain| !matches!(domain, Domain::Site(_)) && theirs.contains(domain))
+        };
+        !theirs.is_empty() && !hosts.into_iter().any(shares)
+    }
+
     /// The services that need this one directly.
     pub fn dependents(&self, service: &str) -> BTreeSet<&'a str> {
         self.dependents.get(service).cloned().unwrap_or_default()

@@ -161,6 +161,14 @@ impl HostIdentity {
         }
     }
 
+    /// An age key that stands in no file yet.
+    pub fn age_text(text: &str) -> Result<HostIdentity, SecretError> {
+        let key = text.lines().find_map(|line| line.trim().parse::<x25519::Identity>().ok());
+        let key = key.ok_or_else(|| SecretError::new(ErrorKind::Invalid, "use the host's key: it is no age key"))?;
+        let recipient = key.to_public().to_string();
+        Ok(HostIdentity { secret: Secret::X25519(vec![key]), recipient, path: PathBuf::new() })
+    }
+
     /// An age identity file, as `age-keygen` or `create_age_file` writes it. The first key is the recipient.
     pub fn age_file(path: &Path) -> Result<HostIdentity, SecretError> {
         let content = identity::read_key_file(path, &mut Vec::new())?;

@@ -26,6 +26,7 @@ pub mod fake_vault;
 mod host;
 mod lab;
 mod options;
+mod program;
 
 mod base;
 mod cell;
@@ -48,3 +49,4 @@ pub use host::Host;
 pub use lab::TestLab;
 pub use options::{HostOptions, SUDO_PASSWORD, Sudo};
 pub use package::Package;
+pub use program::program;

@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use crate::run::PATH;
 
 /// (tool, Debian package). `faketime`, `nft` and `sudo` are for what tests do on light hosts, which have this machine's
-/// /usr; `strace` is for tests that watch a program, `age` and `git` for those that look at secrets from outside.
+/// /usr; `strace` is for tests that watch a program, `age` and `git` for those that look at secrets from outside, `dot` for those that
+/// draw.
 const TOOLS: &[(&str, &str)] = &[
     ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
@@ -16,6 +17,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("docker-registry", "docker-registry"),
     ("docker", "docker.io"),
     ("dockerd", "docker.io"),
+    ("dot", "graphviz"),
     ("faketime", "faketime"),
     ("git", "git"),
     ("ip", "iproute2"),

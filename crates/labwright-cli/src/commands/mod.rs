@@ -2,16 +2,21 @@
 
 mod agent;
 mod apply;
+mod assess;
+mod blast;
 mod check;
 mod completions;
 mod destroy;
+mod docs;
 mod drift;
 mod explain;
+mod graph;
 mod history;
 mod inventory;
 mod locks;
 mod plan;
 mod planning;
+mod reading;
 mod schema;
 mod secret;
 mod show;
@@ -34,6 +39,10 @@ pub enum Command {
     Secret(secret::Secret),
     Show(show::Show),
     Inventory(inventory::Inventory),
+    Assess(assess::Assess),
+    Blast(blast::BlastCommand),
+    Graph(graph::GraphCommand),
+    Docs(docs::DocsCommand),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
     Agent(agent::Agent),
@@ -54,6 +63,10 @@ impl Command {
             Command::Secret(command) => command.run(terminal),
             Command::Show(command) => command.run(terminal),
             Command::Inventory(command) => command.run(terminal),
+            Command::Assess(command) => command.run(terminal),
+            Command::Blast(command) => command.run(terminal),
+            Command::Graph(command) => command.run(terminal),
+            Command::Docs(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),

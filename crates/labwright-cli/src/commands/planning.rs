@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use labwright_engine::{Fleet, Letters, Target};
+use labwright_plan::sealed::needed;
 use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Provider, Resource, ResourceId, Selection};
 
 use crate::error::{CliError, Exit};
@@ -93,10 +94,13 @@ pub fn look<'a>(
     }
     let wanted = |host: &str| options.selection.wants_host(host) || also.contains(host);
     let targets: Vec<Target> = ready.targets(ssh, options.prune || !also.is_empty(), wanted)?;
-    let (fleet, mut observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
+    let (mut fleet, mut observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
     means_something(ready, desired, options, &observed)?;
-    let secrets = secrets::values(ready, desired, terminal);
-    let letters = fleet.letters(ready.name(), desired, &secrets).map_err(|error| CliError::usage(error.message))?;
+    let needed = needed(desired, &observed, PROVIDERS);
+    let names = needed.values().flatten().map(String::as_str).collect();
+    let secrets = secrets::values(ready, &names, terminal);
+    let letters = fleet.letters(ready.name(), &needed, &secrets).map_err(|error| CliError::usage(error.message))?;
+    fleet.observe_with_secrets(ready.name(), desired, &letters, PROVIDERS, &mut observed);
     let mut desired = Cow::Borrowed(desired);
     if !secrets.is_empty() {
         fleet.seal(desired.to_mut(), &secrets);

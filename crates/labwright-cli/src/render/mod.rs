@@ -1,8 +1,11 @@
 //! Values as text: findings, plans, results. One place for each.
 //! Prints nothing; the commands do.
 
+pub mod assess;
+pub mod blast;
 pub mod diff;
 pub mod findings;
+pub mod lines;
 pub mod markdown;
 pub mod plan;
 pub mod progress;

@@ -83,6 +83,32 @@ fn the_inventory_and_the_model() {
 }
 
 #[test]
+fn answers_about_small_and_large_labs() {
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/reference");
+    let desk = Desk::new("lab: home\ncompute: { hosts: { here: { local: true } } }\n");
+    let full = one("assess", desk.run(&["assess", reference, "--json"]).code(0));
+    assert_eq!(full["services"][0]["answers"].as_array().map(Vec::len), Some(4));
+    one("assess", desk.run(&["assess", "--json"]).code(0));
+    let pve = one("blast", desk.run(&["blast", "pve-01", reference, "--json"]).code(0));
+    assert_eq!(pve["affected"][0]["name"], "DNS");
+    one("blast", desk.run(&["blast", "git", reference, "--format", "json"]).code(0));
+    one("blast", desk.run(&["blast", "here", "--json"]).code(0));
+    let all = one("points", desk.run(&["blast", "--all", reference, "--json"]).code(0));
+    assert!(all["points"].as_array().unwrap().len() > 3);
+    one("points", desk.run(&["blast", "--all", "--json"]).code(0));
+    for by in ["layer", "zone", "domain"] {
+        one("graph", desk.run(&["graph", reference, "--by", by, "--json"]).code(0));
+        one("graph", desk.run(&["graph", "--by", by, "--format", "json"]).code(0));
+    }
+    one("docs", desk.run(&["docs", reference, "--json"]).code(0));
+    one("docs", desk.run(&["docs", reference, "--public", "--json"]).code(0));
+    one("docs", desk.run(&["docs", reference, "--page", "services/git", "--json"]).code(0));
+    let written = one("written", desk.run(&["docs", reference, "--out", "pages", "--json"]).code(0));
+    assert!(written["written"].as_array().unwrap().len() > 7);
+    one("written", desk.run(&["docs", "--out", "pages", "--json"]).code(0));
+}
+
+#[test]
 fn desired_and_observed() {
     let desk = desk();
     desk.write("key", "by hand\n");
@@ -311,6 +337,7 @@ fn secrets_are_told_by_name_in_lists_plans_and_complaints() {
 #[test]
 fn a_field_that_no_schema_knows_is_refused() {
     let desk = desk();
+    let reference = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/reference");
     let documents = [
         ("plan", desk.run(&["plan", "--json"])),
         ("events", desk.run(&["apply", "--yes", "--json"])),
@@ -322,6 +349,12 @@ fn a_field_that_no_schema_knows_is_refused() {
         ("locks", desk.run(&["locks", "--json"])),
         ("inventory", desk.run(&["inventory", "--json"])),
         ("model", desk.run(&["show", "model", "--json"])),
+        ("assess", desk.run(&["assess", reference, "--json"])),
+        ("blast", desk.run(&["blast", "docker-01", reference, "--json"])),
+        ("points", desk.run(&["blast", "--all", reference, "--json"])),
+        ("graph", desk.run(&["graph", reference, "--json"])),
+        ("docs", desk.run(&["docs", reference, "--public", "--json"])),
+        ("written", desk.run(&["docs", reference, "--out", "pages", "--json"])),
         ("check", Desk::new("lab: home\nnonsense: 1\n").run(&["check", "--json"])),
         ("secrets", with_secrets().run(&["secret", "list", "--json"])),
         ("doctor", with_secrets().run(&["secret", "doctor", "--json"])),

@@ -1,9 +1,11 @@
 //! The program as its user runs it: offline, on this machine, and on real hosts over SSH.
 
+mod answers;
 mod canary;
 mod clocks;
 mod docker;
 mod editor;
+mod examples;
 mod faults;
 mod hosts;
 mod json;
@@ -16,4 +18,6 @@ mod secrets_kills;
 mod systemd;
 mod trace;
 mod traced;
+mod vault;
+mod vault_pair;
 mod world;

@@ -366,7 +366,7 @@ fn a_file_may_become_secret_and_plain_again_and_the_last_secret_takes_all_with_i
 }
 
 /// The names in a host's sealed letter, opened from outside with a stolen host key; `None`: that key does not open it.
-fn opened(safe: &Safe, letter_of: &Host, key_of: &Host) -> Option<BTreeSet<String>> {
+pub fn opened(safe: &Safe, letter_of: &Host, key_of: &Host) -> Option<BTreeSet<String>> {
     let folder = safe.world.desk.path("stolen");
     fs::create_dir_all(&folder).unwrap();
     let (key, letter) = (folder.join("key"), folder.join("letter"));

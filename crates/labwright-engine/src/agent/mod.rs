@@ -95,8 +95,8 @@ pub fn attend(
     let agent = Agent { tell, providers, facts, state, keys };
     loop {
         match heard.recv() {
-            Ok(Heard::Request(Request::Observe { lab, want })) => {
-                let seen = agent.observe(&lab, &want);
+            Ok(Heard::Request(Request::Observe { lab, host, want, letter })) => {
+                let seen = agent.observe((&lab, &host), &want, letter.as_deref());
                 agent.send(seen.map_or_else(Reply::Failed, |(seen, key)| Reply::Observed {
                     seen: Box::new(seen),
                     key: key.map(Box::new),
@@ -207,13 +207,22 @@ impl Agent {
         self.providers.iter().map(|provider| Ok((provider.name(), provider.connect(&context)?))).collect()
     }
 
-    fn observe(&self, lab: &str, want: &[Want]) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
+    fn observe(
+        &self,
+        (lab, host): (&str, &str),
+        want: &[Want],
+        letter: Option<&str>,
+    ) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
         let ledger = self.ledger(lab)?;
         let holds = |spec: &Spec| !sealed(spec).is_empty();
         let any = want.iter().any(|want| holds(&want.spec)) || ledger.marks.values().any(|mark| holds(&mark.applied));
         let key = any.then(|| self.keys.tell()).transpose()?;
         let change_key = key.as_ref().map_or(NO_KEY, |key| key.change_key);
-        let sessions = self.sessions(lab, &ledger, change_key, Secrets::default())?;
+        let secrets = match letter {
+            Some(letter) => self.keys.open((lab, host), &unpacked(letter)?)?,
+            None => Secrets::default(),
+        };
+        let sessions = self.sessions(lab, &ledger, change_key, secrets)?;
         let mut wanted: BTreeMap<&ResourceId, &Spec> =
             ledger.marks.iter().map(|(id, mark)| (id, &mark.applied)).collect();
         wanted.extend(want.iter().map(|want| (&want.id, &want.spec)));
@@ -254,8 +263,8 @@ impl Agent {
             let change_key = if any { self.keys.change_key()? } else { NO_KEY };
             return Ok((change_key, Secrets::default()));
         };
-        let letter = BASE64.decode(letter).map_err(|_| ProviderError::bug("the sealed secrets came garbled"))?;
-        let secrets = self.keys.receive(dir, (&work.lab, &work.host), &letter, &ledger.marks, steps)?;
+        let letter = unpacked(letter)?;
+        let secrets = self.keys.receive(dir, (&work.lab, &work.host), &letter, &ledger.marks, steps, self.providers)?;
         Ok((self.keys.change_key()?, secrets))
     }
 
@@ -320,9 +329,9 @@ impl Agent {
         let persisted = sessions.values().try_for_each(|session| session.persist());
         let ended = journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         // What no step left in use goes, from what is kept for the next boot too.
-        let forgotten = self
-            .ledger(&work.lab)
-            .and_then(|ledger| self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks));
+        let forgotten = self.ledger(&work.lab).and_then(|ledger| {
+            self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks, self.providers)
+        });
         drop(held);
         match (persisted, ended) {
             (Err(error), _) => Reply::Failed(error),
@@ -482,6 +491,10 @@ fn leave_equal_content(kind: &Kind, wanted: &Spec, observed: &mut Observed) {
             *seen = Value::Same;
         }
     }
+}
+
+fn unpacked(letter: &str) -> Result<Vec<u8>, ProviderError> {
+    BASE64.decode(letter).map_err(|_| ProviderError::bug("the sealed secrets came garbled"))
 }
 
 fn state_error(state: &Path, error: &io::Error) -> ProviderError {

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use labwright_plan::sealed::{seal, sealed};
-use labwright_plan::{ChangeKey, ErrorKind, Facts, Mark, ProviderError, ResourceId, Secrets, Spec, Step};
+use labwright_plan::{
+    ChangeKey, ErrorKind, Facts, Mark, Provider, ProviderError, ResourceId, Secrets, Spec, Step, looks_with_secrets,
+};
 use labwright_secrets::envelope::{self, HostIdentity};
 use labwright_secrets::{SecretError, SecretText, identity};
 use zeroize::Zeroizing;
@@ -23,6 +25,8 @@ const OWN_KEY: &str = "host.agekey";
 /// What a change key is derived for; BLAKE3 keeps keys for different ends apart by such a sentence.
 const CHANGE_KEY_CONTEXT: &str = "labwright 2026-11-21 change detection of secret content on a host";
 const MAX_KEY_BYTES: u64 = 1 << 16;
+
+type Providers = &'static [&'static dyn Provider];
 
 /// The host's key, found when it is first asked for.
 pub struct Keys {
@@ -87,6 +91,16 @@ impl Keys {
         Ok(self.key()?.change_key())
     }
 
+    /// Opens what came for a look. Nothing is kept and nothing is written: a plan changes no host.
+    pub fn open(&self, (lab, host): (&str, &str), letter: &[u8]) -> Result<Secrets, ProviderError> {
+        let key = self.key()?;
+        let identity = match key.kept {
+            true => identity_of(&key)?,
+            false => HostIdentity::age_text(std::str::from_utf8(&key.content).unwrap_or_default()).map_err(from)?,
+        };
+        Ok(secrets(&envelope::open(letter, &identity, lab, host).map_err(from)?))
+    }
+
     /// Opens what came with a run, keeps it sealed for the next boot, and gives each step the hash of what it will write.
     /// Refuses steps that were planned with other secrets than came.
     pub fn receive(
@@ -96,6 +110,7 @@ impl Keys {
         letter: &[u8],
         marks: &BTreeMap<ResourceId, Mark>,
         steps: &mut [Step],
+        providers: Providers,
     ) -> Result<Secrets, ProviderError> {
         let key = self.key()?;
         if !key.kept {
@@ -125,7 +140,8 @@ impl Keys {
         }
         // What earlier runs brought for things that stay is kept beside what came now.
         let path = kept_path(dir, host);
-        let wanted = held(marks);
+        let wanted = held(marks, providers);
+        values.retain(|name, _| wanted.contains(name.as_str()) || !only_looked_with(name, marks, steps, providers));
         let before = fs::read(&path).ok().and_then(|before| envelope::open(&before, &identity, lab, host).ok());
         for (name, value) in before.into_iter().flatten() {
             if wanted.contains(name.as_str()) {
@@ -143,13 +159,14 @@ impl Keys {
         dir: &Path,
         (lab, host): (&str, &str),
         marks: &BTreeMap<ResourceId, Mark>,
+        providers: Providers,
     ) -> Result<(), ProviderError> {
         let path = kept_path(dir, host);
         if !path.is_file() {
             return Ok(());
         }
         let failed = |error: io::Error| cannot_keep(&path, &error);
-        let wanted = held(marks);
+        let wanted = held(marks, providers);
         if wanted.is_empty() {
             return fs::remove_file(&path).map_err(failed);
         }
@@ -188,11 +205,19 @@ impl Keys {
     }
 }
 
-/// The names of the secrets that were applied here.
-fn held(marks: &BTreeMap<ResourceId, Mark>) -> BTreeSet<&str> {
-    marks
-        .values()
-        .flat_map(|mark| sealed(&mark.applied))
+/// Whether a secret that came is there to look at things and to change them, and for nothing that outlives the run.
+fn only_looked_with(name: &str, marks: &BTreeMap<ResourceId, Mark>, steps: &[Step], providers: Providers) -> bool {
+    let specs = steps.iter().map(|step| (&step.id, &step.spec)).chain(marks.iter().map(|(id, m)| (id, &m.applied)));
+    let mut uses =
+        specs.filter(|(_, spec)| sealed(spec).iter().any(|content| content.names().any(|used| used == name)));
+    uses.all(|(id, _)| looks_with_secrets(providers, id))
+}
+
+/// The names of the secrets that were applied here, and that the next boot needs.
+fn held(marks: &BTreeMap<ResourceId, Mark>, providers: Providers) -> BTreeSet<&str> {
+    let outlives = marks.iter().filter(|(id, _)| !looks_with_secrets(providers, id));
+    outlives
+        .flat_map(|(_, mark)| sealed(&mark.applied))
         .flat_map(|content| content.names().collect::<Vec<_>>())
         .collect()
 }

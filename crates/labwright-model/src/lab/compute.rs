@@ -7,7 +7,7 @@ use super::platform::Tier;
 use crate::decode::{Many, Table, choice, or_string, section};
 use crate::span::Spanned;
 use crate::tree::Kind;
-use crate::units::Size;
+use crate::units::{Period, Schedule, Size};
 
 section! {
     /// What services run on.
@@ -18,6 +18,37 @@ section! {
         docker_hosts: Many<Spanned<String>>,
         /// Every machine of the lab.
         hosts: Table<Host>,
+        /// Rings of updates: the first ring first, each after the one before it has proven well.
+        updates: Table<UpdateRing>,
+    }
+}
+
+section! {
+    /// Hosts that are updated together.
+    pub struct UpdateRing {
+        /// The hosts, with the services on them.
+        hosts: Many<Spanned<String>>,
+        /// When it is their turn.
+        schedule: Option<Spanned<Schedule>>,
+        /// What is updated.
+        what: Many<UpdateKind> = Many(vec![UpdateKind::Packages, UpdateKind::Images]),
+        /// How long the ring before must have been well.
+        wait: Period = Period(std::time::Duration::from_secs(86400)),
+        /// Whether a snapshot is taken first, where there is a hypervisor to take one.
+        snapshot: bool = true,
+    }
+    required ["hosts"]
+}
+
+choice! {
+    /// What an update brings up to date.
+    pub enum UpdateKind {
+        /// The host's own packages.
+        Packages = "packages",
+        /// The images of containers.
+        Images = "images",
+        /// What else the lab pins by version: catalogue entries, flakes, plugins.
+        Dependencies = "dependencies",
     }
 }
 
@@ -42,6 +73,12 @@ section! {
         tags: Many<Spanned<String>>,
         /// The operating system.
         os: Os = Os::Debian,
+        /// The processor cores that it has, for a machine that others run on.
+        cores: Option<Spanned<u16>>,
+        /// The memory that it has, for a machine that others run on.
+        memory: Option<Spanned<Size>>,
+        /// The disk space that it has, for a machine that others run on.
+        disk: Option<Spanned<Size>>,
         /// The flake that describes a NixOS host.
         flake: Option<Spanned<String>>,
         /// Being away is normal for it (a laptop): skipped when unreachable and shown as debt.
@@ -50,6 +87,10 @@ section! {
         local: bool,
         /// The zones it routes between, for a router.
         routes: Many<Spanned<String>>,
+        /// The policy by which the whole machine is copied, services and all.
+        backup: Option<Spanned<String>>,
+        /// How to bring it back, in words.
+        restore_notes: Option<String>,
         /// The virtual machine that the host is.
         vm: Option<Guest>,
         /// The Linux container on a hypervisor that the host is.

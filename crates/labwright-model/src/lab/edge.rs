@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::decode::{Decoder, Foreign, Many, Table, choice, or_string, section};
 use crate::span::Spanned;
 use crate::tree::{Kind, Node};
+use crate::units::{Period, Traffic};
 
 section! {
     /// How the lab meets the outside.
@@ -121,6 +122,8 @@ section! {
         waf: Many<WafRule>,
         /// Access policies: who may reach a public name at all.
         access: Table<AccessPolicy>,
+        /// What is no web page and goes through Cloudflare's edge proxy instead of the tunnel: game servers, SSH.
+        ports: Table<EdgePort>,
         /// Settings of the zones, by Cloudflare's own names.
         settings: Foreign,
         /// Where names point when the lab is down.
@@ -139,6 +142,17 @@ section! {
     required ["on"]
     short (node, decoder) { named(node, decoder).map(|on| Tunnel { on: Some(on), name: None }) }
     schema or_string
+}
+
+section! {
+    /// One port that the edge proxies.
+    pub struct EdgePort {
+        /// The service that it leads to.
+        to: Spanned<String>,
+        /// The port and its protocol.
+        port: Spanned<Traffic>,
+    }
+    required ["to", "port"]
 }
 
 section! {
@@ -185,6 +199,10 @@ section! {
         pages: Option<Spanned<String>>,
         /// The records that are flipped: `apex`, `www`, or any name of the zone.
         records: Many<Spanned<String>> = Many(vec!["apex".to_string().into(), "www".to_string().into()]),
+        /// The records of each environment, where one environment can be flipped without the others.
+        environments: Table<Many<Spanned<String>>>,
+        /// How long others may remember the records, and so how long a flip takes to be seen.
+        ttl: Period = Period(std::time::Duration::from_secs(300)),
     }
 }
 

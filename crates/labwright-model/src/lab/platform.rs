@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, or_strings, section};
-use crate::lab::Secrets;
+use crate::lab::{Expose, Secrets};
 use crate::span::Spanned;
 use crate::tree::Node;
 use crate::units::{Period, Schedule, Size};
@@ -84,9 +84,29 @@ section! {
         on: Many<Spanned<String>>,
         /// Where certificates come from: `internal`, or ACME with its settings.
         tls: Tls,
+        /// Tells services where a visitor is: city, region, country.
+        geo: Option<Geo>,
     }
     short (node, decoder) { hosts(node, decoder).map(|on| ReverseProxy { on, ..ReverseProxy::default() }) }
     schema or_strings
+}
+
+section! {
+    /// The database that addresses are looked up in; the short form is the file.
+    pub struct Geo {
+        /// A MaxMind database (`.mmdb`), as a path on the proxy's host.
+        database: Spanned<String>,
+        /// When a new edition is fetched.
+        refresh: Option<Spanned<Schedule>>,
+        /// The licence key that it is fetched with, as a reference to a secret.
+        licence: Option<Spanned<String>>,
+    }
+    required ["database"]
+    short (node, decoder) {
+        String::from_node(node, decoder)
+            .map(|database| Geo { database: Spanned::new(database, node.span), ..Geo::default() })
+    }
+    schema or_string
 }
 
 section! {
@@ -98,6 +118,8 @@ section! {
         acme: Option<Spanned<String>>,
         /// The provider of DNS-01 challenges, needed for wildcards.
         dns01: Option<Spanned<String>>,
+        /// Domains of which one certificate covers every name; they need `dns01`.
+        wildcard: Many<Spanned<String>>,
         /// The address that the authority writes to.
         email: Option<Spanned<String>>,
     }
@@ -122,8 +144,12 @@ section! {
         routes: Many<AlertRoute>,
         /// Alert rules beside the built-in ones.
         alerts: Table<AlertRule>,
+        /// How alerts are gathered into messages, and what those say.
+        messages: AlertMessages,
         /// Further targets that Prometheus scrapes.
         scrape: Table<ScrapeTarget>,
+        /// Grafana's dashboards beside the built-in ones: a file beside the lab file, or a number at grafana.com.
+        dashboards: Table<String>,
     }
     short (node, decoder) { hosts(node, decoder).map(|on| Monitoring { on, ..Monitoring::default() }) }
     schema or_strings
@@ -143,6 +169,24 @@ section! {
 }
 
 section! {
+    /// How alerts become messages.
+    pub struct AlertMessages {
+        /// Labels by which alerts are gathered into one message.
+        group_by: Many<Spanned<String>> = Many(vec!["alertname".to_string().into(), "instance".to_string().into()]),
+        /// How long a first message waits for others of its group.
+        wait: Period = Period(std::time::Duration::from_secs(30)),
+        /// How soon a group that has changed is told again.
+        interval: Period = Period(std::time::Duration::from_secs(300)),
+        /// Whether it is told when an alert is over.
+        resolved: bool = true,
+        /// The title, in Alertmanager's templates.
+        title: Option<Spanned<String>>,
+        /// The text, in Alertmanager's templates.
+        body: Option<Spanned<String>>,
+    }
+}
+
+section! {
     /// An alert rule in PromQL.
     pub struct AlertRule {
         /// The expression; the alert fires while it returns something.
@@ -153,6 +197,8 @@ section! {
         severity: Spanned<String> = "warning".to_string().into(),
         /// The one line that a person reads.
         summary: Option<String>,
+        /// What more there is to know.
+        description: Option<String>,
     }
     required ["expr"]
 }
@@ -177,6 +223,10 @@ section! {
     pub struct Registry {
         /// The host it runs on.
         on: Many<Spanned<String>>,
+        /// Its names: short ones are in the lab's domain.
+        url: Many<Spanned<String>>,
+        /// From where it can be reached.
+        expose: Expose = Expose::Lan,
         /// When unused layers are removed.
         garbage_collect: Option<Spanned<Schedule>>,
         /// The disk use that raises an alert.

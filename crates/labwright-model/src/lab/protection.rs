@@ -11,6 +11,8 @@ section! {
         repositories: Table<Repository>,
         /// How often, where to, how long.
         policies: Table<Policy>,
+        /// Ways back after a change that went wrong. A snapshot lies on the disk that it is of: it is no backup.
+        snapshots: Table<Snapshots>,
         /// Copies that are not connected: USB disks.
         offline: Table<Offline>,
     }
@@ -79,6 +81,19 @@ section! {
         /// Everything younger than this.
         within: Option<Period>,
     }
+}
+
+section! {
+    /// Snapshots that are taken on a schedule.
+    pub struct Snapshots {
+        /// The virtual machines and containers that they are of, by host name.
+        of: Many<Spanned<String>>,
+        /// When they are taken.
+        schedule: Spanned<Schedule>,
+        /// How many stay.
+        keep: Keep,
+    }
+    required ["of"]
 }
 
 section! {

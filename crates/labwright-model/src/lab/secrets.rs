@@ -36,7 +36,7 @@ section! {
         unseal: Option<Spanned<String>>,
         /// The host whose transit engine unseals it.
         with: Option<Spanned<String>>,
-        /// Its address, where it is not a host of the lab.
+        /// Its address; `https://` and the host's own address with port 8200 when absent.
         url: Option<Spanned<String>>,
         /// Where its key-value engine (version 2) is mounted.
         mount: Spanned<String> = "secret".to_string().into(),
@@ -46,6 +46,44 @@ section! {
         ca: Option<Spanned<String>>,
         /// The namespace, where the server has them.
         namespace: Option<Spanned<String>>,
+        /// The secret with a token that may write policies, as `${secret.NAME}`. With it, every host and service that
+        /// reads secrets of this server gets a policy for exactly those.
+        token: Option<Spanned<String>>,
+        /// The address of the server that unseals it; made from `with` like `url` from `on` when absent.
+        with_url: Option<Spanned<String>>,
+        /// The secret with a root token of the server that unseals it.
+        with_token: Spanned<String> = "${secret.vault_with_token}".to_string().into(),
+        /// The secret that becomes the token which the server unseals itself with: any text that nobody guesses, such as
+        /// a generated one.
+        unseal_token: Spanned<String> = "${secret.vault_unseal_token}".to_string().into(),
+        /// The transit key that its seal is encrypted with.
+        key: Spanned<String> = "autounseal".to_string().into(),
+        /// The file with its seal. The server has to read it: `vault server -config=FOLDER` reads every file of a folder.
+        config: Spanned<String> = "/etc/vault.d/seal.hcl".to_string().into(),
+        /// The systemd unit that it runs as.
+        unit: Spanned<String> = "vault.service".to_string().into(),
+    }
+}
+
+/// The address of a server at a name or IP address that says nothing else about it.
+pub fn https(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("https://[{host}]:{port}") } else { format!("https://{host}:{port}") }
+}
+
+impl Vault {
+    /// Where a secret is kept below the mount, and in which field: `a` is `value` of `FOLDER/a`, `a.b` is `b` of it.
+    pub fn place(&self, lab: &str, name: &str) -> (String, String) {
+        let folder = self.folder.as_ref().map_or(lab, |folder| folder.value.trim_matches('/'));
+        let (path, field) = name.rsplit_once('.').unwrap_or((name, "value"));
+        let path = path.replace('.', "/");
+        let path = if folder.is_empty() { path } else { format!("{folder}/{path}") };
+        (path, field.to_string())
+    }
+
+    /// The secrets that setting the server up needs, by name.
+    pub fn secrets(&self) -> Vec<&str> {
+        let pair = [&self.with_token, &self.unseal_token].into_iter().filter(|_| self.unseal.is_some());
+        pair.chain(&self.token).flat_map(|text| crate::reference::secrets(text)).collect()
     }
 }
 

@@ -19,6 +19,8 @@ section! {
         containers: Foreign,
         /// A process that systemd runs.
         run: Option<Run>,
+        /// The host's own configuration runs it: a NixOS module, an appliance's own application. It says which.
+        built_in: Option<Spanned<String>>,
         /// Someone else runs it.
         external: Option<External>,
         /// The hosts it runs on.
@@ -37,6 +39,10 @@ section! {
         url: Many<Spanned<String>>,
         /// The port its name leads to, as `container:port` or a number.
         port: Option<Spanned<String>>,
+        /// Requests with certain headers go to another service; the first that matches counts.
+        routes: Many<ServiceRoute>,
+        /// Pages of these origins may call it, beside those of its own names.
+        cors: Many<Spanned<String>>,
         /// Services it cannot work without.
         needs: Many<Spanned<String>>,
         /// Volumes and paths that hold its data.
@@ -70,6 +76,17 @@ choice! {
         /// From the internet.
         Public = "public",
     }
+}
+
+section! {
+    /// Where requests with certain headers go.
+    pub struct ServiceRoute {
+        /// Headers that a request must have, by name.
+        headers: BTreeMap<String, String>,
+        /// The service that answers it.
+        to: Spanned<String>,
+    }
+    required ["headers", "to"]
 }
 
 section! {
@@ -140,6 +157,8 @@ section! {
     pub struct Hooks {
         /// Run first; a failure stops the backup.
         before: Many<Spanned<String>>,
+        /// Run after a backup that succeeded, before `after`.
+        success: Many<Spanned<String>>,
         /// Run last, whatever happened.
         after: Many<Spanned<String>>,
     }

@@ -18,13 +18,13 @@ fn unknown_keys_name_the_nearest_known_one() {
     check(
         "compute:\n  hosts:\n    a:\n      adress: 10.0.0.1\n      colour: red\n",
         expect![[r#"
-        error LW-LAB-002 at lab.yaml:4:7..4:13 (compute.hosts.a.adress)
-          unknown key `adress` in `a`
-          help: did you mean `address`?
-        error LW-LAB-002 at lab.yaml:5:7..5:13 (compute.hosts.a.colour)
-          unknown key `colour` in `a`
-          help: known keys here: zone, address, site, failure_domain, owner, tier, description, tags, os, flake, intermittent, local, routes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, sysctl, sshd
-    "#]],
+            error LW-LAB-002 at lab.yaml:4:7..4:13 (compute.hosts.a.adress)
+              unknown key `adress` in `a`
+              help: did you mean `address`?
+            error LW-LAB-002 at lab.yaml:5:7..5:13 (compute.hosts.a.colour)
+              unknown key `colour` in `a`
+              help: known keys here: zone, address, site, failure_domain, owner, tier, description, tags, os, cores, memory, disk, flake, intermittent, local, routes, backup, restore_notes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, sysctl, sshd
+        "#]],
     );
     check(
         "edge: { router: { host: gw } }\n",

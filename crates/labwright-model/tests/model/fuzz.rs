@@ -3,7 +3,7 @@
 
 use labwright_model::{Parsed, Span, parse};
 
-use crate::support::{InMemory, SHOWN};
+use crate::support::{InMemory, texts};
 
 const CASES: usize = 2000;
 
@@ -124,8 +124,9 @@ fn assert_sound(bytes: &[u8]) {
 #[test]
 fn damaged_labs() {
     let mut random = Random(0x6c61_6277_7269_6768);
+    let texts = texts();
     for case in 0..CASES {
-        let mut text = SHOWN[random.below(SHOWN.len())].as_bytes().to_vec();
+        let mut text = texts[random.below(texts.len())].as_bytes().to_vec();
         for _ in 0..=random.below(4) {
             damage(&mut text, &mut random);
         }

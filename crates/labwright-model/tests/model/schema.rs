@@ -3,7 +3,7 @@
 use labwright_model::schema;
 use serde_json::{Value, json};
 
-use crate::support::{SHOWN, read};
+use crate::support::{read, texts};
 
 /// YAML as JSON, by way of a key of the lab file that takes anything.
 fn json_of(yaml: &str) -> Value {
@@ -87,7 +87,7 @@ fn check(yaml: &str) -> Vec<String> {
 
 #[test]
 fn every_lab_that_the_project_shows_satisfies_the_schema() {
-    for lab in SHOWN {
+    for lab in texts() {
         assert_eq!(check(lab), Vec::<String>::new());
     }
 }

@@ -1,9 +1,10 @@
 //! The lab with every default filled in: what is shown, and that it reads back as the same lab.
 
 use expect_test::expect;
-use labwright_model::Parsed;
+use labwright_model::lab::Lab;
+use labwright_model::{Parsed, parse};
 
-use crate::support::{SHOWN, clean, read, shown};
+use crate::support::{InMemory, SHOWN, SPLIT, clean, read, shown};
 
 /// Reads what is shown, and shows that.
 pub fn reads_back(parsed: &Parsed) {
@@ -70,10 +71,15 @@ services:
               description: null  # default
               tags: []  # default
               os: debian  # default
+              cores: null  # default
+              memory: null  # default
+              disk: null  # default
               flake: null  # default
               intermittent: false  # default
               local: false  # default
               routes: []  # default
+              backup: null  # default
+              restore_notes: null  # default
               vm: null  # default
               lxc: null  # default
               ssh:  # default
@@ -104,10 +110,15 @@ services:
               description: null  # default
               tags: []  # default
               os: debian  # default
+              cores: null  # default
+              memory: null  # default
+              disk: null  # default
               flake: null  # default
               intermittent: false  # default
               local: false  # default
               routes: []  # default
+              backup: null  # default
+              restore_notes: null  # default
               vm: null  # default
               lxc: null  # default
               ssh:  # default
@@ -128,6 +139,7 @@ services:
               mounts: {}  # default
               sysctl: {}  # default
               sshd: null  # default
+          updates: {}  # default
         platform:
           dns:
             on: [docker-01]  # from the short form
@@ -146,7 +158,15 @@ services:
               to: [none]
               repeat: 3h
             alerts: {}  # default
+            messages:  # default
+              group_by: [alertname, instance]  # default
+              wait: 30s  # default
+              interval: 5m  # default
+              resolved: true  # default
+              title: null  # default
+              body: null  # default
             scrape: {}  # default
+            dashboards: {}  # default
           registry: null  # default
           runners: null  # default
           telemetry: null  # default
@@ -157,6 +177,7 @@ services:
             compose: null  # default
             containers: null  # default
             run: null  # default
+            built_in: null  # default
             external: null  # default
             on: [docker-01]
             tier: lab  # default
@@ -166,6 +187,8 @@ services:
             expose: nowhere  # default
             url: []  # default
             port: null  # default
+            routes: []  # default
+            cors: []  # default
             needs: []  # default
             data: []  # default
             backup:
@@ -173,6 +196,7 @@ services:
               dump: {}  # default
               hooks:  # default
                 before: []  # default
+                success: []  # default
                 after: []  # default
               exclude: []  # default
             probe: null  # default
@@ -184,6 +208,7 @@ services:
         protection:  # default
           repositories: {}  # default
           policies: {}  # default
+          snapshots: {}  # default
           offline: {}  # default
     "#]]
     .assert_eq(&parsed.show());
@@ -193,6 +218,16 @@ services:
 #[test]
 fn what_is_shown_reads_back_as_the_same_lab() {
     SHOWN.iter().for_each(|lab| reads_back(&clean(lab)));
+    for files in SPLIT {
+        let parsed = parse(files[0].0, &InMemory::of(files));
+        assert_eq!(shown(&parsed, &parsed.findings), "", "in\n{}", files[0].1);
+        // What the other files say stands in what is shown, and still they are named as included.
+        let whole: String =
+            parsed.show().lines().filter(|line| !line.starts_with("include:")).flat_map(|line| [line, "\n"]).collect();
+        let again = clean(&whole);
+        reads_back(&again);
+        assert_eq!(Lab { include: parsed.lab.include.clone(), ..again.lab }, parsed.lab);
+    }
     reads_back(&clean(
         "edge: { router: gw, vpn: tailscale }\nplatform: { reverse_proxy: { on: p, tls: letsencrypt } }\n",
     ));

@@ -10,12 +10,31 @@ use labwright_model::{Files, Finding, Parsed, parse};
 /// The lab of the design's annotated example, which uses every section.
 pub const WHOLE: &str = include_str!("../whole.yaml");
 
-/// Every lab that the project shows.
+/// Every lab that the project shows in one file.
 pub const SHOWN: &[&str] = &[
     WHOLE,
     include_str!("../../../../examples/starter/lab.yaml"),
     include_str!("../../../../examples/reference/lab.yaml"),
 ];
+
+/// A folder under `examples/`, file by file. A test of the command line sees that every folder checks as a whole.
+macro_rules! example {
+    ($folder:literal: $($file:literal),*) => {
+        &[$(($file, include_str!(concat!("../../../../examples/", $folder, "/", $file)))),*]
+    };
+}
+
+/// Every lab that the project shows in several files: the first one includes the others.
+pub const SPLIT: &[&[(&str, &str)]] = &[
+    example!("family": "lab.yaml", "services.yaml", "monitoring.yaml", "protection.yaml"),
+    example!("one-box": "lab.yaml", "apps.yaml", "media.yaml"),
+    example!("portfolio": "lab.yaml", "edge.yaml", "platform.yaml", "data.yaml", "stack.yaml"),
+];
+
+/// Every text of every lab that the project shows.
+pub fn texts() -> Vec<&'static str> {
+    SHOWN.iter().copied().chain(SPLIT.iter().copied().flatten().map(|(_, text)| *text)).collect()
+}
 
 /// Files that exist only here.
 #[derive(Default)]

@@ -8,9 +8,11 @@ mod references;
 mod spelling;
 
 mod compute;
+mod edge;
 mod lab;
 mod network;
 mod platform;
+mod protection;
 mod services;
 
 pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
@@ -40,10 +42,24 @@ pub const RULES: &[&dyn Rule] = &[
     &lab::AmbiguousName,
     &lab::NameForm,
     &lab::Cycle,
+    &edge::PublicWithoutAccess,
+    &edge::PublicName,
+    &edge::ManagementReachable,
+    &edge::AdministrationPastVpn,
+    &edge::Certificate,
+    &edge::SecondDomain,
     &network::DuplicateAddress,
     &network::Vlan,
     &network::OverlappingSubnets,
     &network::AddressOutsideZone,
+    &network::UndecidedPair,
+    &network::Inward,
+    &network::FlatZone,
+    &network::HostNetworking,
+    &network::PublishedEverywhere,
+    &network::AddressForName,
+    &network::EverythingBetween,
+    &network::Egress,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,
@@ -51,6 +67,14 @@ pub const RULES: &[&dyn Rule] = &[
     &compute::HostState,
     &compute::UnmanagedHost,
     &compute::SecretInState,
+    &compute::SinglePoint,
+    &compute::SharedFallback,
+    &compute::MixedHost,
+    &compute::RunnerHost,
+    &compute::Overcommit,
+    &compute::IntermittentHost,
+    &compute::HostOwner,
+    &compute::Autostart,
     &platform::UndecidedRole,
     &platform::UndefinedSecret,
     &platform::UnusedSecret,
@@ -60,7 +84,31 @@ pub const RULES: &[&dyn Rule] = &[
     &platform::NoRecoveryKey,
     &platform::UnusableStore,
     &platform::SenselessGenerator,
+    &platform::DnsBootstrap,
+    &platform::SecretsBootstrap,
+    &platform::BackupBootstrap,
+    &platform::Watcher,
+    &platform::OneResolver,
+    &platform::RegistryUpkeep,
+    &platform::SilentAlerts,
+    &platform::RecoveryOrder,
     &services::PlacementRule,
+    &services::Unprotected,
+    &services::Production,
+    &services::HiddenDependency,
+    &services::MixedStack,
+    &services::MovingImage,
+    &services::SharedTag,
+    &services::Unprobed,
+    &protection::SharedFate,
+    &protection::SnapshotAsBackup,
+    &protection::TooFewCopies,
+    &protection::NoDrill,
+    &protection::ProofExpires,
+    &protection::ShortRetention,
+    &protection::LockedPassphrase,
+    &protection::OfflineCopy,
+    &protection::UnusedProtection,
 ];
 
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.

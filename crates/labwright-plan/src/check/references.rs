@@ -128,13 +128,21 @@ pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
         add(&mut out, host.routes.iter(), Wanted::Zone, &at("routes"));
         add(&mut out, host.vm.iter().flat_map(|vm| &vm.on), Wanted::Host, &at("vm.on"));
         add(&mut out, host.lxc.iter().flat_map(|lxc| &lxc.on), Wanted::Host, &at("lxc.on"));
+        add(&mut out, &host.backup, Wanted::Policy, &at("backup"));
     }
+    for (name, ring) in lab.compute.updates.iter() {
+        add(&mut out, ring.hosts.iter(), Wanted::Host, &format!("compute.updates.{name}.hosts"));
+    }
+    of_edge(parsed, &mut out);
     of_platform(parsed, &mut out);
     for (name, repository) in lab.protection.repositories.iter() {
         add(&mut out, &repository.on, Wanted::Host, &format!("protection.repositories.{name}.on"));
     }
     for (name, policy) in lab.protection.policies.iter() {
         add(&mut out, policy.to.iter(), Wanted::Repository, &format!("protection.policies.{name}.to"));
+    }
+    for (name, snapshots) in lab.protection.snapshots.iter() {
+        add(&mut out, snapshots.of.iter(), Wanted::Host, &format!("protection.snapshots.{name}.of"));
     }
     for placement in &parsed.placements {
         of_service(&placement.entry, &at(placement), &mut out);
@@ -158,6 +166,22 @@ pub fn at(placement: &Placement) -> String {
     match &placement.environment {
         Some(environment) => format!("services.{}.environments.{environment}", placement.service),
         None => format!("services.{}", placement.service),
+    }
+}
+
+fn of_edge<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
+    let cloudflare = parsed.lab.edge.public.iter().flat_map(|public| &public.cloudflare);
+    for cloudflare in cloudflare {
+        for (name, port) in cloudflare.ports.iter() {
+            add(out, [&port.value.to], Wanted::Service, &format!("edge.public.cloudflare.ports.{name}.to"));
+        }
+        let environments = cloudflare.standby.iter().flat_map(|standby| standby.environments.iter());
+        out.extend(environments.map(|(environment, records)| Reference {
+            name: environment,
+            span: records.span,
+            wants: Wanted::Environment,
+            at: "edge.public.cloudflare.standby.environments".into(),
+        }));
     }
 }
 
@@ -194,6 +218,8 @@ fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
 fn of_service<'a>(service: &'a Service, at: &str, out: &mut Vec<Reference<'a>>) {
     add(out, service.on.iter(), Wanted::Host, &format!("{at}.on"));
     add(out, service.needs.iter(), Wanted::Service, &format!("{at}.needs"));
+    let routes = service.routes.iter().map(|route| &route.to);
+    add(out, routes, Wanted::Service, &format!("{at}.routes"));
     add(out, &service.egress, Wanted::Service, &format!("{at}.egress"));
     add(out, service.backup.iter().flat_map(|backup| &backup.policy), Wanted::Policy, &format!("{at}.backup"));
     let dumps = service.backup.iter().flat_map(|backup| backup.dump.values());

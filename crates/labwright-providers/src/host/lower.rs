@@ -66,6 +66,7 @@ impl Ground<'_> {
 pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     for (name, host) in hosts(input.parsed) {
+        let host = &*crate::vault::implied(input.parsed, name, host);
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);
         part.retain(|resource| has_name(&ground, resource, &mut out.findings));
@@ -106,9 +107,13 @@ fn one(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {
     resources
 }
 
+/// Whether Labwright changes a host at all.
+pub fn managed(host: &Host) -> bool {
+    matches!(host.os, Os::Debian | Os::Ubuntu | Os::Proxmox)
+}
+
 /// The hosts that Labwright changes, by name.
 fn hosts(parsed: &Parsed) -> BTreeMap<&str, &Host> {
-    let managed = |host: &Host| matches!(host.os, Os::Debian | Os::Ubuntu | Os::Proxmox);
     let hosts = parsed.lab.compute.hosts.iter().filter(|(_, host)| managed(&host.value));
     hosts.map(|(name, host)| (name.as_str(), &host.value)).collect()
 }

@@ -16,7 +16,7 @@ mod user;
 
 mod lower;
 mod order;
-mod session;
+pub(crate) mod session;
 
 mod accounts;
 mod apt;
@@ -26,19 +26,22 @@ mod content;
 mod entry;
 mod errors;
 mod lockout;
-mod paths;
+pub(crate) mod paths;
 mod public_key;
 mod replaced;
 mod secret_boot;
 mod secret_file;
-mod systemd;
+pub(crate) mod systemd;
 mod touched;
-mod unit_environment;
+pub(crate) mod unit_environment;
 mod waiting;
 
 use labwright_plan::{
     Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,
 };
+
+pub(crate) use errors::NOT_ROOT;
+pub(crate) use lower::managed;
 
 pub use lower::assets;
 

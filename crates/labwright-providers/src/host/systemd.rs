@@ -169,6 +169,14 @@ pub fn begin(verb: &str, name: &str) -> Result<(), ProviderError> {
     run("systemctl", &[verb, "--no-block", "--", name], SHORT)?.require().map(drop)
 }
 
+/// Restarts a unit and waits until systemd is through with it. How it then is, is for whoever asks next.
+pub fn restart(name: &str) -> Result<(), ProviderError> {
+    run("systemctl", &["reset-failed", "--", name], SHORT)?;
+    let output = run("systemctl", &["restart", "--", name], STOP)?;
+    // 5 is systemctl's word for a unit that is not there; whatever else it says, the unit's state says better.
+    if output.status.code() == Some(5) { Err(output.error()) } else { Ok(()) }
+}
+
 /// Stops a unit and waits until it has stopped; one that is not there has.
 pub fn stop(name: &str) -> Result<(), ProviderError> {
     let output: Output = run("systemctl", &["stop", "--", name], STOP)?;

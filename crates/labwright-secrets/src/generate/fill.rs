@@ -96,7 +96,7 @@ fn stored(given: &Given<'_>, name: &str) -> Option<Made> {
 }
 
 fn about(name: &str, error: SecretError) -> SecretError {
-    SecretError { message: format!("secret `{name}`: {}", error.message), ..error }
+    SecretError { message: format!("make secret `{name}`: {}", error.message), ..error }
 }
 
 /// One error out of several faults, for callers that stop at the first.

@@ -10,6 +10,9 @@ use crate::{ErrorKind, SecretError};
 const UPGRADING: &str = "Upgrading from non-versioned to versioned data";
 const UPGRADES: &str = "is not ready yet: its engine was mounted only now";
 
+/// What is said of a token that is asked about and is nobody's.
+pub(super) const BAD_TOKEN: &str = "knows no such token";
+
 /// Whether the same request may be granted in a moment.
 pub(super) fn passing(error: &SecretError) -> bool {
     error.message.ends_with(UPGRADES)
@@ -24,6 +27,7 @@ pub(super) fn granted(raw: Raw, call: &Call<'_>, place: &str, token: Option<&str
     let error = |kind, what: String| SecretError::new(kind, format!("`{place}` {what}"));
     let says = |what: &str| if told.is_empty() { what.to_string() } else { format!("{what}: {told}") };
     Err(match raw.status {
+        403 if told.split("; ").any(|said| said == "bad token") => error(ErrorKind::Denied, BAD_TOKEN.to_string()),
         403 => {
             let path = call.path.split('?').next().unwrap_or(call.path);
             let need = capability(call);

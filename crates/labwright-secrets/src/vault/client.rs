@@ -34,6 +34,8 @@ pub struct Options {
     pub address: String,
     /// Certificates, in PEM, that are believed instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// As `ca_file`, and before it: the certificates themselves.
+    pub ca_pem: Option<String>,
     /// OpenBao's and Vault Enterprise's division of a server.
     pub namespace: Option<String>,
     /// How long one call may take, answer included.
@@ -47,6 +49,7 @@ impl Options {
         Options {
             address: address.into(),
             ca_file: None,
+            ca_pem: None,
             namespace: None,
             timeout: Duration::from_secs(10),
             plain_http: PlainHttp::LoopbackOnly,

@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 
 /// `seal "transit"` for the server at `address`, as it stands in the configuration of the server that is opened by it.
 /// `tls_skip` leaves that server's certificate unchecked: whoever stands in between then gets the token.
-pub fn stanza(address: &str, key_name: &str, mount: &str, tls_skip: TlsSkip) -> String {
+/// `ca_file` is a path on the host of the server that is opened: who signed the other one's certificate.
+pub fn stanza(address: &str, key_name: &str, mount: &str, ca_file: Option<&str>, tls_skip: TlsSkip) -> String {
     let mount = format!("{}/", mount.trim_matches('/'));
     let mut text = String::from("seal \"transit\" {\n");
-    for (name, value) in [("address", address), ("key_name", key_name), ("mount_path", &mount)] {
+    let trusted = ca_file.map(|file| ("tls_ca_cert", file));
+    let settings = [("address", address), ("key_name", key_name), ("mount_path", &mount)];
+    for (name, value) in settings.into_iter().chain(trusted) {
         let _ = writeln!(text, "  {name:<15} = {}", quoted(value));
     }
     if tls_skip == TlsSkip::Yes {

@@ -33,6 +33,8 @@ pub struct SealStatus {
     pub shares: u64,
     /// How many of them were given.
     pub progress: u64,
+    /// Whether it waits to be moved from one kind of seal to another, by hand.
+    pub migration: bool,
 }
 
 /// Something mounted.
@@ -118,6 +120,15 @@ impl Sys<'_> {
         self.client.post(&format!("sys/policies/acl/{}", escaped(name)?), &json!({ "policy": policy })).map(drop)
     }
 
+    /// Removes a policy; one that is not there is gone.
+    ///
+    /// # Errors
+    /// `Denied`; `Unreachable`.
+    pub fn delete_policy(&self, name: &str) -> Result<(), SecretError> {
+        let path = format!("sys/policies/acl/{}", escaped(name)?);
+        self.client.call(&Call { method: Method::DELETE, path: &path, body: None }).map(drop)
+    }
+
     /// Engines by their path, without the last `/`.
     ///
     /// # Errors
@@ -193,6 +204,7 @@ fn status(body: &Value) -> Result<SealStatus, SecretError> {
         threshold: number(body, "t")?,
         shares: number(body, "n")?,
         progress: number(body, "progress")?,
+        migration: body["migration"].as_bool().unwrap_or(false),
     })
 }
 

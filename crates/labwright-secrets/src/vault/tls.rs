@@ -16,7 +16,10 @@ const SYSTEM: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-pub(super) fn config(ca_file: Option<&Path>) -> Result<TlsConfig, SecretError> {
+pub(super) fn config(ca_pem: Option<&str>, ca_file: Option<&Path>) -> Result<TlsConfig, SecretError> {
+    if let Some(pem) = ca_pem {
+        return trusting(pem.as_bytes(), "the certificates that were given");
+    }
     let file = match ca_file {
         Some(file) => file,
         None => SYSTEM.iter().map(Path::new).find(|file| file.exists()).ok_or_else(|| {
@@ -27,14 +30,18 @@ pub(super) fn config(ca_file: Option<&Path>) -> Result<TlsConfig, SecretError> {
     let shown = file.display();
     let pem = std::fs::read(file)
         .map_err(|error| SecretError::new(ErrorKind::Io, format!("read certificates in `{shown}`: {error}")))?;
-    let certificates: Vec<Certificate<'static>> = parse_pem(&pem)
+    trusting(&pem, &format!("`{shown}`"))
+}
+
+fn trusting(pem: &[u8], shown: &str) -> Result<TlsConfig, SecretError> {
+    let certificates: Vec<Certificate<'static>> = parse_pem(pem)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),
             _ => None,
         })
         .collect();
     if certificates.is_empty() {
-        return Err(SecretError::new(ErrorKind::Malformed, format!("no certificate in `{shown}`"))
+        return Err(SecretError::new(ErrorKind::Malformed, format!("no certificate in {shown}"))
             .help("the file has to hold `-----BEGIN CERTIFICATE-----`"));
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

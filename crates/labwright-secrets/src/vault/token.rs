@@ -1,11 +1,11 @@
 //! Tokens: made for others, looked at and renewed for oneself.
-//! Revokes nothing.
+//! Revokes only what is named.
 
 use serde_json::{Value, json};
 
-use super::answer::{flag, number, text, texts};
+use super::answer::{BAD_TOKEN, flag, number, text, texts};
 use super::client::Client;
-use crate::{SecretError, SecretText};
+use crate::{ErrorKind, SecretError, SecretText};
 
 /// What a token is to be. Times in seconds; 0 leaves it to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct TokenSpec {
     /// Without the policy `default`: such a token cannot renew itself unless another policy lets it.
     pub no_default_policy: bool,
     pub display_name: String,
+    /// The token itself, where it is not left to the server; whoever makes it needs `sudo`.
+    pub id: Option<SecretText>,
 }
 
 /// A token that was made or renewed.
@@ -56,7 +58,7 @@ impl Tokens<'_> {
     /// # Errors
     /// `Denied`; `Invalid` with the server's words if this client may not give away so much; `Unreachable`.
     pub fn create(&self, spec: &TokenSpec) -> Result<Token, SecretError> {
-        let TokenSpec { policies, orphan, period, ttl, renewable, no_default_policy, display_name } = spec;
+        let TokenSpec { policies, orphan, period, ttl, renewable, no_default_policy, display_name, id } = spec;
         let mut body = json!({
             "policies": policies, "no_parent": orphan, "renewable": renewable,
             "no_default_policy": no_default_policy, "display_name": display_name,
@@ -66,7 +68,32 @@ impl Tokens<'_> {
                 body[name] = json!(format!("{seconds}s"));
             }
         }
+        if let Some(id) = id {
+            body["id"] = json!(id.expose());
+        }
         token(&self.client.post("auth/token/create", &body)?)
+    }
+
+    /// Somebody else's token; none if it is nobody's, or has run out.
+    ///
+    /// # Errors
+    /// `Denied` if this client may not look at tokens; `Unreachable`.
+    pub fn lookup(&self, token: &SecretText) -> Result<Option<TokenInfo>, SecretError> {
+        let asked = self.client.post("auth/token/lookup", &json!({ "token": token.expose() }));
+        match asked {
+            Ok(answer) => info(&answer["data"]).map(Some),
+            // The same status stands for a token that is not there and for a client that may not ask.
+            Err(error) if error.kind == ErrorKind::Denied && error.message.ends_with(BAD_TOKEN) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends a token, with everything that was made by it.
+    ///
+    /// # Errors
+    /// `Denied`; `Unreachable`.
+    pub fn revoke(&self, token: &SecretText) -> Result<(), SecretError> {
+        self.client.post("auth/token/revoke", &json!({ "token": token.expose() })).map(drop)
     }
 
     /// The client's own token.
@@ -75,16 +102,7 @@ impl Tokens<'_> {
     /// `Denied` if it is not good any more, or may not look at itself; `Unreachable`.
     pub fn lookup_self(&self) -> Result<TokenInfo, SecretError> {
         let answer = self.client.get("auth/token/lookup-self")?;
-        let data = &answer["data"];
-        Ok(TokenInfo {
-            accessor: text(data, "accessor")?,
-            policies: texts(data, "policies"),
-            ttl: number(data, "ttl")?,
-            period: data["period"].as_u64().unwrap_or(0),
-            orphan: flag(data, "orphan")?,
-            renewable: data["renewable"].as_bool().unwrap_or(false),
-            display_name: text(data, "display_name")?,
-        })
+        info(&answer["data"])
     }
 
     /// Renews the client's own token.
@@ -94,6 +112,18 @@ impl Tokens<'_> {
     pub fn renew_self(&self) -> Result<Token, SecretError> {
         token(&self.client.post("auth/token/renew-self", &json!({}))?)
     }
+}
+
+fn info(data: &Value) -> Result<TokenInfo, SecretError> {
+    Ok(TokenInfo {
+        accessor: text(data, "accessor")?,
+        policies: texts(data, "policies"),
+        ttl: number(data, "ttl")?,
+        period: data["period"].as_u64().unwrap_or(0),
+        orphan: flag(data, "orphan")?,
+        renewable: data["renewable"].as_bool().unwrap_or(false),
+        display_name: text(data, "display_name")?,
+    })
 }
 
 fn token(answer: &Value) -> Result<Token, SecretError> {

@@ -48,7 +48,7 @@ impl Transport {
             .proxy(None)
             .user_agent("labwright");
         if address.secure {
-            config = config.tls_config(tls::config(options.ca_file.as_deref())?);
+            config = config.tls_config(tls::config(options.ca_pem.as_deref(), options.ca_file.as_deref())?);
         }
         let agent = config.build().new_agent();
         Ok(Transport { address, namespace: options.namespace.clone(), timeout: options.timeout, agent })

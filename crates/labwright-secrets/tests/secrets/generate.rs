@@ -163,45 +163,45 @@ fn what_is_easy_to_guess_is_refused() {
     let password = |length, alphabet| Generator::Password { length, alphabet };
     check_refusal(
         password(10, Alphabet::Alphanumeric),
-        expect![[r"
-            secret `it`: 10 characters out of 62 are 59 bits of entropy, at least 64 are needed
+        expect![[r#"
+            make secret `it`: 10 characters out of 62 are 59 bits of entropy, at least 64 are needed
             help: write `length: 11` or more
-        "]],
+        "#]],
     );
     check_refusal(
         password(19, Alphabet::Digits),
-        expect![[r"
-            secret `it`: 19 characters out of 10 are 63 bits of entropy, at least 64 are needed
+        expect![[r#"
+            make secret `it`: 19 characters out of 10 are 63 bits of entropy, at least 64 are needed
             help: write `length: 20` or more
-        "]],
+        "#]],
     );
     check_refusal(
         password(0, Alphabet::Symbols),
-        expect![[r"
-            secret `it`: 0 characters out of 67 are 0 bits of entropy, at least 64 are needed
+        expect![[r#"
+            make secret `it`: 0 characters out of 67 are 0 bits of entropy, at least 64 are needed
             help: write `length: 11` or more
-        "]],
+        "#]],
     );
     check_refusal(
         password(99, Alphabet::Custom("aaaa".to_string())),
-        expect![[r"
-            secret `it`: alphabet has fewer than two different characters
+        expect![[r#"
+            make secret `it`: alphabet has fewer than two different characters
             help: leave `alphabet` out for letters and digits
-        "]],
+        "#]],
     );
     check_refusal(
         password(99, Alphabet::Custom("ab\n".to_string())),
-        expect![[r"
-            secret `it`: alphabet has a control character, U+000A
+        expect![[r#"
+            make secret `it`: alphabet has a control character, U+000A
             help: use characters that can be typed
-        "]],
+        "#]],
     );
     check_refusal(
         Generator::Hex { bytes: 7 },
-        expect![[r"
-            secret `it`: 7 bytes are 56 bits of entropy, at least 64 are needed
+        expect![[r#"
+            make secret `it`: 7 bytes are 56 bits of entropy, at least 64 are needed
             help: write `bytes: 8` or more; 32 is usual
-        "]],
+        "#]],
     );
     one(password(11, Alphabet::Alphanumeric));
     one(password(64, Alphabet::Custom("ab".to_string())));
@@ -248,7 +248,7 @@ fn a_person_is_asked_for_what_cannot_be_made() {
     let mut given = Given { existing: &|_| None, publics: &|_| BTreeMap::new(), prompt: &mut silent };
     let all = specs([("it", Generator::Prompt { message: String::new() })]);
     let error = generate::missing(&all, &mut given, &mut rand::rng(), Timestamp::now()).expect_err("it is empty");
-    assert_eq!(error.message, "secret `it`: nothing was entered");
+    assert_eq!(error.message, "make secret `it`: nothing was entered");
 }
 
 // Keys.
@@ -319,7 +319,7 @@ fn a_stored_value_of_the_wrong_kind_is_told_not_replaced() {
     for spec in [Generator::WireGuard, Generator::AgeKey, ssh, Generator::x509_ca("home")] {
         let error = store.missing(&specs([("it", spec)])).expect_err("it is no key");
         assert_eq!(error.kind, ErrorKind::Malformed);
-        assert!(error.message.starts_with("secret `it`: ") && !error.message.contains("hunter2"), "{error}");
+        assert!(error.message.starts_with("make secret `it`: ") && !error.message.contains("hunter2"), "{error}");
     }
 }
 
@@ -353,7 +353,7 @@ fn bcrypt_does_not_cut_a_long_password() {
             ("password", Generator::Password { length: 73, alphabet: Alphabet::Digits }),
         ]))
         .expect_err("it is too long");
-    assert_eq!(error.message, "secret `hash`: value to hash is longer than the 72 bytes that bcrypt can take");
+    assert_eq!(error.message, "make secret `hash`: value to hash is longer than the 72 bytes that bcrypt can take");
 }
 
 // Certificates.
@@ -437,7 +437,7 @@ fn expiry_is_read_and_never_beyond_the_authority() {
     let store = Store(made.into_iter().filter(|(name, _)| name == "ca").collect());
     let late = now + (11 * 24).hours();
     let error = store.given(|given| generate::missing(&all, given, &mut rand::rng(), late)).expect_err("it is over");
-    assert_eq!(error.message, "secret `web`: authority `ca` cannot sign: its certificate has expired");
+    assert_eq!(error.message, "make secret `web`: authority `ca` cannot sign: its certificate has expired");
     assert_eq!(generate::expires("x").expect_err("it is none").kind, ErrorKind::Malformed);
 }
 
@@ -466,10 +466,10 @@ fn an_authority_whose_parts_do_not_belong_together_signs_nothing() {
     let mut renamed = web();
     renamed.insert("ca".to_string(), Generator::x509_ca("Other CA"));
     let error = store.missing(&renamed).expect_err("the names differ");
-    expect![[r"
-        secret `web`: authority `ca` cannot sign: its certificate is for another common name
+    expect![[r#"
+        make secret `web`: authority `ca` cannot sign: its certificate is for another common name
         help: make it and all that it signed again: `labwright secret rotate ca`
-    "]]
+    "#]]
     .assert_eq(&format!("{error}\nhelp: {}\n", error.help.as_deref().expect("it says what to type")));
 }
 
@@ -561,5 +561,5 @@ fn rotation_takes_along_what_is_derived() {
     let error = store.rotate(&household(), &["gone"]).expect_err("it is not there");
     assert_eq!(error.kind, ErrorKind::NoSuchSecret);
     let error = Store::default().rotate(&household(), &["line"]).expect_err("it has no password");
-    assert_eq!(error.message, "secret `line`: `password`, which it is made from, does not exist yet");
+    assert_eq!(error.message, "make secret `line`: `password`, which it is made from, does not exist yet");
 }

@@ -145,6 +145,7 @@ fn shares_open_a_sealed_server() {
         threshold: 2,
         shares: 3,
         progress,
+        migration: false,
     };
     assert_eq!(nobody.sys().seal_status(), Ok(status(0, true)));
     let error = root(&vault).kv("secret").read("x").expect_err("it is sealed");
@@ -532,7 +533,7 @@ fn opener(rights: &str) -> (FakeVault, String) {
 }
 
 fn opened_by(opener: &FakeVault, token: &str) -> FakeVault {
-    let seal = stanza(&opener.address(), "autounseal", "transit", TlsSkip::No);
+    let seal = stanza(&opener.address(), "autounseal", "transit", None, TlsSkip::No);
     assert!(!seal.contains(token));
     let options = VaultOptions { seal: Some(seal), seal_token: Some(token.to_string()), ..VaultOptions::default() };
     FakeVault::with(options).expect("it starts")
@@ -637,7 +638,7 @@ fn the_stanza_quotes_what_it_is_given() {
           tls_skip_verify = true
         }
     "#]]
-    .assert_eq(&stanza("https://vault.home.arpa:8200", "auto\"unseal", "/transit/", TlsSkip::Yes));
+    .assert_eq(&stanza("https://vault.home.arpa:8200", "auto\"unseal", "/transit/", None, TlsSkip::Yes));
 }
 
 #[test]

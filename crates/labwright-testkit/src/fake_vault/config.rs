@@ -33,7 +33,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let text = text(path).with_context(|| format!("read {}", path.display()))?;
         Config::parse(&text).with_context(|| format!("read {}", path.display()))
     }
 
@@ -66,6 +66,18 @@ impl Config {
             (_, false) => bail!("at least one listener must be specified"),
         }
     }
+}
+
+/// A file, or every `.hcl` file of a folder, in the order of their names.
+fn text(path: &Path) -> Result<String> {
+    if !path.is_dir() {
+        return Ok(std::fs::read_to_string(path)?);
+    }
+    let entries = std::fs::read_dir(path)?.collect::<Result<Vec<_>, _>>()?;
+    let mut files: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "hcl"));
+    files.sort();
+    Ok(files.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?.join("\n"))
 }
 
 fn only_text(items: &[Item], wanted: &str) -> Result<String> {

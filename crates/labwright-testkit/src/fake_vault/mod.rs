@@ -5,6 +5,7 @@
 //! delayed or sent elsewhere. As a process of its own: `fake-vault server -config=FILE`.
 
 mod approle;
+mod ask;
 mod core;
 mod kv;
 mod seal;
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+pub use ask::{Question, ask};
 use config::Config;
 use core::Core;
 use http::{Request, Server};

@@ -69,8 +69,19 @@ fn create(core: &mut Core, call: &Call<'_>, orphan: bool) -> Answer {
     if period > 0 && !sudo {
         return Err(Fault::bad("root or sudo privileges required to create periodic token"));
     }
-    if fields.text("id")?.is_some_and(|id| !id.is_empty()) {
-        return Err(Fault::bad("ids of tokens are not chosen here"));
+    let chosen = fields.text("id")?.filter(|id| !id.is_empty());
+    if let Some(id) = &chosen {
+        if !sudo {
+            return Err(Fault::bad("root or sudo privileges required to specify token id"));
+        }
+        for prefix in ["s.", "hvs."] {
+            if id.starts_with(prefix) {
+                return Err(Fault::bad(format!("custom token ID cannot have the '{prefix}' prefix")));
+            }
+        }
+        if core.state.tokens.contains_key(id) {
+            return Err(Fault::bad("cannot create a token with a duplicate ID"));
+        }
     }
     if fields.text("type")?.is_some_and(|kind| !kind.is_empty() && kind != "service") {
         return Err(Fault::bad("only tokens of type service are made here"));
@@ -105,13 +116,17 @@ fn create(core: &mut Core, call: &Call<'_>, orphan: bool) -> Answer {
     if draft.policies.is_empty() {
         return Err(Fault::bad("token must have at least one policy"));
     }
-    let id = make(core, draft);
+    let id = make_named(core, draft, chosen);
     Ok(Reply::auth(auth(core, &id)))
 }
 
 /// Puts a token down and gives its name.
 pub(crate) fn make(core: &mut Core, draft: Draft) -> String {
-    let id = format!("hvs.{}", random::name());
+    make_named(core, draft, None)
+}
+
+fn make_named(core: &mut Core, draft: Draft, chosen: Option<String>) -> String {
+    let id = chosen.unwrap_or_else(|| format!("hvs.{}", random::name()));
     let mut policies = draft.policies;
     policies.sort();
     policies.dedup();

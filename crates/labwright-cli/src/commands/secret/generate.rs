@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use labwright_secrets::generate::{self, Given, Made};
-use labwright_secrets::store::Opened;
 
-use super::{Common, ask_value, generators, publics, shown};
+use super::keeper::Keeper;
+use super::{Common, ask_value, generators};
 use crate::error::{CliError, Exit};
 use crate::render::findings::count;
 use crate::secrets;
@@ -26,26 +26,29 @@ impl GenerateCommand {
             let error = CliError::usage("the lab declares nothing to generate");
             return Err(error.hint("for example: `platform: { secrets: { generate: { db_password: password } } }`"));
         }
-        let mut kept = self.common.hold(&parsed, terminal)?;
-        let made = missing(&specs, &kept.opened)?;
+        let mut keeper = self.common.keeper(&parsed, terminal)?;
+        let made = missing(&specs, keeper.as_ref())?;
         if made.is_empty() {
             terminal
                 .say(&format!("nothing to make: {} declared, and nothing is missing", count(specs.len(), "secret")));
             return Ok(Exit::Done);
         }
         for (name, made) in &made {
-            kept.put(name, made)?;
+            keeper.put(name, made)?;
         }
-        kept.save()?;
+        keeper.save()?;
         let names = made.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        terminal.say(&format!("made {names} in {}", shown(&kept.path)));
+        terminal.say(&format!("made {names} in {}", keeper.shown()));
         Ok(Exit::Done)
     }
 }
 
-fn missing(specs: &BTreeMap<String, generate::Generator>, opened: &Opened) -> Result<BTreeMap<String, Made>, CliError> {
-    let existing = |name: &str| opened.get(name).ok();
-    let publics = |name: &str| publics(opened, name);
+fn missing(
+    specs: &BTreeMap<String, generate::Generator>,
+    keeper: &dyn Keeper,
+) -> Result<BTreeMap<String, Made>, CliError> {
+    let existing = |name: &str| keeper.get(name).ok();
+    let publics = |name: &str| keeper.publics(name);
     let mut prompt = |name: &str, message: &str| ask_value(name, message);
     let mut given = Given { existing: &existing, publics: &publics, prompt: &mut prompt };
     generate::missing(specs, &mut given, &mut rand::rng(), labwright_engine::now()).map_err(secrets::error)

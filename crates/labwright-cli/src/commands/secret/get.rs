@@ -2,7 +2,6 @@
 
 use super::Common;
 use crate::error::{CliError, Exit};
-use crate::secrets;
 use crate::terminal::Terminal;
 
 /// Prints a secret, and nothing else, on standard output.
@@ -20,7 +19,7 @@ pub struct Get {
 impl Get {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let parsed = self.common.parsed()?;
-        let value = self.common.open(&parsed, terminal)?.get(&self.name).map_err(secrets::error)?;
+        let value = self.common.value(&parsed, &self.name, terminal)?;
         terminal.data(value.expose());
         if !self.no_newline && !value.expose().ends_with('\n') {
             terminal.data("\n");

@@ -11,6 +11,7 @@ use crate::error::{CliError, Exit};
 use crate::lab;
 use crate::render::table;
 use crate::terminal::Terminal;
+use crate::vault;
 
 /// Lists the secrets and who reads each: the hosts that it is delivered to, and the parts of the lab that refer to it.
 ///
@@ -32,6 +33,7 @@ impl List {
         let ready = lab::ready(&self.common.lab, terminal)?;
         let parsed = &ready.parsed;
         let store = parsed.store.clone().unwrap_or_default();
+        let vault = in_vault(parsed, terminal);
         if let Some(host) = self.host.as_ref().filter(|host| parsed.lab.host(host).is_none()) {
             return Err(CliError::usage(format!("there is no host `{host}` in this lab")));
         }
@@ -55,10 +57,12 @@ impl List {
         let used = parsed.secrets.iter().map(|secret| secret.value.as_str());
         let mut names: BTreeSet<&str> = store.names.keys().map(String::as_str).collect();
         names.extend(declared.map(String::as_str).chain(used));
+        names.extend(vault.iter().flat_map(BTreeMap::keys).map(String::as_str));
         if let Some(only) = &self.host {
             names.retain(|name| hosts.get(name).is_some_and(|hosts| hosts.contains(only.as_str())));
         }
-        let rows: Vec<Row> = names.into_iter().map(|name| Row::of(name, &store, &hosts, &services)).collect();
+        let rows: Vec<Row> =
+            names.into_iter().map(|name| Row::of(name, &store, vault.as_ref(), &hosts, &services)).collect();
         if self.json {
             let rows: Vec<_> = rows.iter().map(Row::json).collect();
             terminal.document(&json!({ "secrets": rows }))?;
@@ -68,6 +72,18 @@ impl List {
         }
         Ok(Exit::Done)
     }
+}
+
+/// What the lab's Vault holds, by name, with the day. `None`: there is none, or it did not answer, which is told.
+fn in_vault(parsed: &labwright_model::Parsed, terminal: &Terminal) -> Option<BTreeMap<String, String>> {
+    vault::declared(parsed)?;
+    let names = vault::Vault::open(parsed).and_then(|vault| vault.names().map_err(vault::error));
+    names
+        .map_err(|error| {
+            terminal.warn(&format!("what is in the Vault is not listed: {}", error.message));
+            error.hints.iter().for_each(|hint| terminal.hint(hint));
+        })
+        .ok()
 }
 
 struct Row {
@@ -82,18 +98,21 @@ impl Row {
     fn of(
         name: &str,
         store: &Store,
+        vault: Option<&BTreeMap<String, String>>,
         hosts: &BTreeMap<&str, BTreeSet<&str>>,
         services: &BTreeMap<&str, BTreeSet<String>>,
     ) -> Row {
+        let in_vault = vault.and_then(|vault| vault.get(name));
         let state = match store.names.get(name) {
             Some(entry) if entry.encrypted => "kept",
             Some(_) => "in the clear",
+            None if in_vault.is_some() => "in Vault",
             None => "not there",
         };
         Row {
             name: name.to_string(),
             state,
-            made: store.made.get(&super::flat(name)).map(|made| made.value.clone()),
+            made: store.made.get(&super::flat(name)).map(|made| made.value.clone()).or_else(|| in_vault.cloned()),
             hosts: hosts.get(name).into_iter().flatten().map(|host| host.to_string()).collect(),
             services: services.get(name).into_iter().flatten().cloned().collect(),
         }

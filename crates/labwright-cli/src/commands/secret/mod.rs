@@ -6,7 +6,9 @@ mod edit;
 mod generate;
 mod get;
 mod history;
+mod in_vault;
 mod init;
+mod keeper;
 mod list;
 mod rekey;
 mod remove;
@@ -19,7 +21,7 @@ use std::path::{Path, PathBuf};
 use labwright_model::Parsed;
 use labwright_model::lab::{Generate, GenerateKind};
 use labwright_model::store::{MADE, PUBLIC};
-use labwright_secrets::generate::{Alphabet, Generator, Made};
+use labwright_secrets::generate::{Alphabet, Generator};
 use labwright_secrets::store::{self, Opened};
 use labwright_secrets::{SecretError, SecretText};
 
@@ -32,6 +34,9 @@ use crate::terminal::Terminal;
 ///
 /// The store is a SOPS file, encrypted to age or SSH keys; `sops` reads and writes it too. The key that opens it is
 /// looked for in `--identity`, `SOPS_AGE_KEY`, `SOPS_AGE_KEY_FILE`, `~/.config/sops/age/keys.txt` and your SSH key.
+///
+/// A lab that names a Vault and no file keeps them there: `a` in field `value` of `FOLDER/a`, `a.b` in field `b`. You
+/// log in by `VAULT_TOKEN`, `~/.vault-token`, or `VAULT_ROLE_ID` and `VAULT_SECRET_ID`.
 #[derive(clap::Args)]
 pub struct Secret {
     #[command(subcommand)]
@@ -77,6 +82,9 @@ struct Common {
     /// A file with the key that opens the store; may be given more than once.
     #[arg(long, short, value_name = "FILE")]
     identity: Vec<PathBuf>,
+    /// The lab's Vault, where it has a SOPS file as well.
+    #[arg(long)]
+    vault: bool,
 }
 
 /// The store of a lab, opened, and held so that nobody else changes it meanwhile.
@@ -99,9 +107,13 @@ impl Common {
 
     /// The store, opened to be changed.
     fn hold(&self, parsed: &Parsed, terminal: &Terminal) -> Result<Kept, CliError> {
+        if self.vault {
+            return Err(CliError::usage("only a file is edited and encrypted anew as a whole; a Vault is not")
+                .hint("`labwright secret set NAME --vault` changes one secret there"));
+        }
         let path = secrets::path(parsed)?;
         let lock = store::file::lock(&path).map_err(secrets::error)?;
-        if let Some(before) = rotate::interrupted(&path) {
+        if let Some(before) = keeper::interrupted(&path) {
             let error = CliError::usage(format!("a rotation did not come to its end: `{}` is there", before.display()));
             return Err(error
                 .hint("`labwright secret rotate --undo` puts the old values back everywhere")
@@ -117,17 +129,6 @@ impl Kept {
     fn save(&self) -> Result<(), CliError> {
         let text = self.opened.to_text(labwright_engine::now()).map_err(secrets::error)?;
         store::file::replace(&self.path, text.as_bytes()).map_err(secrets::error)
-    }
-
-    /// Puts what was made into the store: the secret, its public halves, and the day.
-    fn put(&mut self, name: &str, made: &Made) -> Result<(), CliError> {
-        self.opened.set(name, &made.private).map_err(secrets::error)?;
-        for (half, value) in &made.public {
-            let key = public_name(name, half);
-            self.opened.set_plain(&format!("{PUBLIC}.{key}"), value).map_err(secrets::error)?;
-        }
-        self.dated(name);
-        Ok(())
     }
 
     /// Notes that a secret was made today. A store whose rules encrypt that note goes without.

@@ -1,10 +1,7 @@
 //! `labwright secret remove`: takes a value out of the store.
 
-use labwright_model::store::{MADE, PUBLIC};
-
-use super::{Common, flat, public_name, shown};
+use super::Common;
 use crate::error::{CliError, Exit};
-use crate::secrets;
 use crate::terminal::Terminal;
 
 /// Takes a secret out of the store. Refused while the lab refers to it.
@@ -24,22 +21,10 @@ impl Remove {
             let error = CliError::usage(format!("`{}` is used: {}", self.name, place.unwrap_or_default()));
             return Err(error.hint("take the reference out first; nothing was changed"));
         }
-        let mut kept = self.common.hold(&parsed, terminal)?;
-        kept.opened.remove(&self.name).map_err(secrets::error)?;
-        for name in [
-            format!("{MADE}.{}", flat(&self.name)),
-            format!("{PUBLIC}.{}", public_name(&self.name, "public")),
-            format!("{PUBLIC}.{}", public_name(&self.name, "chain")),
-        ] {
-            // What goes with it is there only for some.
-            drop(kept.opened.remove(&name));
-        }
-        kept.save()?;
-        terminal.say(&format!(
-            "`{}` is out of {}; earlier revisions of the file still hold it",
-            self.name,
-            shown(&kept.path)
-        ));
+        let mut keeper = self.common.keeper_of(&parsed, std::slice::from_ref(&self.name), terminal)?;
+        keeper.remove(&self.name)?;
+        keeper.save()?;
+        terminal.say(&format!("`{}` is out of {}; {}", self.name, keeper.shown(), keeper.stays()));
         Ok(Exit::Done)
     }
 }

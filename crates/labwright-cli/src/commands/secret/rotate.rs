@@ -2,17 +2,16 @@
 //! something does not come up with the new.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use labwright_plan::sealed::sealed;
 use labwright_plan::{Options, Resource, Selection};
 use labwright_secrets::generate::{self, Generator, Given, Made};
-use labwright_secrets::store;
 
 use super::super::apply::{ApprovalArgs, Task, Verb};
 use super::super::planning;
-use super::{Common, ask_value, generators, publics, shown};
+use super::keeper::Keeper;
+use super::{Common, ask_value, generators};
 use crate::error::{CliError, Exit};
 use crate::lab::{self, SshArgs};
 use crate::secrets;
@@ -32,6 +31,9 @@ pub struct Rotate {
     /// A file with the key that opens the store; may be given more than once.
     #[arg(long, short, value_name = "FILE")]
     identity: Vec<PathBuf>,
+    /// The lab's Vault, where it has a SOPS file as well.
+    #[arg(long)]
+    vault: bool,
     #[command(flatten)]
     ssh: SshArgs,
     #[command(flatten)]
@@ -44,55 +46,43 @@ pub struct Rotate {
     finish: bool,
 }
 
-/// The old store beside the new one, for as long as a rotation is under way. It is encrypted like the store.
-fn before(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{name}.before-rotation"))
-}
-
-/// The old store of a rotation that did not come to its end.
-pub fn interrupted(path: &Path) -> Option<PathBuf> {
-    let before = before(path);
-    before.exists().then_some(before)
-}
-
 impl Rotate {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let common = Common { lab: lab::LabArg { lab: self.lab.clone() }, identity: self.identity.clone() };
+        let common =
+            Common { lab: lab::LabArg { lab: self.lab.clone() }, identity: self.identity.clone(), vault: self.vault };
         if self.undo || self.finish {
             return self.resume(&common, terminal);
         }
         let parsed = common.parsed()?;
-        let mut kept = common.hold(&parsed, terminal)?;
-        let made = self.made(&generators(&parsed), &kept)?;
+        let mut keeper = common.keeper_of(&parsed, &self.names, terminal)?;
+        let made = self.made(&generators(&parsed), keeper.as_ref())?;
         let names: BTreeSet<String> = made.iter().map(|(name, _)| name.clone()).collect();
-        let old = store::file::load(&kept.path).map_err(secrets::error)?;
         for (name, made) in &made {
-            kept.put(name, made)?;
+            keeper.put(name, made)?;
         }
-        store::file::replace(&before(&kept.path), &old).map_err(secrets::error)?;
-        kept.save()?;
+        keeper.rotate()?;
         let told = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         terminal.say(&format!("new values for {told}"));
         match self.apply(&common, &names, terminal) {
             Ok(Exit::Done) => {
-                remove(&before(&kept.path))?;
+                keeper.settle()?;
                 terminal.say(&format!("{told}: rotated"));
                 Ok(Exit::Done)
             }
             // Approved by nobody, or nothing could be planned: no host has seen a new value.
             Err(error) => {
-                put_back(&kept.path, &old)?;
+                keeper.put_back()?;
+                keeper.settle()?;
                 terminal.say("the old values are back in the store");
                 Err(error)
             }
             Ok(exit) => {
                 terminal.warn("not everything came back with the new values; putting the old ones back");
-                put_back_file(&kept.path, &old)?;
+                keeper.put_back()?;
                 let again = Rotate { approval: approved(&self.approval), ..self };
                 match again.apply(&common, &names, terminal) {
                     Ok(Exit::Done) => {
-                        remove(&before(&kept.path))?;
+                        keeper.settle()?;
                         terminal.say("the old values are back, in the store and on every host that read them");
                         Ok(exit)
                     }
@@ -110,18 +100,18 @@ impl Rotate {
     fn made(
         &self,
         specs: &std::collections::BTreeMap<String, Generator>,
-        kept: &super::Kept,
+        keeper: &dyn Keeper,
     ) -> Result<Vec<(String, Made)>, CliError> {
         let mut specs = specs.clone();
         for name in &self.names {
-            kept.opened.get(name).map_err(secrets::error)?;
+            keeper.get(name).map_err(secrets::error)?;
             // What nothing generates comes from somebody.
             specs
                 .entry(name.clone())
                 .or_insert_with(|| Generator::Prompt { message: format!("new value of `{name}`") });
         }
-        let existing = |name: &str| kept.opened.get(name).ok();
-        let publics = |name: &str| publics(&kept.opened, name);
+        let existing = |name: &str| keeper.get(name).ok();
+        let publics = |name: &str| keeper.publics(name);
         let mut prompt = |name: &str, message: &str| ask_value(name, message);
         let mut given = Given { existing: &existing, publics: &publics, prompt: &mut prompt };
         let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
@@ -164,21 +154,20 @@ impl Rotate {
 
     fn resume(self, common: &Common, terminal: &Terminal) -> Result<Exit, CliError> {
         let parsed = common.parsed()?;
-        let path = secrets::path(&parsed)?;
-        let _lock = store::file::lock(&path).map_err(secrets::error)?;
-        let Some(old) = interrupted(&path) else {
+        let mut keeper = common.cut_off(&parsed, terminal)?;
+        if !keeper.interrupted()? {
             return Err(CliError::usage("no rotation was cut off").hint("`labwright plan` shows what hosts still lack"));
-        };
+        }
         if self.undo {
-            put_back_file(&path, &store::file::load(&old).map_err(secrets::error)?)?;
+            keeper.put_back()?;
         }
         let ready = lab::ready(&common.lab, terminal)?;
         let names = ready.desired.iter().flat_map(|resource| sealed(&resource.spec));
         let names = names.flat_map(|content| content.names().map(str::to_string).collect::<Vec<_>>()).collect();
         let exit = self.apply(common, &names, terminal)?;
         if exit == Exit::Done {
-            remove(&old)?;
-            terminal.say(&format!("{} and the hosts agree again", shown(&path)));
+            keeper.settle()?;
+            terminal.say(&format!("{} and the hosts agree again", keeper.shown()));
         }
         Ok(exit)
     }
@@ -187,17 +176,4 @@ impl Rotate {
 /// Putting back what was there is not asked about again.
 fn approved(given: &ApprovalArgs) -> ApprovalArgs {
     ApprovalArgs { yes: true, ..given.clone() }
-}
-
-fn put_back_file(path: &Path, old: &[u8]) -> Result<(), CliError> {
-    store::file::replace(path, old).map_err(secrets::error)
-}
-
-fn put_back(path: &Path, old: &[u8]) -> Result<(), CliError> {
-    put_back_file(path, old)?;
-    remove(&before(path))
-}
-
-fn remove(path: &Path) -> Result<(), CliError> {
-    fs::remove_file(path).map_err(|error| CliError::usage(format!("cannot remove {}: {error}", shown(path))))
 }

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use labwright_secrets::SecretText;
 use zeroize::Zeroizing;
 
-use super::{Common, ask_value, shown};
+use super::{Common, ask_value};
 use crate::error::{CliError, Exit};
 use crate::secrets;
 use crate::terminal::Terminal;
@@ -28,15 +28,14 @@ pub struct Set {
 impl Set {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let parsed = self.common.parsed()?;
-        let mut kept = self.common.hold(&parsed, terminal)?;
+        let mut keeper = self.common.keeper(&parsed, terminal)?;
         let value = match std::io::stdin().is_terminal() {
             true => ask_value(&self.name, &format!("value of `{}`", self.name)).map_err(secrets::error)?,
             false => piped(self.keep_newline)?,
         };
-        kept.opened.set(&self.name, &value).map_err(secrets::error)?;
-        kept.dated(&self.name);
-        kept.save()?;
-        terminal.say(&format!("`{}` is set in {}", self.name, shown(&kept.path)));
+        keeper.set(&self.name, &value)?;
+        keeper.save()?;
+        terminal.say(&format!("`{}` is set in {}", self.name, keeper.shown()));
         if !parsed.secrets.iter().any(|secret| secret.value == self.name) {
             terminal.hint(&format!("nothing in the lab refers to it yet: `${{secret.{}}}`", self.name));
         }

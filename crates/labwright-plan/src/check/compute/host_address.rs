@@ -137,8 +137,6 @@ services:
 protection: { repositories: { r: { on: backup, path: /b } }, policies: { p: { to: r } } }
 "#,
             expect![[r#"
-                5:42 error LW-LAB-102: `wiki` could be the host or the service
-                    help: write `host/wiki` or `service/wiki`
                 9:5 warning LW-CMP-002: host `gw` has no address, and it is named by `edge.router`
                     help: add `address: …` to `gw`, one of `10.0.20.0/24`
                     2:17: needed here
@@ -154,12 +152,8 @@ protection: { repositories: { r: { on: backup, path: /b } }, policies: { p: { to
                 15:5 warning LW-CMP-002: host `backup` has no address, and repository `r` is on it
                     help: add `address: …` to `backup`, one of `10.0.20.0/24`
                     24:40: needed here
-                19:44 error LW-LAB-101: there is no host or service named `screen`
-                    help: add it under `compute: { hosts: … }` or `services:`
                 19:68 advice LW-CMP-003: host `mon` is only named by its role
                     help: describe it: `compute: { hosts: { mon: { address: … } } }`
-                22:3 error LW-LAB-103: a service cannot be named `local`: the word means something else
-                    help: choose another name, of letters, digits and hyphens
             "#]],
         );
     }

@@ -245,8 +245,6 @@ protection:
                     help: declared are a; add it under `services:`: `b: { use: …, on: … }`
                 6:29 error LW-LAB-101: there is no zone named `servers`
                     help: add it under `network: { zones: … }`: `servers: { vlan: …, subnet: … }`
-                8:29 error LW-PLT-001: backups by policy `weekly` have no repository to go to
-                    help: declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`
             "#]],
         );
     }
@@ -272,8 +270,6 @@ platform:
                 4:18 error LW-LAB-101: there is no host named `docker-1`
                     help: did you mean `docker-01`?
                     11:15: and here
-                4:28 advice LW-CMP-003: hosts `docker-02`, `dns-01`, `dns-02` are only named by their roles
-                    help: describe them under `compute: { hosts: … }`, as `docker-02: { address: … }`
             "#]],
         );
     }

@@ -226,8 +226,6 @@ protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secre
                     7:70: host `a` reads it here
                     8:70: host `b` reads it here
                     14:46: service `w` reads it here
-                12:5 warning LW-CMP-001: host `nowhere` is in no zone
-                    help: add `zone: …`, one of servers, iot, lab
                 15:48 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
                     help: make one secret for each: `app_lab` and `app_servers`
             "#]],

@@ -41,6 +41,7 @@ impl Rule for UnusedSecret {
         for generator in declared.generate.values() {
             used.extend(generator.of.iter().chain(&generator.ca).map(|source| source.value.as_str()));
         }
+        used.extend(declared.vault.iter().flat_map(labwright_model::lab::Vault::secrets));
         let is_used = |name: &str| used.contains(name) || public_half_is_used(parsed, name);
         for (name, generator) in declared.generate.iter().filter(|(name, _)| !is_used(name)) {
             let at = format!("platform.secrets.generate.{name}");

@@ -311,8 +311,6 @@ protection:
                     help: declare where they are: `platform: { secrets: { age: secrets.yaml } }`
                     15:97: so is `other`
                     19:51: so is `in-a-file`
-                17:18 advice LW-CMP-003: hosts `docker-01`, `proxy-01`, `mon-01` are only named by their roles
-                    help: describe them under `compute: { hosts: … }`, as `docker-01: { address: … }`
                 21:30 error LW-PLT-001: backups by policy `nightly` have no repository to go to
                     help: declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`
                     21:51: nor have those by `weekly`
@@ -376,7 +374,7 @@ compute: { hosts: { d-01: { address: 10.0.0.1 } } }
 edge: { router: d-01, vpn: wireguard, public: { cloudflare: { zones: a.net, tunnel: d-01, token: "${secret.app}" } } }
 platform: { dns: d-01, secrets: { age: secrets.yaml, recovery: age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq }, reverse_proxy: { on: d-01, tls: { dns01: cloudflare } } }
 services:
-  a: { use: a, on: d-01, expose: public, url: a }
+  a: { use: a, on: d-01, expose: public, url: a.a.net }
   b: { use: b, on: d-01, expose: vpn, url: b }
 "#,
             expect![[""]],

@@ -20,7 +20,7 @@ impl Rule for PlacementRule {
     }
 
     fn doc(&self) -> &'static str {
-        "- A service has none of `use`, `compose`, `containers`, `run` and `external`, or more than one: it is not said what runs.\n\
+        "- A service has none of `use`, `compose`, `containers`, `run`, `built_in` and `external`, or more than one: it is not said what runs.\n\
          - A service that the lab runs has no `on`: it is not said where.\n\
          - Containers are put on a host that is not among `compute.docker_hosts`.\n\
          - A process is put on a host whose units Labwright does not write (`os: nixos`, `os: other`).\n\
@@ -66,6 +66,7 @@ fn forms(service: &Service) -> Vec<&'static str> {
         ("compose", service.compose.is_some()),
         ("containers", !service.containers.0.is_null()),
         ("run", service.run.is_some()),
+        ("built_in", service.built_in.is_some()),
         ("external", service.external.is_some()),
     ];
     forms.into_iter().filter(|(_, used)| *used).map(|(form, _)| form).collect()
@@ -90,7 +91,7 @@ fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
         [] => faults.push(error(
             span,
             format!("it is not said what service `{name}` is"),
-            "give it one of `use`, `compose`, `containers`, `run` or `external`",
+            "give it one of `use`, `compose`, `containers`, `run`, `built_in` or `external`",
         )),
         [_] => {}
         [first, rest @ ..] => {
@@ -180,7 +181,7 @@ services:
 "#,
             expect![[r#"
                 12:3 error LW-SVC-001: it is not said what service `nothing` is
-                    help: give it one of `use`, `compose`, `containers`, `run` or `external`
+                    help: give it one of `use`, `compose`, `containers`, `run`, `built_in` or `external`
                 13:3 error LW-SVC-001: service `both` has `use` and `compose` and `run`
                     help: keep one of them: they are different ways to run it
                 14:3 error LW-SVC-001: it is not said where service `nowhere` runs

@@ -1,0 +1,29 @@
+//! What the verbs that only answer share: the lab as far as it can be read, and a word about what is wrong with it.
+
+use labwright_model::{Parsed, Severity};
+
+use crate::error::CliError;
+use crate::lab::{LabArg, read};
+use crate::render::findings::count;
+use crate::terminal::Terminal;
+
+/// How an answer is printed.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub enum Format {
+    Table,
+    Markdown,
+    Json,
+}
+
+/// The lab. An answer about one that contradicts itself is better than none, and says so.
+pub fn lab(arg: &LabArg, terminal: &Terminal) -> Result<Parsed, CliError> {
+    let lab = read(arg)?;
+    let errors = lab.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    if errors > 0 {
+        terminal.warn(&format!(
+            "the lab contradicts itself in {}, so the answer may be wrong there: `labwright check` names them",
+            count(errors, "place")
+        ));
+    }
+    Ok(lab.parsed)
+}

@@ -1,0 +1,163 @@
+//! Do I understand its security model?
+
+use std::collections::BTreeSet;
+
+use labwright_model::lab::Expose;
+use serde_json::Value;
+
+use super::{Asked, Points, either};
+
+pub fn points(asked: &Asked) -> Points {
+    let mut points = Points::default();
+    let entry = asked.entry();
+    if let Some(vendor) = asked.vendor() {
+        points.must(Ok(format!("{vendor} answers for it")));
+        points.should(either(
+            entry.description.is_some(),
+            "what it is for is written down",
+            "write down what it holds and who may log in: `description:`",
+        ));
+        return points;
+    }
+    let hosts = asked.hosts();
+    let zones: BTreeSet<&str> = hosts
+        .iter()
+        .filter_map(|host| asked.topology.host(host)?.zone.as_ref())
+        .map(|zone| zone.value.as_str())
+        .collect();
+    let outside: Vec<&str> =
+        hosts.iter().copied().filter(|host| asked.topology.host(host).is_none_or(|host| host.zone.is_none())).collect();
+    if entry.external.is_none() {
+        points.must(either(
+            !hosts.is_empty() && outside.is_empty(),
+            format!("it is in {}; what no flow allows is denied", zone_words(&zones)),
+            match outside.is_empty() {
+                true => "say where it runs: `on: HOST`".to_string(),
+                false => format!("put {} in a zone: `zone: NAME`", crate::blast::listed(&outside)),
+            },
+        ));
+    }
+    if entry.external.is_some() && hosts.is_empty() {
+        points.should(Err(
+            "describe the rented machine as a host in a zone, so that the flows to it are declared".to_string()
+        ));
+    }
+    points.should(exposure(asked));
+    let ends = hosts.iter().copied().chain(zones.iter().copied()).chain([asked.placement.service.as_str()]);
+    let led = asked.flows.to(ends.collect::<BTreeSet<_>>());
+    points.should(match (led.wide_open, led.without_reason, led.all) {
+        (_, _, 0) => Ok("no flow leads to it".to_string()),
+        (0, 0, all) => Ok(format!("every flow that leads to it has its reason ({all})")),
+        (0, n, all) if n == all => Err("give the flows that lead to it a reason: `because:`".to_string()),
+        (0, n, all) => Err(format!("give a reason to {n} of the {all} flows that lead to it: `because:`")),
+        (n, _, _) => Err(format!(
+            "narrow what {n} of the flows that lead to it let through, or say why it is all: `allow:`, `because:`"
+        )),
+    });
+    if entry.compose.is_some() {
+        points.should(Err(
+            "look into its Compose file: it is not read, and may open ports or the host of its own accord".to_string(),
+        ));
+    }
+    let loose = loose(&entry.containers.0);
+    if !entry.containers.0.is_null() {
+        points.should(either(
+            loose.is_empty(),
+            "its containers keep to themselves",
+            format!("keep its containers to themselves: {}", loose.join(", ")),
+        ));
+    }
+    let clear = clear_secrets(&entry.containers.0, entry.run.iter().flat_map(|run| &run.environment));
+    points.should(either(
+        clear.is_empty(),
+        "no password or token stands in the file",
+        format!(
+            "keep {} in the secrets store: `${{secret.NAME}}`",
+            crate::blast::listed(&clear.iter().map(String::as_str).collect::<Vec<_>>())
+        ),
+    ));
+    points
+}
+
+fn zone_words(zones: &BTreeSet<&str>) -> String {
+    let names: Vec<&str> = zones.iter().copied().collect();
+    format!("{} {}", if names.len() == 1 { "zone" } else { "zones" }, crate::blast::listed(&names))
+}
+
+fn exposure(asked: &Asked) -> Result<String, String> {
+    match asked.entry().expose {
+        Expose::Nowhere => Ok("only services that need it reach it".to_string()),
+        Expose::Lan => Ok("people reach it from the lab's own zones".to_string()),
+        Expose::Vpn => Ok("people reach it over the VPN".to_string()),
+        Expose::Public => {
+            let public = asked.topology.parsed.lab.edge.public.as_ref();
+            let cloudflare = public.and_then(|public| public.cloudflare.as_ref());
+            let names =
+                || asked.entry().url.iter().map(|url| url.value.as_str()).chain([asked.placement.service.as_str()]);
+            let covered = cloudflare.is_some_and(|cloudflare| {
+                let covers = cloudflare.access.values().flat_map(|policy| policy.covers.iter());
+                covers.into_iter().any(|covered| names().any(|name| name == covered.value))
+            });
+            either(
+                covered,
+                "the internet reaches it, and an access policy says who",
+                "say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it",
+            )
+        }
+    }
+}
+
+/// What lets a container out of its own room.
+fn loose(containers: &Value) -> Vec<String> {
+    let Value::Object(containers) = containers else { return Vec::new() };
+    let mut out = Vec::new();
+    for (name, container) in containers {
+        if container.get("network_mode").and_then(Value::as_str) == Some("host") {
+            out.push(format!("`{name}` is on the host's own network"));
+        }
+        if container.get("privileged").and_then(Value::as_bool) == Some(true) {
+            out.push(format!("`{name}` is privileged"));
+        }
+        let volumes = container.get("volumes").and_then(Value::as_array).into_iter().flatten();
+        if volumes.into_iter().any(|volume| volume.to_string().contains("docker.sock")) {
+            out.push(format!("`{name}` may command Docker"));
+        }
+    }
+    out
+}
+
+/// Variables whose name says that they hold a secret, and whose value stands in the file.
+fn clear_secrets<'a>(containers: &Value, own: impl Iterator<Item = (&'a String, &'a String)>) -> BTreeSet<String> {
+    let mut out: BTreeSet<String> =
+        own.filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name.clone()).collect();
+    let Value::Object(containers) = containers else { return out };
+    for environment in containers.values().filter_map(|container| container.get("environment")) {
+        match environment {
+            Value::Object(variables) => {
+                let clear = variables
+                    .iter()
+                    .filter(|(name, value)| is_secret(name) && value.as_str().map_or(!value.is_null(), is_clear));
+                out.extend(clear.map(|(name, _)| name.clone()));
+            }
+            Value::Array(lines) => {
+                let pairs = lines.iter().filter_map(|line| line.as_str()?.split_once('='));
+                out.extend(
+                    pairs.filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name.to_string()),
+                );
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    // A variable that names a file holds a path.
+    !name.ends_with("_FILE")
+        && ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY", "PRIVATE_KEY"].iter().any(|word| name.contains(word))
+}
+
+fn is_clear(value: &str) -> bool {
+    !value.is_empty() && !value.contains("${secret.")
+}

@@ -1,0 +1,230 @@
+//! How a failure spreads: from hosts to guests, from hosts to services, from services to those that need them.
+//! Works in numbers; the words come after.
+
+use super::world::{RoleKind, World};
+use super::{Kind, Thing};
+
+/// Why something is down, or is not what it was. The numbers are those of `World`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It is what fails.
+    Itself,
+    Guest(usize),
+    InZone,
+    AtSite,
+    InDomain,
+    /// Every host that it is on is down; the first of them.
+    On(usize),
+    /// It needs this placement, and whatever else could stand in for it is down too.
+    Needs(usize),
+    /// It needs this placement, and nothing routes between their zones any more; the zone, and its router.
+    Apart(usize, usize, usize),
+    /// Its data comes from this host.
+    DataOn(usize),
+    /// Its traffic to the internet goes through this placement.
+    Egress(usize),
+    /// People reach it through this role.
+    Through(usize),
+    /// Nothing routes its zone any more; the zone, and its router.
+    Closed(usize, usize),
+    /// It is this role's service that is down.
+    Service(usize),
+    /// It mounts file systems from this host.
+    Mounts(usize),
+    /// It is reached over SSH through this host.
+    Jump(usize),
+    /// Its copies are in this repository, whose host is down.
+    Copies(usize, usize),
+    /// Its copies are in this repository, which is behind this router.
+    CopiesBehind(usize, usize),
+    /// Its data is on this host, and nothing keeps a copy.
+    NoCopy(usize),
+    /// Its backup dumps a database of this placement.
+    Dumps(usize),
+}
+
+/// What is down, with the reason.
+pub struct Down {
+    /// Whether any host is down; if none is, few things have to be looked at.
+    pub any_host: bool,
+    pub hosts: Vec<Option<Why>>,
+    pub placed: Vec<Option<Why>>,
+    /// The router that each closed zone misses.
+    pub zones: Vec<Option<usize>>,
+    pub roles: Vec<Option<Why>>,
+}
+
+impl Down {
+    /// The hosts of a thing that are left, unless all or none of them are down.
+    pub fn left(&self, hosts: &[usize]) -> Option<Vec<usize>> {
+        let left: Vec<usize> = hosts.iter().copied().filter(|host| self.hosts[*host].is_none()).collect();
+        (!left.is_empty() && left.len() < hosts.len()).then_some(left)
+    }
+
+    /// Whether some hosts of a thing are down, and not all.
+    pub fn is_thinned(&self, hosts: &[usize]) -> bool {
+        let lost = |host: &usize| self.hosts[*host].is_some();
+        hosts.iter().any(lost) && !hosts.iter().all(lost)
+    }
+
+    /// The zone that all of these hosts cannot leave, the first one's, with the router that is missing.
+    pub fn all_closed(&self, world: &World, hosts: &[usize]) -> Option<(usize, usize)> {
+        let first = self.closed(world, *hosts.first()?)?;
+        hosts.iter().all(|host| self.closed(world, *host).is_some()).then_some(first)
+    }
+
+    /// The zone that keeps two hosts apart, with the router that is missing.
+    pub fn apart(&self, world: &World, a: usize, b: usize) -> Option<(usize, usize)> {
+        let (Some(from), Some(to)) = (world.zone[a], world.zone[b]) else { return None };
+        if from == to {
+            return None;
+        }
+        let closed = |zone: usize| self.zones[zone].map(|router| (zone, router));
+        closed(to).or_else(|| closed(from))
+    }
+
+    /// The zone that a host cannot leave, with the router that is missing.
+    pub fn closed(&self, world: &World, host: usize) -> Option<(usize, usize)> {
+        world.zone[host].and_then(|zone| self.zones[zone].map(|router| (zone, router)))
+    }
+}
+
+/// Everything that is down when a thing fails.
+pub fn spread(world: &World, failed: &Thing) -> Down {
+    let mut down = Down {
+        any_host: false,
+        hosts: vec![None; world.hosts.len()],
+        placed: vec![None; world.placed.len()],
+        zones: vec![None; world.zones.len()],
+        roles: vec![None; world.roles.len()],
+    };
+    let mut open: Vec<usize> = Vec::new();
+    hosts(world, failed, &mut down);
+    zones(world, &mut down);
+    if failed.kind == Kind::Service {
+        for placed in world.service(&failed.name) {
+            down.placed[*placed] = Some(Why::Itself);
+            open.push(*placed);
+        }
+    }
+    down.any_host = down.hosts.iter().any(Option::is_some);
+    if down.any_host {
+        let lost = |n: &usize| down.hosts[*n].is_some();
+        for (n, placed) in world.placed.iter().enumerate() {
+            let why = match placed.hosts.first() {
+                Some(first) if placed.hosts.iter().all(lost) => Why::On(*first),
+                _ => match placed.data_on.iter().find(|(host, _)| lost(host)) {
+                    Some((host, _)) => Why::DataOn(*host),
+                    None => continue,
+                },
+            };
+            down.placed[n] = Some(why);
+            open.push(n);
+        }
+    }
+    if down.zones.iter().any(Option::is_some) {
+        for n in 0..world.placed.len() {
+            if down.placed[n].is_none()
+                && let Some(why) = kept_apart(world, &down, n)
+            {
+                down.placed[n] = Some(why);
+                open.push(n);
+            }
+        }
+    }
+    while let Some(gone) = open.pop() {
+        for dependent in &world.dependents[gone] {
+            let needs = &world.placed[*dependent].needs;
+            let lost = |need: &&Vec<usize>| need.contains(&gone) && need.iter().all(|n| down.placed[*n].is_some());
+            if down.placed[*dependent].is_none() && needs.iter().any(|need| lost(&need)) {
+                down.placed[*dependent] = Some(Why::Needs(gone));
+                open.push(*dependent);
+            }
+        }
+    }
+    roles(world, &mut down);
+    down
+}
+
+fn hosts(world: &World, failed: &Thing, down: &mut Down) {
+    let entries = world.parsed.lab.compute.hosts.values();
+    let named = failed.name.as_str();
+    for (n, host) in entries.enumerate() {
+        let why = match failed.kind {
+            Kind::Host => (world.hosts[n] == named).then_some(Why::Itself),
+            // A router has a foot in other zones too, and goes on routing them.
+            Kind::Zone => {
+                let in_it = host.zone.as_ref().is_some_and(|zone| zone.value == named);
+                let routes = world.routers.iter().any(|routers| routers.contains(&n));
+                (in_it && !routes).then_some(Why::InZone)
+            }
+            Kind::Site => host.site.as_ref().is_some_and(|site| site.value == named).then_some(Why::AtSite),
+            Kind::Domain => host.failure_domain.iter().any(|name| name.value == named).then_some(Why::InDomain),
+            Kind::Service | Kind::Role => None,
+        };
+        down.hosts[n] = why;
+    }
+    let mut open: Vec<usize> = (0..world.hosts.len()).filter(|n| down.hosts[*n].is_some()).collect();
+    while let Some(host) = open.pop() {
+        for guest in &world.guests[host] {
+            // A guest that says it stands elsewhere than its hypervisor is the file's mistake, and falls all the same.
+            if down.hosts[*guest].is_none() {
+                down.hosts[*guest] = Some(Why::Guest(host));
+                open.push(*guest);
+            }
+        }
+    }
+}
+
+fn zones(world: &World, down: &mut Down) {
+    for (zone, routers) in world.routers.iter().enumerate() {
+        if let Some(first) = routers.first()
+            && routers.iter().all(|router| down.hosts[*router].is_some())
+        {
+            down.zones[zone] = Some(*first);
+        }
+    }
+}
+
+/// A placement whose need runs, in a zone that it can no longer reach.
+fn kept_apart(world: &World, down: &Down, n: usize) -> Option<Why> {
+    let placed = &world.placed[n];
+    let way = |other: usize| {
+        let to = &world.placed[other].hosts;
+        let mut first = None;
+        for (a, b) in placed.hosts.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))) {
+            match down.apart(world, a, b) {
+                None => return None,
+                Some(apart) => first = first.or(Some(apart)),
+            }
+        }
+        first
+    };
+    placed.needs.iter().find_map(|need| {
+        let apart: Vec<_> = need.iter().map(|other| way(*other).map(|(zone, router)| (*other, zone, router))).collect();
+        let (other, zone, router) = *apart.iter().flatten().next()?;
+        apart.iter().all(Option::is_some).then_some(Why::Apart(other, zone, router))
+    })
+}
+
+fn roles(world: &World, down: &mut Down) {
+    for (n, role) in world.roles.iter().enumerate() {
+        let lost = |host: &usize| down.hosts[*host].is_some();
+        let service = role.service.and_then(|name| {
+            let placed = world.service(name);
+            let first = placed.iter().find(|placed| down.placed[**placed].is_some())?;
+            placed.iter().all(|placed| down.placed[*placed].is_some()).then_some(*first)
+        });
+        let hosts = role.hosts.first().filter(|_| role.hosts.iter().all(lost));
+        // What lets people in from outside, or calls them, has to reach the outside itself.
+        let outside = matches!(role.kind, RoleKind::Vpn | RoleKind::Tunnel | RoleKind::Monitoring);
+        down.roles[n] = match (hosts, service) {
+            (Some(first), _) => Some(Why::On(*first)),
+            (None, Some(placed)) => Some(Why::Service(placed)),
+            (None, None) if outside => {
+                down.all_closed(world, &role.hosts).map(|(zone, router)| Why::Closed(zone, router))
+            }
+            (None, None) => None,
+        };
+    }
+}

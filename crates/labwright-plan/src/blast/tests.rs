@@ -1,0 +1,375 @@
+//! From a lab's text to what a failure takes with it, in words.
+
+use expect_test::{Expect, expect};
+use labwright_model::{Files, Parsed, parse};
+
+use super::*;
+
+struct One<'a>(&'a str);
+
+impl Files for One<'_> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        if path == "lab.yaml" { Ok(self.0.as_bytes().to_vec()) } else { Err("no such file".to_string()) }
+    }
+    fn list(&self, _: &str) -> Option<Vec<String>> {
+        None
+    }
+}
+
+fn lab(text: &str) -> Parsed {
+    parse("lab.yaml", &One(text))
+}
+
+/// What a failure takes with it, from text to text.
+#[track_caller]
+fn takes(text: &str, name: &str, golden: Expect) {
+    let parsed = lab(text);
+    let found = blast(&parsed, &target(&parsed, name).unwrap());
+    let mut out = format!("{} {}: {}\n", found.fails.kind.word(), found.fails.name, found.about);
+    out += &found.then.iter().map(|then| format!("  then: {then}\n")).collect::<String>();
+    for affected in &found.affected {
+        let because: Vec<&str> = affected.because.iter().map(|link| link.one.as_str()).collect();
+        let what = if affected.what.is_empty() { String::new() } else { format!(" [{}]", affected.what) };
+        let Thing { kind, name } = &affected.thing;
+        out += &format!("{} {} {name}{what} {}\n", affected.urgency.word(), kind.word(), because.join(", which "));
+        out += &affected.then.iter().map(|then| format!("  then: {then}\n")).collect::<String>();
+    }
+    golden.assert_eq(&out);
+}
+
+const STACK: &str = r#"
+network:
+  zones:
+    servers: { subnet: 10.0.20.0/24 }
+    data: { subnet: 10.0.30.0/24 }
+    vpn: { interface: wg0, subnet: 10.9.0.0/24 }
+edge: { router: gw, vpn: { wireguard: {} } }
+compute:
+  hosts:
+    gw: { address: 10.0.20.1, routes: [servers, data] }
+    pve-01: { zone: servers, site: home, failure_domain: ups }
+    docker-01: { zone: servers, vm: { on: pve-01 }, mounts: { /mnt/media: "nas-01:/media" }, ssh: { jump: bastion } }
+    docker-02: { zone: servers }
+    db-01: { zone: data, failure_domain: ups }
+    nas-01: { zone: servers, site: home }
+    bastion: { zone: servers }
+    desk: { local: true }
+platform:
+  dns: [pve-01, nas-01]
+  reverse_proxy: docker-01
+  identity: { service: login }
+  monitoring: docker-02
+  registry: docker-02
+  runners: docker-02
+  secrets: { vault: { on: db-01, with: bastion } }
+services:
+  postgres: { run: x, on: db-01, data: [pgdata] }
+  wiki: { run: wiki, on: docker-01, tier: production, expose: lan, needs: [postgres], data: [wiki], backup: nightly }
+  notes: { run: notes, on: docker-01, needs: [wiki], expose: vpn }
+  films: { run: films, on: docker-01, data: [/mnt/media/films] }
+  front: { run: front, on: [docker-01, docker-02] }
+  login: { run: login, on: docker-02 }
+  tunnelled: { run: t, on: docker-02, egress: way-out, backup: { policy: far, dump: { d: { service: postgres } } } }
+  way-out: { run: w, on: docker-01 }
+protection:
+  repositories:
+    nas: { on: nas-01, path: /backup }
+    away: { url: "s3:x" }
+  policies:
+    nightly: { to: [nas, away] }
+    far: { to: away }
+"#;
+
+#[test]
+fn a_hypervisor_takes_its_guests_and_what_stands_on_them() {
+    takes(
+        STACK,
+        "pve-01",
+        expect![[r#"
+            host pve-01: 1 guest, DNS
+            dark role reverse proxy [no name leads to its service] runs on `docker-01`, which is a guest of `pve-01`
+            dark host docker-01 is a guest of `pve-01`
+            dark service wiki runs on `docker-01`, which is a guest of `pve-01`
+              then: if its data is lost, restore from `nas` or `away`
+            dark service films runs on `docker-01`, which is a guest of `pve-01`
+            dark service notes runs on `docker-01`, which is a guest of `pve-01`
+            dark service way-out runs on `docker-01`, which is a guest of `pve-01`
+            degraded role DNS [left to `nas-01` alone] runs on `pve-01`
+            degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`
+            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`
+        "#]],
+    );
+}
+
+#[test]
+fn a_host_with_a_database_takes_what_needs_it() {
+    takes(
+        STACK,
+        "db-01",
+        expect![[r#"
+        host db-01: secrets store, 1 service
+        dark service wiki needs `postgres`, which runs on `db-01`
+        dark service notes needs `wiki`, which needs `postgres`, which runs on `db-01`
+        dark service postgres runs on `db-01`
+        unprotected service postgres [if the disk is gone, so is its data] keeps its data, without a backup, on `db-01`
+        unprotected service tunnelled [its database cannot be dumped] has its database in `postgres`, which runs on `db-01`
+        held role secrets store [no secret is handed out: what needs one cannot be deployed or started anew] runs on `db-01`
+    "#]],
+    );
+}
+
+#[test]
+fn a_router_closes_zones_and_keeps_what_is_in_them_apart() {
+    takes(
+        STACK,
+        "gw",
+        expect![[r#"
+        host gw: router, VPN
+        dark role router [nothing crosses between zones or to the internet] runs on `gw`
+        dark role VPN [no way in for administration from outside] runs on `gw`
+        dark zone servers [cut off: nothing gets in or out] is routed by `gw`
+        dark zone data [cut off: nothing gets in or out] is routed by `gw`
+        dark service wiki needs `postgres` across zones, and only `gw` routes `data`
+        dark service notes needs `wiki`, which needs `postgres` across zones, and only `gw` routes `data`
+        unprotected service wiki [only `nas` keeps copies now] is backed up to `away`, across `gw`
+        unprotected service tunnelled [no copy is within reach] is backed up to `away`, across `gw`
+        held role monitoring [half blind: it sees its own zone alone, and no alert leaves it] is in `servers`, which `gw` routes
+    "#]],
+    );
+}
+
+#[test]
+fn storage_takes_data_mounts_and_copies() {
+    takes(
+        STACK,
+        "nas-01",
+        expect![[r#"
+            host nas-01: DNS, repository `nas`
+            dark service films has data on `nas-01`
+            degraded role DNS [left to `pve-01` alone] runs on `nas-01`
+            degraded host docker-01 [loses `/mnt/media`] mounts from `nas-01`
+            unprotected service wiki [only `away` keeps copies now] is backed up to `nas` on `nas-01`
+            unprotected service films [if the disk is gone, so is its data] keeps its data, without a backup, on `nas-01`
+        "#]],
+    );
+}
+
+#[test]
+fn what_can_wait_is_told_last() {
+    takes(
+        STACK,
+        "docker-02",
+        expect![[r#"
+        host docker-02: monitoring, registry, runners, 3 services
+        dark role identity [nobody new can log in where it is asked] is the service `login`, which runs on `docker-02`
+        dark service login runs on `docker-02`
+        dark service tunnelled runs on `docker-02`
+          then: if its data is lost, restore from `away`
+        degraded service front [runs on `docker-01` alone] runs on `docker-02`
+        held role monitoring [blind: nothing is probed and no alert is sent] runs on `docker-02`
+        held role registry [no image is pushed or pulled: what runs goes on, nothing new is deployed] runs on `docker-02`
+        held role runners [nothing is built or deployed by itself] runs on `docker-02`
+    "#]],
+    );
+}
+
+#[test]
+fn ways_to_a_host_and_the_machine_that_all_is_run_from() {
+    takes(
+        STACK,
+        "bastion",
+        expect![[r#"
+        host bastion: unsealing of the secrets store
+        held role unsealing of the secrets store [the secrets store stays sealed after its next start] runs on `bastion`
+        held host docker-01 [cannot be changed or looked at] is reached through `bastion`
+    "#]],
+    );
+    takes(
+        STACK,
+        "desk",
+        expect![[r#"
+        host desk: 
+        held host desk [Labwright runs there: nothing is planned or applied from it] 
+    "#]],
+    );
+}
+
+#[test]
+fn a_service_a_zone_a_site_and_a_failure_domain() {
+    takes(
+        STACK,
+        "postgres",
+        expect![[r#"
+        service postgres: lab
+        dark service wiki needs `postgres`
+        dark service notes needs `wiki`, which needs `postgres`
+        unprotected service tunnelled [its database cannot be dumped] has its database in `postgres`
+    "#]],
+    );
+    takes(
+        STACK,
+        "data",
+        expect![[r#"
+        zone data: 1 host
+        dark host db-01 is in that zone
+        dark service wiki needs `postgres`, which runs on `db-01`, which is in that zone
+        dark service notes needs `wiki`, which needs `postgres`, which runs on `db-01`, which is in that zone
+        dark service postgres runs on `db-01`, which is in that zone
+        unprotected service tunnelled [its database cannot be dumped] has its database in `postgres`, which runs on `db-01`, which is in that zone
+        held role secrets store [no secret is handed out: what needs one cannot be deployed or started anew] runs on `db-01`, which is in that zone
+    "#]],
+    );
+    takes(
+        STACK,
+        "site/home",
+        expect![[r#"
+            site home: 2 hosts
+            dark role DNS [no name of `lab.home.arpa` resolves] runs on `pve-01` and `nas-01`, which stand at that site
+            dark role reverse proxy [no name leads to its service] runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            dark host docker-01 is a guest of `pve-01`, which stands at that site
+            dark host nas-01 stands at that site
+            dark host pve-01 stands at that site
+            dark service wiki runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+              then: if its data is lost, restore from `away`
+            dark service films runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            dark service notes runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            dark service way-out runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            unprotected service wiki [only `away` keeps copies now] is backed up to `nas` on `nas-01`, which stands at that site
+        "#]],
+    );
+    takes(
+        STACK,
+        "domain/ups",
+        expect![[r#"
+            domain ups: 2 hosts
+            dark role reverse proxy [no name leads to its service] runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            dark host db-01 is in that failure domain
+            dark host docker-01 is a guest of `pve-01`, which is in that failure domain
+            dark host pve-01 is in that failure domain
+            dark service wiki runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+              then: if its data is lost, restore from `nas` or `away`
+            dark service films runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            dark service notes runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            dark service postgres runs on `db-01`, which is in that failure domain
+            dark service way-out runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            degraded role DNS [left to `nas-01` alone] runs on `pve-01`, which is in that failure domain
+            degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            unprotected service postgres [if the disk is gone, so is its data] keeps its data, without a backup, on `db-01`, which is in that failure domain
+            unprotected service tunnelled [its database cannot be dumped] has its database in `postgres`, which runs on `db-01`, which is in that failure domain
+            held role secrets store [no secret is handed out: what needs one cannot be deployed or started anew] runs on `db-01`, which is in that failure domain
+        "#]],
+    );
+}
+
+#[test]
+fn an_environment_stands_on_its_own_copy() {
+    takes(
+        "environments: [dev, prod]\ncompute: { hosts: { a: {}, b: {} } }\nservices:\n  app: { run: x, needs: [db], environments: { dev: { on: a }, prod: { on: b } } }\n  db: { run: y, environments: { dev: { on: a }, prod: { on: b } } }\n",
+        "a",
+        expect![[r#"
+            host a: 2 services
+            dark service app (dev) runs on `a`
+            dark service db (dev) runs on `a`
+        "#]],
+    );
+}
+
+#[test]
+fn what_goes_round_in_a_circle_is_told_once() {
+    takes(
+        "compute: { hosts: { a: {}, b: {} } }\nservices:\n  x: { run: x, on: a, needs: [y] }\n  y: { run: y, on: b, needs: [x] }\n",
+        "a",
+        expect![[r#"
+            host a: 1 service
+            dark service x runs on `a`
+            dark service y needs `x`, which runs on `a`
+        "#]],
+    );
+    takes(
+        "compute: { hosts: { a: { vm: { on: b } }, b: { vm: { on: a } } } }\n",
+        "a",
+        expect![[r#"
+        host a: guest of `b`, 1 guest
+        dark host b is a guest of `a`
+    "#]],
+    );
+}
+
+#[test]
+fn a_tunnel_names_its_standby() {
+    takes(
+        "edge: { public: { cloudflare: { tunnel: box, standby: { pages: spare.pages.dev } } } }\nservices: { shop: { run: shop, on: other, expose: public } }\ncompute: { hosts: { box: {}, other: {} } }\n",
+        "box",
+        expect![[r#"
+            host box: tunnel
+            dark role tunnel [the internet reaches nothing here] runs on `box`
+              then: point `apex` and `www` at the standby `spare.pages.dev`
+            dark service shop is reached through the tunnel, which runs on `box`
+        "#]],
+    );
+}
+
+#[test]
+fn names_are_found_by_kind_and_near() {
+    let parsed = lab(
+        "network: { zones: { media: {} } }\ncompute: { hosts: { media: { site: attic } } }\nservices: { wiki: { external: x } }\n",
+    );
+    let told = |name| target(&parsed, name);
+    assert_eq!(told("media"), Err(NoTarget::Ambiguous(vec!["host/media".into(), "zone/media".into()])));
+    assert_eq!(told("zone/media"), Ok(Thing { kind: Kind::Zone, name: "media".into() }));
+    assert_eq!(told("attic"), Ok(Thing { kind: Kind::Site, name: "attic".into() }));
+    assert_eq!(told("wki"), Err(NoTarget::Unknown { near: Some("wiki".into()) }));
+    assert_eq!(told("host/medai"), Err(NoTarget::Unknown { near: Some("host/media".into()) }));
+    assert_eq!(told("nowhere/x"), Err(NoTarget::Unknown { near: None }));
+}
+
+#[test]
+fn single_points_of_failure_are_ranked() {
+    let parsed = lab(STACK);
+    let mut out = String::new();
+    for point in single_points(&parsed) {
+        let Point { thing, about, dark, production, roles, degraded, unprotected, held } = point;
+        let harm = format!(
+            "dark {dark} ({production}), roles {roles}, degraded {degraded}, copies {unprotected}, held {held}"
+        );
+        out += &format!("{}/{}: {harm}: {about}\n", thing.kind.word(), thing.name);
+    }
+    expect![[r#"
+        domain/ups: dark 5 (1), roles 1, degraded 3, copies 2, held 1: 2 hosts
+        host/gw: dark 2 (1), roles 4, degraded 0, copies 2, held 1: router, VPN
+        site/home: dark 4 (1), roles 2, degraded 2, copies 1, held 0: 2 hosts
+        host/pve-01: dark 4 (1), roles 1, degraded 3, copies 0, held 0: 1 guest, DNS
+        host/docker-01: dark 4 (1), roles 1, degraded 2, copies 0, held 0: guest of `pve-01`, reverse proxy, 5 services
+        host/db-01: dark 3 (1), roles 0, degraded 0, copies 2, held 1: secrets store, 1 service
+        service/postgres: dark 2 (1), roles 0, degraded 0, copies 1, held 0: lab
+        host/docker-02: dark 2 (0), roles 1, degraded 1, copies 0, held 3: monitoring, registry, runners, 3 services
+        host/nas-01: dark 1 (0), roles 0, degraded 2, copies 2, held 0: DNS, repository `nas`
+        service/login: dark 0 (0), roles 1, degraded 0, copies 0, held 0: lab
+        service/wiki: dark 1 (0), roles 0, degraded 0, copies 0, held 0: production
+        host/bastion: dark 0 (0), roles 0, degraded 0, copies 0, held 2: unsealing of the secrets store
+        host/desk: dark 0 (0), roles 0, degraded 0, copies 0, held 1: 
+    "#]]
+    .assert_eq(&out);
+}
+
+/// Nothing is told without a reason, every chain ends at what fails, and the most urgent comes first.
+#[test]
+fn everything_affected_has_a_reason() {
+    let parsed = lab(STACK);
+    for kind in [Kind::Host, Kind::Service, Kind::Zone, Kind::Site, Kind::Domain] {
+        for name in things(&parsed, kind) {
+            let found = blast(&parsed, &Thing { kind, name: name.to_string() });
+            for affected in &found.affected {
+                let last = affected.because.last().map(|link| link.one.clone()).unwrap_or_default();
+                let own = affected.urgency == Urgency::Held && affected.thing.name == name;
+                let here = ["that zone", "that site", "that failure domain"].iter().any(|end| last.ends_with(end));
+                assert!(here || own || last.contains(&format!("`{name}`")), "{name}: {affected:?}");
+            }
+            let order: Vec<Urgency> = found.affected.iter().map(|affected| affected.urgency).collect();
+            assert!(order.is_sorted());
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The lab as numbers: hosts, placements, roles and repositories with what each stands on, so that a thousand failures
+//! can be tried in the time that one person reads a line.
+
+use std::collections::{BTreeSet, HashMap};
+
+use labwright_model::lab::{Expose, Tier};
+use labwright_model::{Parsed, Placement, Spanned};
+
+/// What keeps the lab going, in the order in which its loss is felt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleKind {
+    Router,
+    Dns,
+    ReverseProxy,
+    Identity,
+    Vpn,
+    Tunnel,
+    Backup,
+    Monitoring,
+    Vault,
+    Unseal,
+    Registry,
+    Runners,
+    Telemetry,
+}
+
+impl RoleKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            RoleKind::Router => "router",
+            RoleKind::Dns => "DNS",
+            RoleKind::ReverseProxy => "reverse proxy",
+            RoleKind::Identity => "identity",
+            RoleKind::Vpn => "VPN",
+            RoleKind::Tunnel => "tunnel",
+            RoleKind::Backup => "backup target",
+            RoleKind::Monitoring => "monitoring",
+            RoleKind::Vault => "secrets store",
+            RoleKind::Unseal => "unsealing of the secrets store",
+            RoleKind::Registry => "registry",
+            RoleKind::Runners => "runners",
+            RoleKind::Telemetry => "telemetry",
+        }
+    }
+}
+
+/// A role, and what plays it: one of its hosts is enough.
+pub struct Role<'a> {
+    pub kind: RoleKind,
+    pub hosts: Vec<usize>,
+    /// The service that is it; it is gone when that is dark.
+    pub service: Option<&'a str>,
+}
+
+pub struct Repository<'a> {
+    pub name: &'a str,
+    /// `None`: not on a host of the lab.
+    pub host: Option<usize>,
+}
+
+/// One service in one environment.
+pub struct Placed<'a> {
+    pub placement: &'a Placement,
+    pub hosts: Vec<usize>,
+    /// For each service that it needs: the placements that can be meant, one of which is enough.
+    pub needs: Vec<Vec<usize>>,
+    pub egress: Option<Vec<usize>>,
+    /// Whether some of its data is on the disks of its own hosts.
+    pub own_data: bool,
+    /// Hosts that its data comes from over NFS, with the path.
+    pub data_on: Vec<(usize, &'a str)>,
+    pub repositories: Vec<usize>,
+    /// Databases that its backup dumps: one of the placements is enough.
+    pub dumps: Vec<Vec<usize>>,
+}
+
+impl Placed<'_> {
+    pub fn name(&self) -> String {
+        match &self.placement.environment {
+            Some(environment) => format!("{} ({environment})", self.placement.service),
+            None => self.placement.service.clone(),
+        }
+    }
+
+    pub fn production(&self) -> bool {
+        self.placement.entry.tier == Tier::Production
+    }
+
+    /// Whether people reach it by its name.
+    pub fn is_reached(&self) -> bool {
+        self.placement.entry.expose != Expose::Nowhere && self.placement.entry.external.is_none()
+    }
+}
+
+pub struct World<'a> {
+    pub parsed: &'a Parsed,
+    pub hosts: Vec<&'a str>,
+    pub guests: Vec<Vec<usize>>,
+    /// Each host's zone.
+    pub zone: Vec<Option<usize>>,
+    pub zones: Vec<&'a str>,
+    /// The hosts that route each zone; none: nobody says.
+    pub routers: Vec<Vec<usize>>,
+    pub placed: Vec<Placed<'a>>,
+    /// The placements on each host.
+    pub on: Vec<Vec<usize>>,
+    /// The placements that need each placement.
+    pub dependents: Vec<Vec<usize>>,
+    pub roles: Vec<Role<'a>>,
+    pub repositories: Vec<Repository<'a>>,
+    /// What each host mounts over NFS from another: path, and that host.
+    pub mounts: Vec<Vec<(&'a str, usize)>>,
+    /// Hosts that each host is reached through.
+    pub jumps: Vec<Vec<usize>>,
+    host_numbers: HashMap<&'a str, usize>,
+    services: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> World<'a> {
+    pub fn of(parsed: &'a Parsed) -> World<'a> {
+        let lab = &parsed.lab;
+        let hosts: Vec<&str> = lab.compute.hosts.keys().map(String::as_str).collect();
+        let host_numbers: HashMap<&str, usize> = hosts.iter().enumerate().map(|(n, name)| (*name, n)).collect();
+        let zones: Vec<&str> = lab.network.zones.keys().map(String::as_str).collect();
+        let zone_numbers: HashMap<&str, usize> = zones.iter().enumerate().map(|(n, name)| (*name, n)).collect();
+        let number = |name: &Spanned<String>| host_numbers.get(name.value.as_str()).copied();
+        let mut world = World {
+            parsed,
+            guests: vec![Vec::new(); hosts.len()],
+            zone: Vec::new(),
+            routers: vec![Vec::new(); zones.len()],
+            zones,
+            placed: Vec::new(),
+            on: vec![Vec::new(); hosts.len()],
+            dependents: vec![Vec::new(); parsed.placements.len()],
+            roles: Vec::new(),
+            repositories: Vec::new(),
+            mounts: Vec::new(),
+            jumps: Vec::new(),
+            services: HashMap::new(),
+            hosts,
+            host_numbers: HashMap::new(),
+        };
+        let router = lab.edge.router.as_ref().and_then(|router| number(router.on.as_ref()?));
+        for (n, host) in lab.compute.hosts.values().enumerate() {
+            if let Some(on) = host.vm.iter().chain(&host.lxc).find_map(|guest| number(guest.on.as_ref()?)) {
+                world.guests[on].push(n);
+            }
+            world.zone.push(host.zone.as_ref().and_then(|zone| zone_numbers.get(zone.value.as_str()).copied()));
+            for zone in host.routes.iter().filter_map(|zone| zone_numbers.get(zone.value.as_str())) {
+                world.routers[*zone].push(n);
+            }
+            // A router that names no zones routes all of them; those with an interface of their own are VPNs.
+            if host.routes.is_empty() && router == Some(n) {
+                for (zone, entry) in lab.network.zones.values().enumerate() {
+                    if entry.interface.is_none() {
+                        world.routers[zone].push(n);
+                    }
+                }
+            }
+            let mounts = host.mounts.iter().filter_map(|(path, mount)| {
+                let from = mount.nfs.as_ref()?.split_once(":/")?.0;
+                Some((path.as_str(), *host_numbers.get(from)?))
+            });
+            world.mounts.push(mounts.filter(|(_, from)| *from != n).collect());
+            let jumps = host.ssh.jump.iter();
+            world.jumps.push(jumps.filter_map(|jump| host_numbers.get(host_part(jump)).copied()).collect());
+        }
+        for (name, repository) in lab.protection.repositories.iter() {
+            world.repositories.push(Repository { name, host: repository.on.as_ref().and_then(number) });
+        }
+        world.host_numbers = host_numbers;
+        world.place();
+        world.play(router);
+        world
+    }
+
+    pub fn host(&self, name: &str) -> Option<usize> {
+        self.host_numbers.get(name).copied()
+    }
+
+    /// The placements of a service.
+    pub fn service(&self, name: &str) -> &[usize] {
+        self.services.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    fn place(&mut self) {
+        for (n, placement) in self.parsed.placements.iter().enumerate() {
+            self.services.entry(&placement.service).or_default().push(n);
+        }
+        let policies = &self.parsed.lab.protection.policies;
+        let repositories: HashMap<&str, usize> =
+            self.repositories.iter().enumerate().map(|(n, repository)| (repository.name, n)).collect();
+        for (n, placement) in self.parsed.placements.iter().enumerate() {
+            let entry = &placement.entry;
+            let hosts: BTreeSet<usize> = entry.on.iter().filter_map(|on| self.host(on)).collect();
+            let meant = |name: &Spanned<String>| self.meant(name, placement);
+            let backup = entry.backup.as_ref();
+            let policy = backup.and_then(|backup| policies.get(backup.policy.as_ref()?.value.as_str()));
+            let to = policy.iter().flat_map(|policy| policy.to.iter());
+            let data_on = hosts.iter().flat_map(|host| &self.mounts[*host]);
+            let under = |path: &str| entry.data.iter().any(|data| below(data, path));
+            let far = |data: &Spanned<String>| {
+                hosts.iter().flat_map(|host| &self.mounts[*host]).any(|(path, _)| below(data, path))
+            };
+            let placed = Placed {
+                placement,
+                own_data: entry.data.iter().any(|data| !far(data)),
+                needs: entry.needs.iter().map(meant).collect(),
+                egress: entry.egress.as_ref().map(meant),
+                data_on: data_on.filter(|(path, _)| under(path)).map(|(path, from)| (*from, *path)).collect(),
+                repositories: to.filter_map(|name| repositories.get(name.value.as_str()).copied()).collect(),
+                dumps: backup
+                    .iter()
+                    .flat_map(|backup| backup.dump.values())
+                    .filter_map(|dump| Some(meant(dump.service.as_ref()?)))
+                    .collect(),
+                hosts: hosts.into_iter().collect(),
+            };
+            for host in &placed.hosts {
+                self.on[*host].push(n);
+            }
+            for need in placed.needs.iter().flatten() {
+                self.dependents[*need].push(n);
+            }
+            self.placed.push(placed);
+        }
+    }
+
+    /// The placements that a name stands for, seen from one environment: its own where there is one.
+    fn meant(&self, name: &Spanned<String>, from: &Placement) -> Vec<usize> {
+        let all = self.service(name);
+        let same = |n: &&usize| self.parsed.placements[**n].environment == from.environment;
+        match all.iter().find(same) {
+            Some(own) => vec![*own],
+            None => all.to_vec(),
+        }
+    }
+
+    fn play(&mut self, router: Option<usize>) {
+        let lab = &self.parsed.lab;
+        let platform = &lab.platform;
+        let numbers = |names: &[Spanned<String>]| -> Vec<usize> {
+            let found: BTreeSet<usize> = names.iter().filter_map(|name| self.host(name)).collect();
+            found.into_iter().collect()
+        };
+        let one = |name: &Option<Spanned<String>>| numbers(name.as_slice());
+        let mut roles: Vec<Role> = Vec::new();
+        let mut role = |kind, hosts, service: Option<&'a str>| roles.push(Role { kind, hosts, service });
+        role(RoleKind::Router, router.into_iter().collect(), None);
+        role(RoleKind::Dns, platform.dns.iter().flat_map(|dns| numbers(&dns.on)).collect(), None);
+        let proxies = platform.reverse_proxy.iter().flat_map(|proxy| numbers(&proxy.on));
+        role(RoleKind::ReverseProxy, proxies.collect(), None);
+        if let Some(vpn) = &lab.edge.vpn {
+            let wireguard = vpn.wireguard.as_ref().map(|wireguard| match &wireguard.on {
+                Some(on) => numbers(std::slice::from_ref(on)),
+                None => router.into_iter().collect(),
+            });
+            let tailscale = vpn.tailscale.iter().flat_map(|tailscale| numbers(&tailscale.on));
+            role(RoleKind::Vpn, wireguard.into_iter().flatten().chain(tailscale).collect(), None);
+        }
+        let cloudflare = lab.edge.public.iter().flat_map(|public| &public.cloudflare);
+        let tunnel = cloudflare.flat_map(|cloudflare| &cloudflare.tunnel);
+        role(RoleKind::Tunnel, tunnel.flat_map(|tunnel| one(&tunnel.on)).collect(), None);
+        for (kind, entry) in [
+            (RoleKind::Identity, &platform.identity),
+            (RoleKind::Runners, &platform.runners),
+            (RoleKind::Telemetry, &platform.telemetry),
+            (RoleKind::Backup, &platform.backup),
+        ] {
+            if let Some(entry) = entry {
+                role(kind, numbers(&entry.on), entry.service.as_ref().map(|service| service.value.as_str()));
+            }
+        }
+        let monitoring = platform.monitoring.iter().flat_map(|monitoring| numbers(&monitoring.on));
+        role(RoleKind::Monitoring, monitoring.collect(), None);
+        if let Some(vault) = platform.secrets.as_ref().and_then(|secrets| secrets.vault.as_ref()) {
+            role(RoleKind::Vault, one(&vault.on), None);
+            role(RoleKind::Unseal, one(&vault.with), None);
+        }
+        let registry = platform.registry.iter().flat_map(|registry| numbers(&registry.on));
+        role(RoleKind::Registry, registry.collect(), None);
+        roles.retain(|role| !role.hosts.is_empty() || role.service.is_some());
+        roles.sort_by_key(|role| role.kind);
+        self.roles = roles;
+    }
+}
+
+/// The host of `user@host:port`.
+fn host_part(jump: &str) -> &str {
+    let host = jump.rsplit_once('@').map_or(jump, |(_, host)| host);
+    host.split_once(':').map_or(host, |(host, _)| host)
+}
+
+/// Whether a path is a folder or below it.
+fn below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,326 @@
+//! LW-NET-012: traffic that shall leave through a VPN, and does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labwright_model::{Findings, Parsed, Placement, Span};
+use serde_json::Value;
+
+use super::containers::{Container, containers};
+use super::reach::{Placed, hosts};
+use super::telling::{Stake, and_here, listed};
+use crate::check::references::at;
+use crate::check::{Examples, Rule};
+
+pub struct Egress;
+
+const CODE: &str = "LW-NET-012";
+
+impl Rule for Egress {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "egress that does not go through its gateway"
+    }
+
+    fn doc(&self) -> &'static str {
+        "`egress: gluetun` says that a service reaches the internet through that gateway or not at all. Document 3 sends its \
+         media-automation stack out through Gluetun and an external VPN, in a network namespace of the VPN's. That cannot \
+         be, or is not so, where\n\n\
+         - the gateway runs on another host: a network namespace does not reach across machines (an error for \
+         `tier: production`, a warning for an experiment);\n\
+         - a container of the service sets a `network_mode` of its own that leads past the gateway (the same);\n\
+         - the gateway is, as far as its name, its image and its rights tell, no VPN or proxy (advice);\n\
+         - a container takes `network_mode: \"service:gluetun\"`, and there is no such container in its service: Compose looks \
+         no further (a warning);\n\
+         - a download client (qBittorrent, Transmission and the like) has no egress, and there is a gateway on its host that \
+         others go through (advice).\n\n\
+         The way out: put both on one host, name the gateway with `egress:`, and leave `network_mode` to Labwright."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "compute:\n  hosts:\n    docker-01: { address: 10.0.20.21 }\n    docker-02: { address: 10.0.20.22 }\nservices:\n  gluetun: { use: gluetun, on: docker-01 }\n  qbittorrent: { use: qbittorrent, on: docker-02, egress: gluetun }",
+            passes: "compute:\n  hosts:\n    docker-01: { address: 10.0.20.21 }\nservices:\n  gluetun: { use: gluetun, on: docker-01 }\n  qbittorrent: { use: qbittorrent, on: docker-01, egress: gluetun }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let containers = containers(parsed);
+        let placed = Placed::of(&parsed.placements);
+        let mut gateways: BTreeSet<&str> = BTreeSet::new();
+        for placement in &parsed.placements {
+            let Some(egress) = &placement.entry.egress else { continue };
+            let Some((gateway, _)) = parsed.lab.services.get_key_value(&egress.value) else { continue };
+            gateways.insert(gateway);
+            across_hosts(&placed, placement, gateway, egress.span, findings);
+        }
+        no_gateways(parsed, &containers, &gateways, findings);
+        modes(parsed, &containers, findings);
+        download_clients(parsed, &gateways, findings);
+    }
+}
+
+fn across_hosts(placed: &Placed<'_>, placement: &Placement, gateway: &str, span: Span, findings: &mut Findings) {
+    let there = placed.seen_from(placement.environment.as_deref(), gateway);
+    // What somebody else runs is nowhere in the lab.
+    if there.iter().any(|gateway| gateway.entry.external.is_some()) {
+        return;
+    }
+    let carried: BTreeSet<&str> = there.iter().flat_map(|gateway| hosts(&gateway.entry)).collect();
+    let apart = hosts(&placement.entry).find(|host| !carried.contains(host));
+    let (Some(host), false) = (apart, carried.is_empty()) else { return };
+    let name = &placement.service;
+    let on = listed(carried.iter().copied());
+    let message = format!("`{name}` on `{host}` shall leave through `{gateway}`, which runs on {on}");
+    let help = format!("put both on one host: `{name}: {{ on: {} }}`", carried.first().unwrap_or(&"HOST"));
+    let finding =
+        Stake::of(placement.entry.tier).contradiction(CODE, format!("{}.egress", at(placement)), span, message);
+    findings.push(finding.help(help));
+}
+
+/// Gateways that do not look like one.
+fn no_gateways(parsed: &Parsed, containers: &[Container<'_>], gateways: &BTreeSet<&str>, findings: &mut Findings) {
+    if gateways.is_empty() {
+        return;
+    }
+    let mut by_service: BTreeMap<&str, Vec<&Container<'_>>> = BTreeMap::new();
+    for container in containers {
+        by_service.entry(&container.placement.service).or_default().push(container);
+    }
+    for placement in &parsed.placements {
+        let Some(egress) = placement.entry.egress.as_ref().filter(|egress| gateways.contains(egress.value.as_str()))
+        else {
+            continue;
+        };
+        let Some(gateway) = parsed.lab.services.get(&egress.value) else { continue };
+        let inline = by_service.get(egress.value.as_str()).map_or(&[][..], Vec::as_slice);
+        // A Compose file is not looked into, and what has an egress itself is one in a chain.
+        let unknown = gateway.external.is_some() || gateway.compose.is_some() || gateway.egress.is_some();
+        let run = gateway.run.iter().flat_map(|run| run.command.iter()).map(|word| word.value.as_str());
+        let names = [egress.value.as_str(), gateway.catalogue.as_ref().map_or("", |catalogue| &catalogue.value)];
+        let told = names.into_iter().chain(run).chain(inline.iter().map(|one| one.image())).any(is_gateway);
+        if unknown || told || inline.iter().any(|one| may_route(one)) {
+            continue;
+        }
+        let message =
+            format!("`{}` is to be the gateway of `{}`, and nothing of it says VPN", egress.value, placement.service);
+        let help = "name the service that holds the VPN, such as `use: gluetun`";
+        findings.push(Stake::Lab.finding(CODE, format!("{}.egress", at(placement)), egress.span, message).help(help));
+    }
+}
+
+fn is_gateway(name: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "gluetun",
+        "vpn",
+        "wireguard",
+        "wg",
+        "tailscale",
+        "tor",
+        "mullvad",
+        "proton",
+        "squid",
+        "socks",
+        "proxy",
+        "privoxy",
+        "dante",
+        "warp",
+        "gateway",
+        "egress",
+        "tunnel",
+        "shadowsocks",
+        "xray",
+        "v2ray",
+        "sing-box",
+        "tinyproxy",
+    ];
+    let name = name.to_lowercase();
+    WORDS.iter().any(|word| match word.len() {
+        // A short word has to stand by itself.
+        0..4 => name
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|part| part.trim_end_matches(char::is_numeric) == *word),
+        _ => name.contains(word),
+    })
+}
+
+/// Whether a container has the rights that a VPN needs.
+fn may_route(container: &Container<'_>) -> bool {
+    let has = |key: &str, wanted: &str| {
+        let list = container.entry.get(key).and_then(Value::as_array);
+        list.is_some_and(|items| items.iter().filter_map(Value::as_str).any(|item| item.contains(wanted)))
+    };
+    has("cap_add", "NET_ADMIN") || has("devices", "/dev/net/tun")
+}
+
+/// What containers say of their network.
+fn modes(parsed: &Parsed, containers: &[Container<'_>], findings: &mut Findings) {
+    let own: BTreeSet<(&str, &str)> = containers.iter().map(|one| (one.placement.service.as_str(), one.name)).collect();
+    let mut told: BTreeMap<(&str, &str), (u8, Vec<&Container<'_>>)> = BTreeMap::new();
+    for container in containers {
+        let (service, Some(mode)) = (container.placement.service.as_str(), container.network_mode()) else { continue };
+        let sibling = mode.strip_prefix("service:").filter(|other| !own.contains(&(service, *other)));
+        let bypass = match &container.placement.entry.egress {
+            Some(egress) => {
+                let inside = mode.strip_prefix("service:").is_some_and(|other| own.contains(&(service, other)));
+                let through =
+                    ["service:", "container:"].iter().any(|kind| mode.strip_prefix(kind) == Some(&egress.value));
+                !inside && !through && mode != "none" && !mode.starts_with("container:")
+            }
+            None => false,
+        };
+        let kind = match (bypass, sibling) {
+            (true, _) => 0,
+            (false, Some(_)) => 1,
+            (false, None) => continue,
+        };
+        told.entry((service, mode)).or_insert((kind, Vec::new())).1.push(container);
+    }
+    for ((service, mode), (kind, all)) in told {
+        let Some(first) = all.first() else { continue };
+        let place = |one: &Container<'_>| one.span(parsed, &["network_mode"]);
+        let (path, span) = (format!("{}.network_mode", first.at()), place(first));
+        let entry = &first.placement.entry;
+        let finding = match (kind, &entry.egress) {
+            (0, Some(egress)) => {
+                let message = format!(
+                    "container `{}` of `{service}` has `network_mode: {mode}`, which leads past its gateway `{}`",
+                    first.name, egress.value
+                );
+                let finding = Stake::of(entry.tier).contradiction(CODE, path, span, message);
+                finding.help("take `network_mode` out: `egress` says where it leaves")
+            }
+            _ => {
+                let other = mode.strip_prefix("service:").unwrap_or(mode);
+                let message =
+                    format!("`{service}` has no container `{other}` whose network `{}` could share", first.name);
+                let help = match parsed.lab.services.contains_key(other) {
+                    true => format!("take `network_mode` out, and write `egress: {other}` in the service"),
+                    false => {
+                        format!("add the container `{other}`, or name the service that is the gateway with `egress:`")
+                    }
+                };
+                labwright_model::Finding::warning(CODE, path, span, message).help(help)
+            }
+        };
+        findings.push(and_here(finding, all.iter().skip(1).map(|one| (place(one), one.name)), "{} has it too"));
+    }
+}
+
+/// Download clients that go out beside a gateway on their host that others take.
+fn download_clients(parsed: &Parsed, gateways: &BTreeSet<&str>, findings: &mut Findings) {
+    const CLIENTS: &[&str] = &["qbittorrent", "transmission", "deluge", "rtorrent", "rutorrent"];
+    let services = &parsed.lab.services;
+    let mut bare: BTreeMap<&str, Vec<(Span, &str)>> = BTreeMap::new();
+    for (name, service) in services.iter() {
+        let called = service.catalogue.as_ref().map_or(name.as_str(), |catalogue| &catalogue.value);
+        let unread = service.compose.is_some() || service.external.is_some() || !service.containers.0.is_null();
+        if !CLIENTS.contains(&called) || service.egress.is_some() || unread || !service.environments.is_empty() {
+            continue;
+        }
+        let beside = |gateway: &&&str| {
+            services
+                .get(**gateway)
+                .is_some_and(|gateway| hosts(gateway).any(|host| hosts(service).any(|on| on == host)))
+        };
+        if let Some(gateway) = gateways.iter().find(beside) {
+            bare.entry(gateway).or_default().push((service.span, name));
+        }
+    }
+    for (gateway, bare) in bare {
+        let Some((span, first)) = bare.first().copied() else { continue };
+        let names = listed(bare.iter().map(|(_, name)| *name));
+        let message = format!("{names} would leave beside the gateway `{gateway}` that other services take");
+        let finding = Stake::Lab.finding(CODE, format!("services.{first}"), span, message);
+        findings.push(and_here(
+            finding.help(format!("add `egress: {gateway}`")),
+            bare.into_iter().skip(1),
+            "so would {}",
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn gateways_and_those_who_go_through_them() {
+        says(
+            r#"
+environments: [dev, prod]
+compute: { hosts: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } } }
+services:
+  gluetun: { use: gluetun, on: a }
+  away: { external: mullvad }
+  plain: { containers: { app: { image: nginx } }, on: a }
+  tun: { containers: { app: { image: custom, cap_add: [NET_ADMIN] } }, on: a }
+  placed-vpn: { run: wireproxy, environments: { dev: { on: a }, prod: { on: b } } }
+  near: { use: sonarr, on: a, egress: gluetun }
+  far: { use: radarr, on: b, egress: gluetun, tier: production }
+  both: { use: prowlarr, on: [a, b], egress: gluetun }
+  outside: { use: sonarr, on: b, egress: away }
+  odd: { use: sonarr, on: a, egress: plain }
+  routed: { use: sonarr, on: a, egress: tun }
+  stack: { use: sonarr, environments: { dev: { on: a }, prod: { on: b } }, egress: placed-vpn }
+  qbittorrent: { use: qbittorrent, on: a }
+  seeds: { use: transmission, on: a }
+  elsewhere: { use: deluge, on: b }
+"#,
+            expect![[r#"
+                11:38 error LW-NET-012: `far` on `b` shall leave through `gluetun`, which runs on `a`
+                    help: put both on one host: `far: { on: a }`
+                12:46 warning LW-NET-012: `both` on `b` shall leave through `gluetun`, which runs on `a`
+                    help: put both on one host: `both: { on: a }`
+                14:38 advice LW-NET-012: `plain` is to be the gateway of `odd`, and nothing of it says VPN
+                    help: name the service that holds the VPN, such as `use: gluetun`
+                17:3 advice LW-NET-012: `qbittorrent` and `seeds` would leave beside the gateway `gluetun` that other services take
+                    help: add `egress: gluetun`
+                    18:3: so would `seeds`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn network_modes() {
+        says(
+            r#"
+compute: { hosts: { a: { address: 10.0.0.1 } } }
+services:
+  gluetun: { use: gluetun, on: a }
+  stack:
+    on: a
+    containers:
+      vpn: { image: qmcgaw/gluetun }
+      sonarr: { image: sonarr, network_mode: "service:vpn" }
+      radarr: { image: radarr, network_mode: "service:gluetun" }
+      prowlarr: { image: prowlarr, network_mode: "service:gluetun" }
+      other: { image: other, network_mode: "service:nothing" }
+  past:
+    on: a
+    egress: gluetun
+    tier: production
+    containers:
+      one: { image: one, network_mode: bridge }
+      two: { image: two, network_mode: bridge }
+      three: { image: three, network_mode: "container:gluetun" }
+      four: { image: four }
+      five: { image: five, network_mode: "service:four" }
+"#,
+            expect![[r#"
+                10:46 warning LW-NET-012: `stack` has no container `gluetun` whose network `radarr` could share
+                    help: take `network_mode` out, and write `egress: gluetun` in the service
+                    11:50: `prowlarr` has it too
+                12:44 warning LW-NET-012: `stack` has no container `nothing` whose network `other` could share
+                    help: add the container `nothing`, or name the service that is the gateway with `egress:`
+                18:40 error LW-NET-012: container `one` of `past` has `network_mode: bridge`, which leads past its gateway `gluetun`
+                    help: take `network_mode` out: `egress` says where it leaves
+                    19:40: `two` has it too
+            "#]],
+        );
+    }
+}

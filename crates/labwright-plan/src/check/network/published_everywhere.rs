@@ -1,0 +1,361 @@
+//! LW-NET-009: a port that is published on every interface, and needed on none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use labwright_model::lab::{Expose, Service};
+use labwright_model::units::Traffic;
+use labwright_model::{Finding, Findings, Parsed, Severity, Span};
+use serde_json::Value;
+
+use super::containers::{Container, containers};
+use super::reach::{End, Placed, Reach, ends, hosts};
+use super::telling::Stake;
+use crate::check::{Examples, Rule};
+
+pub struct PublishedEverywhere;
+
+const CODE: &str = "LW-NET-009";
+
+impl Rule for PublishedEverywhere {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a port published on every interface"
+    }
+
+    fn doc(&self) -> &'static str {
+        "`ports: [\"5432:5432\"]`, without an address or with 0.0.0.0, publishes a container's port on every interface of its \
+         host. Docker's own documentation says what few expect: such ports go past the rules of `ufw` and the like, because \
+         Docker's come first. Document 3 binds nothing to a routable interface and denies all inbound traffic by default.\n\n\
+         A published port is how a proxy on another host gets to a container, so it is only told where the lab shows that \
+         nobody needs it:\n\n\
+         - the host has an address on the internet, and the service is not `expose: public` (a warning);\n\
+         - it is a database, exposed nowhere, and nothing on another host needs it;\n\
+         - the only way to it is a reverse proxy on the same host.\n\n\
+         The last two are advice, and warnings for `tier: production`. A flow that names the service or lets its port \
+         through to the host is a reason, as is a need from another host. Only containers in the lab file are looked at, no Compose files.\n\n\
+         The way out: leave `ports` out, containers reach each other by name; or publish to this host alone, \
+         `127.0.0.1:5432:5432`; or to the one address that should answer."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "compute:\n  hosts:\n    docker-01: { address: 10.0.20.21 }\nservices:\n  postgres:\n    on: docker-01\n    containers: { db: { image: \"postgres:16\", ports: [\"5432:5432\"] } }",
+            passes: "compute:\n  hosts:\n    docker-01: { address: 10.0.20.21 }\nservices:\n  postgres:\n    on: docker-01\n    containers: { db: { image: \"postgres:16\", ports: [\"127.0.0.1:5432:5432\"] } }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let published: Vec<_> = containers(parsed)
+            .into_iter()
+            .map(|one| (open_ports(&one), one))
+            .filter(|(open, _)| !open.is_empty())
+            .collect();
+        if published.is_empty() {
+            return;
+        }
+        let reasons = reasons(parsed);
+        let mut by_service: BTreeMap<&str, Vec<(Port, Container<'_>, Fault)>> = BTreeMap::new();
+        for (open, container) in published {
+            let Some(ports) = fault(parsed, &reasons, &container, open) else { continue };
+            let (port, fault) = ports;
+            by_service.entry(&container.placement.service).or_default().push((port, container, fault));
+        }
+        for (service, mut all) in by_service {
+            all.sort_by_key(|(_, _, fault)| std::cmp::Reverse(fault.severity));
+            let Some((port, container, fault)) = all.first() else { continue };
+            let place =
+                |port: &Port, container: &Container<'_>| container.span(parsed, &["ports", &port.number.to_string()]);
+            let message = format!("`{service}` publishes `{}` on every interface{}", port.text, fault.says);
+            let at = format!("{}.ports", container.at());
+            let mut finding =
+                Finding { severity: fault.severity, ..Finding::warning(CODE, at, place(port, container), message) }
+                    .help(format!("write `127.0.0.1:{}`, or leave it out: {}", port.text, fault.instead));
+            for (port, container, _) in all.iter().skip(1).take(5) {
+                finding = finding.related(place(port, container), format!("so does `{}`", container.name));
+            }
+            findings.push(finding);
+        }
+    }
+}
+
+/// A published port: where it stands in the list, its short form, the port outside and the one inside.
+struct Port {
+    number: usize,
+    text: String,
+    outside: Option<u16>,
+    inside: Option<u16>,
+    udp: bool,
+}
+
+struct Fault {
+    severity: Severity,
+    says: String,
+    instead: &'static str,
+}
+
+/// The ports that a container publishes without saying on which address.
+fn open_ports(container: &Container<'_>) -> Vec<Port> {
+    // With another network mode than a bridge, nothing is published.
+    if container.network_mode().is_some_and(|mode| mode != "bridge") {
+        return Vec::new();
+    }
+    let Some(ports) = container.entry.get("ports").and_then(Value::as_array) else { return Vec::new() };
+    let open = |(number, port): (usize, &Value)| match port {
+        Value::String(text) => short(number, text),
+        Value::Object(long) => {
+            let address = long.get("host_ip").and_then(Value::as_str).unwrap_or("0.0.0.0");
+            let inside = long.get("target").and_then(number_of)?;
+            let outside = long.get("published").and_then(number_of)?;
+            let udp = long.get("protocol").and_then(Value::as_str) == Some("udp");
+            let text = format!("{outside}:{inside}");
+            let port = Port { number, text, outside: Some(outside), inside: Some(inside), udp };
+            is_everywhere(address).then_some(port)
+        }
+        _ => None,
+    };
+    ports.iter().enumerate().filter_map(open).collect()
+}
+
+fn number_of(value: &Value) -> Option<u16> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        other => other.as_u64()?.try_into().ok(),
+    }
+}
+
+/// `8080:80` as a port, if it publishes on every interface.
+fn short(number: usize, text: &str) -> Option<Port> {
+    // What a variable stands for is not known here.
+    if text.contains('$') {
+        return None;
+    }
+    let (address, ports) = match text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some(split) => split,
+        None => match text.matches(':').count() {
+            1 => ("0.0.0.0", text),
+            2 => text.split_once(':')?,
+            // A port alone is published on one that changes with each start: nobody counts on that one.
+            _ => return None,
+        },
+    };
+    let (outside, inside) = ports.split_once(':')?;
+    let (inside, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
+    let (outside, inside) = (outside.parse().ok(), inside.parse().ok());
+    let port = Port { number, text: ports.to_string(), outside, inside, udp: protocol == "udp" };
+    is_everywhere(address).then_some(port)
+}
+
+fn is_everywhere(address: &str) -> bool {
+    address.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
+/// What speaks for a published port.
+struct Reasons<'a> {
+    /// The hosts of those that need a service, by the service's name.
+    needed: BTreeMap<&'a str, BTreeSet<&'a str>>,
+    /// Ports, first and last, that flows let through to an end by number; all of them to a service.
+    let_in: BTreeMap<End<'a>, BTreeSet<(u16, u16)>>,
+    reach: Reach<'a>,
+}
+
+fn reasons(parsed: &Parsed) -> Reasons<'_> {
+    let placed = Placed::of(&parsed.placements);
+    let mut needed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for placement in &parsed.placements {
+        for need in placement.entry.needs.iter() {
+            for there in placed.seen_from(placement.environment.as_deref(), need) {
+                needed.entry(&there.service).or_default().extend(hosts(&placement.entry));
+            }
+        }
+    }
+    let mut let_in: BTreeMap<End<'_>, BTreeSet<(u16, u16)>> = BTreeMap::new();
+    for flow in parsed.lab.network.flows.iter() {
+        for end in flow.to.iter().flat_map(|to| ends(&parsed.lab, to)) {
+            let ports = flow.allow.iter().filter_map(|traffic| match (&traffic.value, end) {
+                (_, End::Service(_)) => Some((0, u16::MAX)),
+                (Traffic::Ports { first, last, .. }, _) => Some((*first, *last)),
+                _ => None,
+            });
+            let_in.entry(end).or_default().extend(ports);
+        }
+    }
+    Reasons { needed, let_in, reach: Reach::of(&parsed.lab) }
+}
+
+impl Reasons<'_> {
+    /// Whether a flow lets this port through to a service on this host.
+    fn is_let_in(&self, service: &str, host: &str, port: &Port) -> bool {
+        let through = |end: &End<'_>| {
+            let ranges = self.let_in.get(end).into_iter().flatten();
+            ranges.into_iter().any(|(first, last)| port.outside.is_none_or(|port| (*first..=*last).contains(&port)))
+        };
+        self.let_in.contains_key(&End::Service(service)) || self.reach.host(host).iter().any(through)
+    }
+}
+
+/// The first of these ports that need not be published so, and why; `None` where there may be a reason for all.
+fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open: Vec<Port>) -> Option<(Port, Fault)> {
+    let lab = &parsed.lab;
+    let (name, service) = (container.placement.service.as_str(), &container.placement.entry);
+    let on: BTreeSet<&str> = hosts(service).collect();
+    let outside = on.iter().find_map(|host| {
+        let address = lab.host(host)?.address.iter().find(|address| is_public(&address.value))?;
+        Some((*host, address.value))
+    });
+    let needed = reasons.needed.get(name);
+    let elsewhere = needed.is_some_and(|needed| needed.iter().any(|host| !on.contains(host)));
+    let proxies: BTreeSet<&str> =
+        lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter()).map(|on| on.value.as_str()).collect();
+    let led_to = service.port.as_ref().and_then(|port| port.rsplit(':').next()?.parse::<u16>().ok());
+    let severity = Stake::of(service.tier).finding(CODE, "", Span::NONE, "").severity;
+    let instead = "containers reach each other by name";
+    let judge = |port: &Port| {
+        if let Some((host, address)) = outside
+            && service.expose != Expose::Public
+            && !is_for_all(parsed, host, port)
+        {
+            let says =
+                format!(" of `{host}`, which is `{address}` on the internet; it is exposed {}", exposed(service));
+            let instead = "Docker publishes past the host's firewall";
+            return Some(Fault { severity: Severity::Warning, says, instead });
+        }
+        let [host] = on.iter().copied().collect::<Vec<_>>()[..] else { return None };
+        if elsewhere || reasons.is_let_in(name, host, port) {
+            return None;
+        }
+        let by_proxy = !service.url.is_empty() && !proxies.is_empty() && proxies == on;
+        let says = if service.expose == Expose::Nowhere && is_database(container.image()) {
+            if needed.is_some() { ", and all that needs it is on the same host" } else { ", and is exposed nowhere" }
+        } else if service.expose != Expose::Nowhere && by_proxy && led_to.is_some() && port.inside == led_to {
+            ", and the proxy that leads to it is on the same host"
+        } else {
+            return None;
+        };
+        Some(Fault { severity, says: says.to_string(), instead })
+    };
+    open.into_iter().find_map(|port| judge(&port).map(|fault| (port, fault)))
+}
+
+fn exposed(service: &Service) -> &'static str {
+    match service.expose {
+        Expose::Nowhere => "nowhere",
+        Expose::Lan => "to the LAN",
+        Expose::Vpn => "to the VPN",
+        Expose::Public => "to the internet",
+    }
+}
+
+/// What has to be open on the internet, whatever the lab says of names: mail, a VPN or a game over UDP, and the web ports
+/// of the host that is the lab's door.
+fn is_for_all(parsed: &Parsed, host: &str, port: &Port) -> bool {
+    const MAIL: &[u16] = &[25, 143, 465, 587, 993, 995, 4190];
+    let mut proxy = parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
+    port.udp
+        || port.inside.is_some_and(|port| MAIL.contains(&port))
+        || (matches!(port.inside, Some(80 | 443)) && proxy.any(|on| on.value == host))
+}
+
+fn is_database(image: &str) -> bool {
+    const KNOWN: &[&str] = &[
+        "postgres",
+        "postgis",
+        "mariadb",
+        "mysql",
+        "redis",
+        "valkey",
+        "mongo",
+        "memcached",
+        "elasticsearch",
+        "opensearch",
+        "rabbitmq",
+        "clickhouse",
+        "couchdb",
+        "cassandra",
+        "mssql",
+        "etcd",
+    ];
+    KNOWN.iter().any(|known| image.contains(known))
+        // Tools that only work with a database have its name too.
+        && !["admin", "exporter", "backup", "insight", "express"].iter().any(|tool| image.contains(tool))
+}
+
+/// Whether the internet leads to an address.
+fn is_public(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            let inner = v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared;
+            !(inner || v4.is_multicast() || v4.is_unspecified())
+        }
+        IpAddr::V6(v6) => (0x2000..0x4000).contains(&v6.segments()[0]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn only_what_nobody_needs() {
+        says(
+            r#"
+network: { zones: { servers: { subnet: 10.0.20.0/24 } }, flows: [{ from: servers, to: service/let-in, allow: 5432/tcp }, { from: servers, to: docker-01, allow: 7000-7010/tcp }] }
+platform: { reverse_proxy: docker-02 }
+compute:
+  hosts:
+    docker-01: { zone: servers, address: 10.0.20.21 }
+    docker-02: { zone: servers, address: 10.0.20.22 }
+services:
+  near: { on: docker-01, tier: production, containers: { db: { image: "postgres:16", ports: ["5432:5432"] }, web: { image: pgadmin, ports: [{ target: 80, published: 8080 }] } } }
+  app: { on: docker-01, needs: [near, tool], containers: { app: { image: app, ports: ["8080:80"] } } }
+  tool: { on: docker-01, containers: { app: { image: tool, ports: ["127.0.0.1:1:1", "0.0.0.0:9000:9000/tcp"] } } }
+  far: { on: docker-01, containers: { db: { image: "redis:7", ports: ["[::]:6379:6379"] } } }
+  of-far: { on: docker-02, needs: far, containers: { app: { image: app } } }
+  let-in: { on: docker-01, containers: { db: { image: "postgres:16", ports: ["5433:5432"] } } }
+  behind: { on: docker-02, url: behind, expose: lan, port: 8080, containers: { app: { image: app, ports: ["9090:8080"] } } }
+  other: { on: docker-02, url: other, expose: lan, port: 8080, containers: { app: { image: app, ports: ["53:53/udp"] } } }
+  beside: { on: docker-01, url: beside, expose: lan, port: 8080, containers: { app: { image: app, ports: ["9091:8080"] } } }
+  quiet: { on: docker-01, containers: { db: { image: "postgres:16", ports: [5432, "10.0.20.21:5434:5432", "${port}:5432"] } } }
+  tools: { on: docker-01, containers: { db: { image: "postgres:16", ports: ["7001:5432", "5436:5432"] } } }
+  hosted: { on: docker-01, containers: { db: { image: "postgres:16", network_mode: none, ports: ["5435:5432"] } } }
+"#,
+            expect![[r#"
+                9:94 warning LW-NET-009: `near` publishes `5432:5432` on every interface, and all that needs it is on the same host
+                    help: write `127.0.0.1:5432:5432`, or leave it out: containers reach each other by name
+                15:107 advice LW-NET-009: `behind` publishes `9090:8080` on every interface, and the proxy that leads to it is on the same host
+                    help: write `127.0.0.1:9090:8080`, or leave it out: containers reach each other by name
+                19:90 advice LW-NET-009: `tools` publishes `5436:5432` on every interface, and is exposed nowhere
+                    help: write `127.0.0.1:5436:5432`, or leave it out: containers reach each other by name
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_rented_machine() {
+        says(
+            r#"
+platform: { reverse_proxy: vps-01 }
+compute: { hosts: { vps-01: { address: [203.0.113.7, 100.90.1.2] } } }
+services:
+  chat: { on: vps-01, expose: vpn, containers: { app: { image: chat, ports: ["8065:8065"] } } }
+  game: { on: vps-01, expose: public, containers: { app: { image: game, ports: ["25565:25565"] } } }
+  proxy: { on: vps-01, containers: { app: { image: caddy, ports: ["443:443"] } } }
+  mail: { on: vps-01, containers: { app: { image: mailserver, ports: ["25:25", "993:993", "51820:51820/udp"] } } }
+  admin: { on: vps-01, containers: { app: { image: adminer, ports: ["25:25", "8081:8080"] } } }
+"#,
+            expect![[r#"
+                5:78 warning LW-NET-009: `chat` publishes `8065:8065` on every interface of `vps-01`, which is `203.0.113.7` on the internet; it is exposed to the VPN
+                    help: write `127.0.0.1:8065:8065`, or leave it out: Docker publishes past the host's firewall
+                9:78 warning LW-NET-009: `admin` publishes `8081:8080` on every interface of `vps-01`, which is `203.0.113.7` on the internet; it is exposed nowhere
+                    help: write `127.0.0.1:8081:8080`, or leave it out: Docker publishes past the host's firewall
+            "#]],
+        );
+    }
+}

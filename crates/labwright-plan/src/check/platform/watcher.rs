@@ -1,0 +1,243 @@
+//! LW-PLT-013: nobody notices when monitoring itself is gone.
+
+use std::collections::BTreeSet;
+
+use labwright_model::lab::Monitoring;
+use labwright_model::{Findings, Parsed, Placement, Severity, Spanned};
+
+use crate::check::compute::carried::{Carried, by_tier, is_production, list, told};
+use crate::check::{Examples, Rule};
+
+pub struct Watcher;
+
+const CODE: &str = "LW-PLT-013";
+
+impl Rule for Watcher {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "nobody watches the watcher"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Silence looks the same whether all is well or monitoring is dead. The rule speaks where services are watched and\n\n\
+         - everything that is watched stands on the machine that monitoring stands on, or at its site while the lab has \
+         another one: what takes them down takes the alert along;\n\
+         - monitoring has one machine, the lab has something in production, and nothing looks at that machine from outside.\n\n\
+         Anything of this kind is enough to hear nothing: a second host under `monitoring` on another machine, a service \
+         elsewhere that probes (Gatus, Uptime Kuma, Healthchecks), an external one, a receiver or an alert that is a \
+         heartbeat (`Watchdog`, hc-ping.com, Dead Man's Snitch).\n\n\
+         Document 2 asks of every system: if it failed tomorrow, would I notice? Document 0: design around failure domains. \
+         The documentation of Prometheus (practices, alerting) names the remedy, monitoring of the monitoring from outside, \
+         and Alertmanager's users call it a dead man's switch.\n\n\
+         Standing in one basket with production services is a warning; the rest is advice.\n\n\
+         The way out: a second watcher elsewhere, `monitoring: { on: [mon-01, OTHER] }`, or an alert that always fires and is \
+         sent to somebody who calls when it stops."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "owner: mia\ncompute:\n  hosts:\n    pve-01: { address: 10.0.10.11 }\n    mon-01: { address: 10.0.20.90, vm: { on: pve-01 } }\n    apps-01: { address: 10.0.20.21, vm: { on: pve-01 } }\nplatform:\n  monitoring: { on: mon-01, notify: { phone: \"ntfy://ntfy.sh/x\" } }\nservices:\n  photos: { run: photos, on: apps-01, tier: production }",
+            passes: "owner: mia\ncompute:\n  hosts:\n    pve-01: { address: 10.0.10.11 }\n    pi-01: { address: 10.0.10.12 }\n    mon-01: { address: 10.0.20.90, vm: { on: pve-01 } }\n    apps-01: { address: 10.0.20.21, vm: { on: pve-01 } }\nplatform:\n  monitoring: { on: [mon-01, pi-01], notify: { phone: \"ntfy://ntfy.sh/x\" } }\nservices:\n  photos: { run: photos, on: apps-01, tier: production }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let Some(monitoring) = &parsed.lab.platform.monitoring else { return };
+        let Some(first) = monitoring.on.first() else { return };
+        let carried = Carried::of(parsed);
+        let own: BTreeSet<&str> = monitoring.on.iter().map(|host| carried.machine(&host.value)).collect();
+        let is_inside = |placement: &&Placement| placement.entry.external.is_none() && !placement.entry.on.is_empty();
+        let placed: Vec<&Placement> = parsed.placements.iter().filter(is_inside).collect();
+        // Where something is in production, that is what has to be watched.
+        let relied_on: Vec<&Placement> = placed.iter().copied().filter(|placement| is_production(placement)).collect();
+        let watched = if relied_on.is_empty() { placed } else { relied_on.clone() };
+        let [machine] = own.iter().copied().collect::<Vec<_>>()[..] else { return };
+        // With one machine in all there is only the outside to look from, and an experiment is not worth that.
+        let other = carried.elsewhere(machine);
+        let idle = watched.is_empty() || (relied_on.is_empty() && other.is_none());
+        if idle || is_watched(&carried, monitoring, machine) {
+            return;
+        }
+        let hosts = || watched.iter().flat_map(|placement| placement.entry.on.iter());
+        let services: BTreeSet<&str> = watched.iter().map(|placement| placement.service.as_str()).collect();
+        let names = list(services.iter().copied());
+        let (severity, message, other) = if hosts().all(|host| carried.machine(&host.value) == machine) {
+            let message = format!("monitoring stands on `{machine}`, and so does all that it watches: {names}");
+            (by_tier(!relied_on.is_empty() && other.is_some()), message, other)
+        } else if let Some(site) = carried.topology.site(machine).filter(|site| is_all_at(&carried, hosts, site)) {
+            let message = format!(
+                "monitoring and all that it watches ({names}) are at site `{site}`: what takes it down takes the alert along"
+            );
+            (Severity::Advice, message, host_off(&carried, site))
+        } else if !relied_on.is_empty() {
+            (Severity::Advice, format!("`{0}` watches {names}, and nobody watches `{0}`", first.value), other)
+        } else {
+            return;
+        };
+        let other = other.unwrap_or("OTHER");
+        let help = format!(
+            "let another machine watch too, `on: [{}, {other}]`, or send a heartbeat to somebody who calls when it stops",
+            first.value
+        );
+        findings.push(told(CODE, severity, "platform.monitoring.on".to_string(), first.span, message, help));
+    }
+}
+
+/// Whether the watched hosts are all at one site, and the lab has another one to look from.
+fn is_all_at<'a, I: Iterator<Item = &'a Spanned<String>>>(
+    carried: &Carried<'_>,
+    hosts: impl Fn() -> I,
+    site: &str,
+) -> bool {
+    host_off(carried, site).is_some() && hosts().all(|host| carried.topology.site(&host.value) == Some(site))
+}
+
+/// A host at another site.
+fn host_off<'a>(carried: &Carried<'a>, site: &str) -> Option<&'a str> {
+    let mut hosts = carried.topology.parsed.lab.compute.hosts.iter();
+    let off = hosts.find(|(_, host)| host.site.as_ref().is_some_and(|other| other.value != site) && !host.intermittent);
+    off.map(|(name, _)| name.as_str())
+}
+
+/// Services that probe others, by name or catalogue entry.
+const PROBERS: &[&str] = &["gatus", "uptimekuma", "healthchecks", "statping", "blackbox", "upptime", "uptimerobot"];
+
+/// What a heartbeat is called, in the address of a receiver or the name of an alert.
+const HEARTBEATS: &[&str] = &[
+    "watchdog",
+    "deadman",
+    "dead-man",
+    "dead_man",
+    "snitch",
+    "heartbeat",
+    "hc-ping",
+    "healthchecks",
+    "cronitor",
+    "betterstack",
+    "betteruptime",
+    "uptimerobot",
+];
+
+/// Whether anything looks at this machine from outside.
+fn is_watched(carried: &Carried<'_>, monitoring: &Monitoring, machine: &str) -> bool {
+    let names = monitoring.alerts.keys().map(String::as_str);
+    let receivers = monitoring.notify.iter().flat_map(|(name, url)| [name.as_str(), url.value.as_str()]);
+    let mut words = names.chain(receivers).map(str::to_lowercase);
+    if words.any(|word| HEARTBEATS.iter().any(|heartbeat| word.contains(heartbeat))) {
+        return true;
+    }
+    let elsewhere = |placement: &Placement| {
+        let mut on = placement.entry.on.iter();
+        placement.entry.external.is_some() || on.any(|host| carried.machine(&host.value) != machine)
+    };
+    carried.topology.parsed.placements.iter().any(|placement| is_prober(placement) && elsewhere(placement))
+}
+
+/// Whether a service probes others, by its name, its catalogue entry or its provider.
+pub(super) fn is_prober(placement: &Placement) -> bool {
+    let entry = &placement.entry;
+    let provider = entry.external.as_ref().and_then(|external| external.provider.as_ref());
+    let names = [entry.catalogue.as_ref(), provider].into_iter().flatten().map(|name| name.value.as_str());
+    let mut names = names.chain([placement.service.as_str()]).map(plain);
+    names.any(|name| PROBERS.iter().any(|prober| name.contains(prober)))
+}
+
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn in_one_basket_at_one_site_and_alone() {
+        says(
+            r#"
+owner: mia
+compute:
+  hosts:
+    pve-01: { address: 10.0.10.11 }
+    pve-02: { address: 10.0.10.12 }
+    mon-01: { address: 10.0.20.90, vm: { on: pve-01 } }
+    apps-01: { address: 10.0.20.21, vm: { on: pve-01 } }
+    other: { address: 10.0.20.22, vm: { on: pve-02 } }
+platform: { monitoring: { on: mon-01, notify: { phone: "ntfy://x" } } }
+services:
+  photos: { run: photos, on: apps-01, tier: production }
+  game: { run: game, on: other }
+"#,
+            expect![[r#"
+                10:31 warning LW-PLT-013: monitoring stands on `pve-01`, and so does all that it watches: `photos`
+                    help: let another machine watch too, `on: [mon-01, pve-02]`, or send a heartbeat to somebody who calls when it stops
+            "#]],
+        );
+        says(
+            r#"
+compute:
+  hosts:
+    pve-01: { address: 10.0.10.11, site: home }
+    pve-02: { address: 10.0.10.12, site: home }
+    box: { address: 10.0.10.13, site: cabin }
+platform: { monitoring: { on: pve-02 } }
+services: { game: { run: game, on: pve-01 }, wiki: { run: wiki, on: pve-02 } }
+"#,
+            expect![[r#"
+                7:31 advice LW-PLT-013: monitoring and all that it watches (`game` and `wiki`) are at site `home`: what takes it down takes the alert along
+                    help: let another machine watch too, `on: [pve-02, box]`, or send a heartbeat to somebody who calls when it stops
+            "#]],
+        );
+        says(
+            r#"
+owner: mia
+compute: { hosts: { mon: { address: 10.0.10.11 }, app: { address: 10.0.10.12 } } }
+platform: { monitoring: { on: mon, notify: { phone: "ntfy://x" } } }
+services: { photos: { run: photos, on: app, tier: production } }
+"#,
+            expect![[r#"
+                4:31 advice LW-PLT-013: `mon` watches `photos`, and nobody watches `mon`
+                    help: let another machine watch too, `on: [mon, app]`, or send a heartbeat to somebody who calls when it stops
+            "#]],
+        );
+        says(
+            r#"
+compute: { hosts: { desk: { address: 10.0.10.11 } } }
+platform: { monitoring: desk }
+services: { game: { run: game, on: desk } }
+"#,
+            expect![[""]],
+        );
+    }
+
+    #[test]
+    fn whoever_is_watched_hears_nothing() {
+        let lab = |monitoring: &str, service: &str| {
+            format!(
+                "owner: mia\ncompute: {{ hosts: {{ mon: {{ address: 10.0.10.11 }}, app: {{ address: 10.0.10.12 }} }} }}\nplatform: {{ monitoring: {{ {monitoring} }} }}\nservices:\n  photos: {{ run: photos, on: app, tier: production }}\n  {service}\n"
+            )
+        };
+        for (monitoring, service) in [
+            ("on: [mon, app], notify: { phone: \"ntfy://x\" }", ""),
+            ("on: mon, notify: { phone: \"ntfy://x\", life: \"https://hc-ping.com/1\" }", ""),
+            ("on: mon, notify: { phone: \"ntfy://x\" }, alerts: { Watchdog: { expr: vector(1) } }", ""),
+            ("on: mon, notify: { phone: \"ntfy://x\" }", "uptime-kuma: { run: kuma, on: app }"),
+            ("on: mon, notify: { phone: \"ntfy://x\" }", "probe: { external: UptimeRobot }"),
+        ] {
+            says(&lab(monitoring, service), expect![[""]]);
+        }
+        // A lab of experiments with monitoring on a machine of its own.
+        says(
+            r#"
+compute: { hosts: { mon: { address: 10.0.10.11 }, app: { address: 10.0.10.12 } } }
+platform: { monitoring: mon }
+services: { game: { run: game, on: app } }
+"#,
+            expect![[""]],
+        );
+    }
+}

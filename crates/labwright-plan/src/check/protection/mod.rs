@@ -1,0 +1,25 @@
+//! Rules about copies of data: where they are, how long they are kept, and whether anybody tried them.
+
+mod locked_passphrase;
+mod no_drill;
+mod offline_copy;
+mod proof_expires;
+mod shared_fate;
+mod short_retention;
+mod snapshot_as_backup;
+mod too_few_copies;
+mod unused;
+
+mod interval;
+mod places;
+mod policies;
+
+pub use locked_passphrase::LockedPassphrase;
+pub use no_drill::NoDrill;
+pub use offline_copy::OfflineCopy;
+pub use proof_expires::ProofExpires;
+pub use shared_fate::SharedFate;
+pub use short_retention::ShortRetention;
+pub use snapshot_as_backup::SnapshotAsBackup;
+pub use too_few_copies::TooFewCopies;
+pub use unused::UnusedProtection;

@@ -1,0 +1,135 @@
+//! What a lab's shape is, without anything that is only its own. There is no text in here: what has no place for a name
+//! cannot tell one.
+
+use labwright_model::Parsed;
+use labwright_model::lab::{Engine, Expose, Os, Tier};
+
+use crate::topology::Topology;
+
+/// Counts are spoken, and stop at a dozen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Patterns {
+    pub hosts: usize,
+    /// There are guests, and each is made from an image.
+    pub guests: bool,
+    pub hypervisors: usize,
+    pub container_hosts: usize,
+    pub sites: usize,
+    pub zones: usize,
+    pub flows_have_reasons: bool,
+    /// Whether something lets a whole zone reach anything.
+    pub wide_flows: bool,
+    pub router: bool,
+    pub vpn: bool,
+    pub tunnel: bool,
+    pub standby: bool,
+    pub keys_only: bool,
+    pub resolvers: usize,
+    pub blocklists: bool,
+    pub proxies: usize,
+    /// Certificates of an authority of the lab's own.
+    pub own_certificates: bool,
+    pub identity: bool,
+    pub secrets_file: bool,
+    pub secrets_server: bool,
+    pub monitoring: bool,
+    pub alerts: bool,
+    pub registry: bool,
+    pub runners: bool,
+    pub telemetry: bool,
+    pub services: usize,
+    pub production: usize,
+    pub external: usize,
+    pub public: usize,
+    pub over_vpn: usize,
+    pub environments: bool,
+    pub containers: bool,
+    pub processes: bool,
+    pub egress: bool,
+    pub needs: bool,
+    pub backed_up: usize,
+    pub repositories: usize,
+    pub repositories_elsewhere: bool,
+    pub encrypted: bool,
+    pub drills: bool,
+    pub proof: bool,
+    pub offline: bool,
+}
+
+impl Patterns {
+    pub fn of(parsed: &Parsed) -> Patterns {
+        let lab = &parsed.lab;
+        let topology = Topology::of(parsed);
+        let (hosts, services) = (&lab.compute.hosts, &lab.services);
+        let flows = &lab.network.flows;
+        let platform = &lab.platform;
+        let cloudflare = lab.edge.public.as_ref().and_then(|public| public.cloudflare.as_ref());
+        let sites: std::collections::BTreeSet<&str> = hosts.keys().filter_map(|host| topology.site(host)).collect();
+        let unnamed = hosts.keys().any(|host| topology.site(host).is_none());
+        let exposed = |expose: Expose| services.values().filter(|service| service.expose == expose).count();
+        let repositories = &lab.protection.repositories;
+        let policies = &lab.protection.policies;
+        Patterns {
+            hosts: hosts.len(),
+            guests: {
+                let guests: Vec<_> = hosts.values().flat_map(|host| host.vm.iter().chain(&host.lxc)).collect();
+                !guests.is_empty() && guests.iter().all(|guest| guest.image.is_some())
+            },
+            hypervisors: lab.compute.proxmox.len(),
+            container_hosts: lab.compute.docker_hosts.len(),
+            sites: sites.len() + usize::from(unnamed && !sites.is_empty()),
+            zones: lab.network.zones.len(),
+            flows_have_reasons: !flows.is_empty() && flows.iter().all(|flow| flow.because.is_some()),
+            wide_flows: flows
+                .iter()
+                .any(|flow| flow.allow.is_empty() && !flow.to.iter().all(|to| to.value == "internet")),
+            router: lab.edge.router.is_some(),
+            vpn: lab.edge.vpn.is_some(),
+            tunnel: cloudflare.is_some_and(|cloudflare| cloudflare.tunnel.is_some()),
+            standby: cloudflare.is_some_and(|cloudflare| cloudflare.standby.is_some()),
+            keys_only: {
+                let mut managed = hosts.values().filter(|host| host.os != Os::Other && !host.local).peekable();
+                managed.peek().is_some() && managed.all(|host| host.sshd.as_ref().is_some_and(|sshd| sshd.keys_only))
+            },
+            resolvers: platform.dns.as_ref().map_or(0, |dns| dns.on.len()),
+            blocklists: platform.dns.as_ref().is_some_and(|dns| !dns.block.is_empty()),
+            proxies: platform.reverse_proxy.as_ref().map_or(0, |proxy| proxy.on.len()),
+            own_certificates: platform.reverse_proxy.as_ref().is_some_and(|proxy| proxy.tls.internal),
+            identity: platform.identity.is_some(),
+            secrets_file: platform.secrets.as_ref().is_some_and(|secrets| secrets.age.is_some()),
+            secrets_server: platform.secrets.as_ref().is_some_and(|secrets| secrets.vault.is_some()),
+            monitoring: platform.monitoring.is_some(),
+            alerts: platform.monitoring.as_ref().is_some_and(|monitoring| !monitoring.notify.is_empty()),
+            registry: platform.registry.is_some(),
+            runners: platform.runners.is_some(),
+            telemetry: platform.telemetry.is_some(),
+            services: services.len(),
+            production: services.values().filter(|service| service.tier == Tier::Production).count(),
+            external: services.values().filter(|service| service.external.is_some()).count(),
+            public: exposed(Expose::Public),
+            over_vpn: exposed(Expose::Vpn),
+            environments: services.values().any(|service| service.environments.len() > 1),
+            containers: services.values().any(|service| {
+                service.catalogue.is_some() || service.compose.is_some() || !service.containers.0.is_null()
+            }),
+            processes: services.values().any(|service| service.run.is_some()),
+            egress: services.values().any(|service| service.egress.is_some()),
+            needs: services.values().any(|service| !service.needs.is_empty()),
+            backed_up: services.values().filter(|service| service.backup.is_some()).count(),
+            repositories: repositories.len(),
+            repositories_elsewhere: repositories.values().any(|repository| match &repository.on {
+                Some(on) => services.keys().any(|service| {
+                    let hosts = topology.hosts_of(service);
+                    !hosts.is_empty() && topology.stands_apart(on, hosts)
+                }),
+                None => repository.url.is_some(),
+            }),
+            encrypted: repositories
+                .values()
+                .all(|repository| repository.passphrase.is_some() || repository.engine != Engine::Borg),
+            drills: policies.values().any(|policy| policy.drill.is_some()),
+            proof: policies.values().any(|policy| policy.proof_within.is_some()),
+            offline: !lab.protection.offline.is_empty(),
+        }
+    }
+}

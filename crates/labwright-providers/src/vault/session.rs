@@ -1,0 +1,70 @@
+//! One server's things, seen and changed from its host: hands each resource to its kind.
+
+use std::collections::BTreeMap;
+
+use labwright_plan::{
+    Action, Context, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Wanted,
+};
+
+use super::{policy, seal, token, transit_key};
+
+/// What was found of one resource: `None` where it is not there, an error where nobody can say.
+pub type Look = Result<Option<Observed>, ProviderError>;
+
+/// What the engine said of this host.
+pub struct Here {
+    pub context: Context,
+}
+
+impl Here {
+    /// What a step is about: what is wanted, or, where it goes, what it was last made to be.
+    pub fn spec<'a>(&'a self, step: &'a Step) -> &'a Spec {
+        match step.action {
+            Action::Delete => self.context.applied.get(&step.id).unwrap_or(&step.spec),
+            _ => &step.spec,
+        }
+    }
+}
+
+impl Session for Here {
+    fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
+        let look = |wanted: &Wanted<'_>| match wanted.id.kind() {
+            "transit_key" => transit_key::observe(self, wanted),
+            "policy" => policy::observe(self, wanted),
+            "token" => token::observe(self, wanted),
+            "seal" => seal::observe(self, wanted),
+            kind => Err(ProviderError::bug(format!("the vault provider has no kind `{kind}`"))),
+        };
+        let seen = |wanted: &Wanted<'_>| match look(wanted) {
+            Ok(Some(observed)) => Seen::Present(observed),
+            Ok(None) => Seen::Absent,
+            Err(error) => Seen::Unknown(error),
+        };
+        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+    }
+
+    fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
+        if matches!(step.action, Action::Adopt | Action::Release) {
+            return Ok(());
+        }
+        match step.id.kind() {
+            "transit_key" => transit_key::apply(self, step),
+            "policy" => policy::apply(self, step),
+            "token" => token::apply(self, step),
+            "seal" => seal::apply(self, step, progress),
+            kind => Err(ProviderError::bug(format!("the vault provider has no kind `{kind}`"))),
+        }
+    }
+
+    fn batches(&self, _kind: &str) -> bool {
+        false
+    }
+
+    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
+        steps.iter().map(|step| self.apply(step, progress)).collect()
+    }
+
+    fn persist(&self) -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
