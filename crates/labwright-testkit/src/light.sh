@@ -27,6 +27,17 @@ for entry in /* /.[!.]*; do
   esac
 done
 mknod "$dir/disk/up/var/tmp" c 0 0
+# Who has applied a lab to this machine (the README's first command does) has state here; a host begins with none.
+if [ -e /var/lib/labwright ]; then
+  mkdir "$dir/disk/up/var/lib"
+  mknod "$dir/disk/up/var/lib/labwright" c 0 0
+fi
+for unit in /etc/systemd/system/labwright-* /etc/systemd/system/*/labwright-*; do
+  if [ -e "$unit" ] || [ -L "$unit" ]; then
+    mkdir -p "$dir/disk/up${unit%/*}"
+    mknod "$dir/disk/up$unit" c 0 0
+  fi
+done
 # With it no package would start a daemon; a real host has no such file.
 [ ! -e /usr/sbin/policy-rc.d ] || mknod "$dir/disk/up/usr/sbin/policy-rc.d" c 0 0
 mount -t overlay -o "lowerdir=/,upperdir=$dir/disk/up,workdir=$dir/disk/work" labwright "$dir/root"
