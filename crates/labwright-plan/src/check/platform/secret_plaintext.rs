@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use labwright_model::{Allow, Finding, Findings, Parsed, Severity, Span, Step, Text};
 
-use super::secret_shapes::{is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another};
+use super::secret_shapes::{Glance, HINTS, is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another};
 use crate::check::{Examples, Rule};
 
 pub struct PlaintextSecret;
@@ -44,10 +44,14 @@ impl Rule for PlaintextSecret {
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
         // An option and its value may be two items of a command.
         let mut option: Option<(Vec<Step<'_>>, &str)> = None;
+        let glance = Glance::new();
         parsed.texts(&mut |text| {
             let before = option.take().filter(|(path, _)| follows(path, text.path)).map(|(_, name)| name);
-            let hits = hits(&text, before, source(parsed, text.span));
-            findings.extend(hits.into_iter().map(|hit| finding(parsed, &text, hit)));
+            let key = before.or(key(text.path)).unwrap_or_default();
+            if speaks_of_anything(key) || glance.is_worth_a_look(text.text) {
+                let hits = hits(&text, key, source(parsed, text.span));
+                findings.extend(hits.into_iter().map(|hit| finding(parsed, &text, hit)));
+            }
             let name = text.text.strip_prefix("--").filter(|name| is_name(name));
             option = name.map(|name| (text.path.to_vec(), name));
         });
@@ -113,12 +117,15 @@ fn follows(before: &[Step<'_>], path: &[Step<'_>]) -> bool {
     }
 }
 
-fn hits(Text { path, text, .. }: &Text<'_, '_>, option: Option<&str>, source: &str) -> Vec<Hit> {
-    let key = path.iter().rev().find_map(|step| match step {
+/// The key that a text is the value of, or among the values of.
+fn key<'a>(path: &[Step<'a>]) -> Option<&'a str> {
+    path.iter().rev().find_map(|step| match step {
         Step::Key(key) => Some(*key),
         Step::Item(_) => None,
-    });
-    let key = option.or(key).unwrap_or_default();
+    })
+}
+
+fn hits(Text { path, text, .. }: &Text<'_, '_>, key: &str, source: &str) -> Vec<Hit> {
     let shape = |(range, what): (Range<usize>, &str)| Hit {
         severity: Severity::Error,
         range,
@@ -156,12 +163,15 @@ fn is_of_secrets(path: &[Step<'_>]) -> bool {
 /// Keys whose values are read by people.
 const PROSE: &[&str] = &["description", "because", "comment", "summary", "restore_notes", "expr"];
 
+/// Whether a key is worth taking apart: most have nothing to do with secrets.
+fn speaks_of_anything(key: &str) -> bool {
+    let has = |hint: &&str| key.as_bytes().windows(hint.len()).any(|part| part.eq_ignore_ascii_case(hint.as_bytes()));
+    HINTS.iter().any(has)
+}
+
 /// What is wrong with a value under a key, if anything is.
 fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
-    // Most keys have nothing to do with secrets, and are not worth taking apart.
-    let hints = ["pass", "pwd", "secret", "token", "key"];
-    let small = key.to_ascii_lowercase();
-    if !hints.iter().any(|hint| small.contains(hint)) {
+    if !speaks_of_anything(key) {
         return None;
     }
     let words = words(key);
