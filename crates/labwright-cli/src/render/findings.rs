@@ -1,6 +1,7 @@
 //! Findings as a person reads them, with the source line, and as JSON.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
@@ -10,6 +11,9 @@ use serde_json::json;
 pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
+
+/// How many of the places that take part in a finding are shown; nobody reads two hundred lines that say one thing.
+const PLACES: usize = 6;
 
 /// Every finding, one after the other.
 pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> String {
@@ -25,6 +29,10 @@ pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> 
         let title = level.primary_title(finding.message.as_str()).id(finding.code);
         let mut groups =
             vec![snippets(finding, parsed, &masked).into_iter().fold(Group::with_title(title), Group::element)];
+        if finding.related.len() > PLACES {
+            let more = format!("and {} like these", count(finding.related.len() - PLACES, "more place"));
+            groups = groups.into_iter().map(|group| group.element(Level::NOTE.message(more.clone()))).collect();
+        }
         if !finding.help.is_empty() {
             let help = Level::HELP.message(finding.help.as_str());
             groups = groups.into_iter().map(|group| group.element(help.clone())).collect();
@@ -64,33 +72,60 @@ fn hide(lines: &str) -> String {
     lines.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The finding's own place and the places that take part, one snippet a file.
+/// How many lines between two places still belong to one excerpt.
+const NEAR: usize = 10;
+
+/// A place in a file: its line and its bytes, cut to that line. The finding's own has no label.
+struct At<'a> {
+    line: usize,
+    range: Range<usize>,
+    label: Option<&'a str>,
+}
+
+/// The finding's own place and the places that take part: a snippet for those of one file that are near each other. The
+/// renderer goes through all that it is given, so a snippet holds the lines between its places and no more.
 fn snippets<'a>(
     finding: &'a Finding,
     parsed: &'a Parsed,
     masked: &'a BTreeMap<u32, String>,
 ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-    let mut by_file: Vec<(u32, Vec<annotate_snippets::Annotation<'a>>)> = Vec::new();
-    let mut add = |span: Span, annotation| match by_file.iter_mut().find(|(file, _)| *file == span.file) {
-        Some((_, annotations)) => annotations.push(annotation),
-        None => by_file.push((span.file, vec![annotation])),
-    };
-    if !finding.span.is_none() {
-        add(finding.span, AnnotationKind::Primary.span(range(finding.span, parsed)));
+    let mut excerpts: Vec<(u32, Vec<At<'a>>)> = Vec::new();
+    let own = Some((finding.span, None)).filter(|_| !finding.span.is_none());
+    for (span, label) in own.into_iter().chain(shown(finding)) {
+        let at = At { line: parsed.place(span).map_or(1, |place| place.line), range: range(span, parsed), label };
+        let near = |(file, places): &&mut (u32, Vec<At>)| {
+            *file == span.file && places.iter().any(|place| place.line.abs_diff(at.line) <= NEAR)
+        };
+        match excerpts.iter_mut().find(near) {
+            Some((_, places)) => places.push(at),
+            None => excerpts.push((span.file, vec![at])),
+        }
     }
-    for (span, label) in &finding.related {
-        add(*span, AnnotationKind::Context.span(range(*span, parsed)).label(label.as_str()));
-    }
-    let snippet = |(file, annotations): (u32, Vec<_>)| {
+    let snippet = |(file, places): (u32, Vec<At<'a>>)| {
         let source = parsed.sources.get(file)?;
         let text = masked.get(&file).map_or(source.text.as_str(), String::as_str);
-        Some(Snippet::source(text).path(source.name.as_str()).annotations(annotations))
+        let first = places.iter().min_by_key(|place| place.range.start)?;
+        let start = text[..first.range.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = places.iter().map(|place| place.range.end).max()?;
+        let end = text[end..].find('\n').map_or(text.len(), |at| end + at + 1);
+        let snippet = Snippet::source(&text[start..end]).line_start(first.line).path(source.name.as_str());
+        Some(snippet.annotations(places.into_iter().map(|At { range, label, .. }| {
+            let range = range.start - start..range.end - start;
+            match label {
+                None => AnnotationKind::Primary.span(range),
+                Some(label) => AnnotationKind::Context.span(range).label(label),
+            }
+        })))
     };
-    by_file.into_iter().filter_map(snippet).collect()
+    excerpts.into_iter().filter_map(snippet).collect()
+}
+
+fn shown(finding: &Finding) -> impl Iterator<Item = (Span, Option<&str>)> {
+    finding.related.iter().take(PLACES).map(|(span, label)| (*span, Some(label.as_str())))
 }
 
 /// The span cut to its first line: a whole map underlined helps nobody.
-fn range(span: Span, parsed: &Parsed) -> std::ops::Range<usize> {
+fn range(span: Span, parsed: &Parsed) -> Range<usize> {
     let text = parsed.sources.get(span.file).map_or("", |source| source.text.as_str());
     let start = (span.start as usize).min(text.len());
     let end = (span.end as usize).clamp(start, text.len());

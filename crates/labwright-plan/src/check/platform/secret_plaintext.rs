@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use labwright_model::{Allow, Finding, Findings, Parsed, Severity, Span, Step, Text};
 
-use super::secret_shapes::{Glance, HINTS, is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another};
+use super::secret_shapes::{
+    Glance, HINTS, is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another,
+};
 use crate::check::{Examples, Rule};
 
 pub struct PlaintextSecret;
