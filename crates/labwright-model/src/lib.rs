@@ -21,7 +21,6 @@ mod tree;
 pub mod units;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 pub use allow::Allow;
@@ -35,6 +34,8 @@ pub use span::{Place, Source, Sources, Span, Spanned};
 pub use store::Store;
 pub use texts::{Step, Text};
 pub use tree::MAX_FILE_BYTES;
+
+use foldhash::HashMap;
 
 use decode::{Decoder, FromNode};
 use reference::{Found, Known, Scope, Within};
@@ -70,7 +71,7 @@ pub struct Parsed {
     /// Where each key of a long map stands in it, by the map's own place in memory; the tree never changes.
     indexes: RefCell<HashMap<usize, HashMap<String, usize>>>,
     /// Paths of values that a short form gives.
-    short: HashSet<String>,
+    short: std::collections::HashSet<String>,
 }
 
 /// Reads the lab at `entry`, a file or a folder.

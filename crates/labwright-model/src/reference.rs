@@ -1,9 +1,10 @@
 //! Interpolation: `${host.x.address}`, `${service.x.url}`, `${secret.x}`, `${env}`, `${port}` in any string.
 //! What the file itself answers is put in before values are typed; secrets and ports stay references.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt};
 
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};

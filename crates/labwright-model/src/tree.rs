@@ -2,9 +2,9 @@
 //! Knows nothing of labs: keys are text, values are scalars, lists and maps.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use foldhash::{HashMap, HashMapExt, HashSet};
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
 
 use crate::allow::{Allow, Comments};

@@ -1,7 +1,9 @@
 //! The one planner: desired against observed, to steps and reasons.
 //! Pure and deterministic; providers describe, they never plan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
+
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
 use crate::order::numbered;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -69,17 +70,17 @@ impl<T: JsonSchema> JsonSchema for Many<T> {
 /// Named entries in the order of the file; each value's span is the place of its name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Table<T>(pub IndexMap<String, Spanned<T>>);
+pub struct Table<T>(pub IndexMap<String, Spanned<T>, RandomState>);
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table(IndexMap::new())
+        Table(IndexMap::default())
     }
 }
 
 impl<T> std::ops::Deref for Table<T> {
-    type Target = IndexMap<String, Spanned<T>>;
-    fn deref(&self) -> &IndexMap<String, Spanned<T>> {
+    type Target = IndexMap<String, Spanned<T>, RandomState>;
+    fn deref(&self) -> &IndexMap<String, Spanned<T>, RandomState> {
         &self.0
     }
 }
@@ -93,7 +94,7 @@ impl<T: FromNode + Default> FromNode for Table<T> {
                 "write each name as a key: `NAME: { … }`, or `NAME:` alone",
             );
         };
-        let mut table = IndexMap::with_capacity(entries.len());
+        let mut table = IndexMap::with_capacity_and_hasher(entries.len(), RandomState::default());
         for (key, node) in entries {
             // A name whose entry cannot be read still exists: references to it are not faults of their own.
             let value = decoder.within(&key.text, |d| T::from_node(node, d)).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! What comes after what on one host: parents before children, makers before what they make room for.
 //! Decides nothing else about a resource, and invents no order where there is no reason for one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashMap;
 use labwright_model::Spanned;
 use labwright_plan::{Resource, ResourceId, Spec, Value};
 

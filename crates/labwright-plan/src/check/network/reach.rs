@@ -1,8 +1,9 @@
 //! Which flow lets what through: the flows as an index, asked with everything that a host or service belongs to.
 //! Answers questions of rules; judges nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
+use foldhash::{HashMap, HashMapExt};
 use labwright_model::lab::{Flow, Lab, Service};
 use labwright_model::units::{Protocol, Traffic};
 use labwright_model::{Placement, Spanned};

@@ -87,7 +87,7 @@ impl Glance {
     pub fn new() -> Glance {
         let shapes = TOKENS.iter().map(|token| token.begins).chain([PRIVATE_KEY, WEB_TOKEN, AUTHORITY]);
         let mut builder = AhoCorasick::builder();
-        builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::ContiguousNFA));
+        builder.ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA));
         Glance(builder.build(shapes.chain(HINTS.iter().copied())).ok())
     }
 
