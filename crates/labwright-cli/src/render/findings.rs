@@ -12,9 +12,6 @@ pub fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// How many of the places that take part in a finding are shown; nobody reads two hundred lines that say one thing.
-const PLACES: usize = 6;
-
 /// Every finding, one after the other.
 pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() }.term_width(width);
@@ -29,10 +26,6 @@ pub fn text(findings: &Findings, parsed: &Parsed, color: bool, width: usize) -> 
         let title = level.primary_title(finding.message.as_str()).id(finding.code);
         let mut groups =
             vec![snippets(finding, parsed, &masked).into_iter().fold(Group::with_title(title), Group::element)];
-        if finding.related.len() > PLACES {
-            let more = format!("and {} like these", count(finding.related.len() - PLACES, "more place"));
-            groups = groups.into_iter().map(|group| group.element(Level::NOTE.message(more.clone()))).collect();
-        }
         if !finding.help.is_empty() {
             let help = Level::HELP.message(finding.help.as_str());
             groups = groups.into_iter().map(|group| group.element(help.clone())).collect();
@@ -91,7 +84,8 @@ fn snippets<'a>(
 ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let mut excerpts: Vec<(u32, Vec<At<'a>>)> = Vec::new();
     let own = Some((finding.span, None)).filter(|_| !finding.span.is_none());
-    for (span, label) in own.into_iter().chain(shown(finding)) {
+    let others = finding.related.iter().map(|(span, label)| (*span, Some(label.as_str())));
+    for (span, label) in own.into_iter().chain(others) {
         let at = At { line: parsed.place(span).map_or(1, |place| place.line), range: range(span, parsed), label };
         let near = |(file, places): &&mut (u32, Vec<At>)| {
             *file == span.file && places.iter().any(|place| place.line.abs_diff(at.line) <= NEAR)
@@ -118,10 +112,6 @@ fn snippets<'a>(
         })))
     };
     excerpts.into_iter().filter_map(snippet).collect()
-}
-
-fn shown(finding: &Finding) -> impl Iterator<Item = (Span, Option<&str>)> {
-    finding.related.iter().take(PLACES).map(|(span, label)| (*span, Some(label.as_str())))
 }
 
 /// The span cut to its first line: a whole map underlined helps nobody.
