@@ -5,6 +5,7 @@ use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
 
 mod format;
 mod references;
+mod sources;
 mod spelling;
 
 mod compute;
@@ -186,12 +187,13 @@ pub fn explain(code: &str) -> Option<String> {
     let rule = RULES.iter().find(|rule| rule.code() == code)?;
     let Examples { fails, passes } = rule.examples();
     Some(format!(
-        "# {}: {}\n\n{}\n\nBreaks it:\n\n```yaml\n{}\n```\n\nKeeps it:\n\n```yaml\n{}\n```\n",
+        "# {}: {}\n\n{}\n\nBreaks it:\n\n```yaml\n{}\n```\n\nKeeps it:\n\n```yaml\n{}\n```\n{}",
         rule.code(),
         rule.title(),
         rule.doc().trim(),
         fails.trim(),
-        passes.trim()
+        passes.trim(),
+        sources::named(rule.doc())
     ))
 }
 

@@ -26,7 +26,11 @@ impl Rule for HostState {
          - A mount has both `nfs` and `device`, or neither.\n\
          - A unit's name has no type (`backup.service`, `backup.timer`), so systemd would not know it.\n\
          - A path does not start with `/`, or holds `..`.\n\
-         - One path is declared as two kinds of thing.\n\nThe way out stands in the finding."
+         - One path is declared as two kinds of thing.\n\n\
+         It comes from the manuals: systemd.unit(5) tells types of units by the ends of their names, and mount(8) \
+         takes one source for one place. hashicorp/terraform-provider-local#122 is of one who gave a file no \
+         content at all.\n\n\
+         The way out stands in the finding."
     }
 
     fn examples(&self) -> Examples {
