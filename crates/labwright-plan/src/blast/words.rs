@@ -21,7 +21,30 @@ pub(super) fn told(world: &World, down: &Down, mut hits: Vec<Hit>, fails: &Thing
             affected.push(told);
         }
     }
-    Blast { fails: fails.clone(), about: about(world, fails), then, affected }
+    let recovery = recovery(world, fails, &affected);
+    Blast { fails: fails.clone(), about: about(world, fails), then, affected, recovery }
+}
+
+/// What is down, as the lab file orders it. What the order leaves out is left out.
+fn recovery(world: &World, fails: &Thing, affected: &[Affected]) -> Vec<Thing> {
+    let dark = affected.iter().filter(|affected| affected.urgency == Urgency::Dark).map(|affected| &affected.thing);
+    let down: Vec<&Thing> = std::iter::once(fails).chain(dark).collect();
+    let order = world.parsed.lab.protection.recovery.iter();
+    let mut things: Vec<Thing> = Vec::new();
+    for name in order {
+        let means = |thing: &&&Thing| {
+            let placed = thing.name.strip_prefix(name.value.as_str()).is_some_and(|rest| rest.starts_with(" ("));
+            match thing.kind {
+                Kind::Host => thing.name == name.value,
+                Kind::Service => thing.name == name.value || placed,
+                _ => false,
+            }
+        };
+        let mut meant: Vec<Thing> = down.iter().filter(means).map(|thing| (*thing).clone()).collect();
+        meant.sort();
+        things.extend(meant.into_iter().filter(|thing| !things.contains(thing)).collect::<Vec<_>>());
+    }
+    if things.len() < 2 { Vec::new() } else { things }
 }
 
 /// Roles first: they say why the rest is as it is. Numbers of roles and zones keep their order.

@@ -109,6 +109,7 @@ pub const RULES: &[&dyn Rule] = &[
     &protection::ShortRetention,
     &protection::LockedPassphrase,
     &protection::OfflineCopy,
+    &protection::OverdueCopy,
     &protection::UnusedProtection,
 ];
 
@@ -121,13 +122,17 @@ pub fn check(parsed: &Parsed) -> Findings {
             rule.check(parsed, &mut findings);
         }
     }
-    accept(parsed, &mut findings, &|code| !LOWERING.contains(&code));
+    let judged = |code: &str| !LOWERING.contains(&code) && (parsed.as_of.is_some() || !DATED.contains(&code));
+    accept(parsed, &mut findings, &judged);
     finding::sort(&mut findings);
     findings
 }
 
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
 const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
+
+/// Codes of findings that need to know the day; without it they are neither made nor missed.
+pub const DATED: &[&str] = &[protection::OVERDUE];
 
 /// Findings of lowering, with those taken out that the user accepted in a comment.
 pub fn lowered(parsed: &Parsed, mut findings: Findings) -> Findings {

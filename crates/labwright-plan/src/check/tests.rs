@@ -41,7 +41,8 @@ pub(super) fn found(text: &str) -> (Parsed, Findings) {
 }
 
 fn found_of(lab: &str, store: &str) -> (Parsed, Findings) {
-    let parsed = parse("lab.yaml", &One { lab, store });
+    let mut parsed = parse("lab.yaml", &One { lab, store });
+    parsed.as_of = Some("2026-11-01".parse().unwrap());
     let findings = check(&parsed);
     (parsed, findings)
 }
