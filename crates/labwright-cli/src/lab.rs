@@ -202,7 +202,9 @@ impl Ready {
     /// Hosts that something was applied to from this machine, and that the lab no longer has.
     pub fn gone(&self) -> Vec<String> {
         let before = labwright_engine::history::hosts(self.name());
-        before.into_iter().filter(|host| !self.parsed.lab.compute.hosts.contains_key(host)).collect()
+        let hosts = &self.parsed.lab.compute.hosts;
+        let renamed = |name: &String| hosts.values().any(|host| host.renamed_from.iter().any(|old| old.value == *name));
+        before.into_iter().filter(|host| !hosts.contains_key(host) && !renamed(host)).collect()
     }
 
     /// The hosts to connect to: those with something declared, those where this machine applied something before, and,
@@ -215,9 +217,14 @@ impl Ready {
             (all && (host.local || !host.address.is_empty()))
                 || declared.contains(name.as_str())
                 || before.contains(name)
+                || host.renamed_from.iter().any(|old| before.contains(&old.value))
         };
         let chosen = hosts.iter().filter(|(name, host)| reachable(name, host) && wanted(name));
-        chosen.map(|(name, host)| Ok(Target { host: name.clone(), way: self.way(name, host, ssh)? })).collect()
+        let was = |host: &Host| host.renamed_from.iter().map(|old| old.value.clone()).collect();
+        let target = |(name, host): (&String, &Host)| {
+            Ok(Target { host: name.clone(), was: was(host), way: self.way(name, host, ssh)? })
+        };
+        chosen.map(|(name, host)| target((name, host))).collect()
     }
 
     fn way(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {

@@ -17,7 +17,7 @@ pub fn document_of(name: &str) -> Option<(&'static str, Value)> {
                 "affected": { "type": "array", "description": "The most urgent first.", "items": reference("affected") },
                 "recovery?": {
                     "type": "array",
-                    "description": "What fails and goes dark, in the order of `protection.recovery`; absent where the file gives none.",
+                    "description": "What fails and goes down with it, in the order of `protection.recovery`; absent where the file gives none.",
                     "items": object(thing()),
                 },
             })),

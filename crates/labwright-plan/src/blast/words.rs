@@ -12,27 +12,30 @@ pub(super) fn told(world: &World, down: &Down, mut hits: Vec<Hit>, fails: &Thing
         (hit.urgency, room(hit.node), !production, name(world, hit.node))
     });
     let words = Words { world, down };
-    let (mut then, mut affected) = (None, Vec::new());
+    let (mut then, mut affected, mut down_itself) = (None, Vec::new(), Vec::new());
     for hit in hits {
         let told = words.affected(hit);
+        // What is only cut off is there again with whatever led to it.
+        let cut_off = matches!(hit.why, Why::Closed(..) | Why::Apart(..) | Why::Through(_) | Why::Egress(_));
+        if hit.urgency == Urgency::Dark && !cut_off && !down_itself.contains(&told.thing) {
+            down_itself.push(told.thing.clone());
+        }
         if hit.urgency == Urgency::Dark && hit.why == Why::Itself {
             then = then.or(told.then);
         } else {
             affected.push(told);
         }
     }
-    let recovery = recovery(world, fails, &affected);
+    let recovery = recovery(world, &down_itself);
     Blast { fails: fails.clone(), about: about(world, fails), then, affected, recovery }
 }
 
 /// What is down, as the lab file orders it. What the order leaves out is left out.
-fn recovery(world: &World, fails: &Thing, affected: &[Affected]) -> Vec<Thing> {
-    let dark = affected.iter().filter(|affected| affected.urgency == Urgency::Dark).map(|affected| &affected.thing);
-    let down: Vec<&Thing> = std::iter::once(fails).chain(dark).collect();
+fn recovery(world: &World, down: &[Thing]) -> Vec<Thing> {
     let order = world.parsed.lab.protection.recovery.iter();
     let mut things: Vec<Thing> = Vec::new();
     for name in order {
-        let means = |thing: &&&Thing| {
+        let means = |thing: &&Thing| {
             let placed = thing.name.strip_prefix(name.value.as_str()).is_some_and(|rest| rest.starts_with(" ("));
             match thing.kind {
                 Kind::Host => thing.name == name.value,
@@ -40,7 +43,7 @@ fn recovery(world: &World, fails: &Thing, affected: &[Affected]) -> Vec<Thing> {
                 _ => false,
             }
         };
-        let mut meant: Vec<Thing> = down.iter().filter(means).map(|thing| (*thing).clone()).collect();
+        let mut meant: Vec<Thing> = down.iter().filter(means).cloned().collect();
         meant.sort();
         things.extend(meant.into_iter().filter(|thing| !things.contains(thing)).collect::<Vec<_>>());
     }

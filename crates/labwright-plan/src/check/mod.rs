@@ -43,6 +43,7 @@ pub const RULES: &[&dyn Rule] = &[
     &lab::AmbiguousName,
     &lab::NameForm,
     &lab::Cycle,
+    &lab::RenamedFrom,
     &edge::PublicWithoutAccess,
     &edge::PublicName,
     &edge::ManagementReachable,
