@@ -99,6 +99,11 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
 }
 
 impl Fleet {
+    /// Hosts that the program was just put on, with how many bytes that was.
+    pub fn uploaded(&self) -> BTreeMap<&str, u64> {
+        self.links.iter().filter_map(|(host, link)| Some((host.as_str(), link.uploaded?))).collect()
+    }
+
     /// Gives what is desired the hashes that each host knows its secrets by. What cannot be read stays without one.
     pub fn seal(&self, desired: &mut [Resource], secrets: &Secrets) {
         for resource in desired {

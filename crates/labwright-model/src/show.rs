@@ -74,7 +74,7 @@ impl Shower<'_> {
                 }
             }
             Value::String(text) if self.is_file() => {
-                let _ = writeln!(self.out, " {}{origin}", scalar(&self.from_entry(text, node)));
+                let _ = writeln!(self.out, " {}{origin}", scalar(&self.rebased(text, node)));
             }
             _ => {
                 let _ = writeln!(self.out, " {}{origin}", inline(value));
@@ -96,7 +96,7 @@ impl Shower<'_> {
     }
 
     /// A path that stands in an included file, as it would stand in the lab's first one: what is shown is one file.
-    fn from_entry(&self, path: &str, node: Option<&Node>) -> String {
+    fn rebased(&self, path: &str, node: Option<&Node>) -> String {
         let folder = |file: u32| {
             let name = self.parsed.sources.get(file).map_or("", |source| source.name.as_str());
             name.rsplit_once('/').map_or("", |(folder, _)| folder)
