@@ -21,7 +21,18 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: &[(&str, &[&str])] = &[
     (
         "model",
-        &["bytesize", "granit-parser", "humantime", "indexmap", "ipnet", "schemars", "serde", "serde_json", "strsim"],
+        &[
+            "bytesize",
+            "granit-parser",
+            "humantime",
+            "indexmap",
+            "ipnet",
+            "jiff",
+            "schemars",
+            "serde",
+            "serde_json",
+            "strsim",
+        ],
     ),
     ("plan", &["base64", "blake3", "serde", "serde_json", "thiserror", "zeroize"]),
 ];

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use labwright_engine::{Address, Target, Way};
 use labwright_model::lab::Host;
+use labwright_model::units::Date;
 use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
 use labwright_plan::{Input, Lowered, Provider, Resource, check};
 
@@ -96,17 +97,36 @@ pub struct Read {
     pub findings: Findings,
 }
 
+/// Reads and checks, and judges no date: the same file has the same findings on every day.
 pub fn read(arg: &LabArg) -> Result<Read, CliError> {
+    read_as_of(arg, None)
+}
+
+/// Reads and checks as of a day; without one nothing is overdue.
+pub fn read_as_of(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
     let path = locate(arg)?;
-    let parsed = labwright_model::parse(&path, &Disk);
+    let mut parsed = labwright_model::parse(&path, &Disk);
     if parsed.unreadable {
         let finding = parsed.findings.first();
         let message = finding.map_or_else(|| format!("cannot read `{path}`"), |finding| finding.message.clone());
         let help = finding.map(|finding| finding.help.clone()).unwrap_or_default();
         return Err(CliError::usage(message).hint(help));
     }
+    parsed.as_of = as_of;
     let findings = check::check(&parsed);
     Ok(Read { parsed, findings })
+}
+
+/// Today, by UTC: what is overdue is so by days, and a lab's hosts may be in several time zones.
+pub fn today() -> Date {
+    Date(labwright_engine::now().to_zoned(jiff::tz::TimeZone::UTC).date())
+}
+
+/// Says what is overdue today. `check` knows no day, so nobody else would.
+pub fn tell_overdue(findings: &Findings, terminal: &Terminal) {
+    for finding in findings.iter().filter(|finding| check::DATED.contains(&finding.code)) {
+        terminal.warn(&format!("{} ({})", finding.message, finding.code));
+    }
 }
 
 /// A lab without contradictions, lowered to resources.
@@ -115,11 +135,13 @@ pub struct Ready {
     pub desired: Vec<Resource>,
     /// BLAKE3 over every file that the lab was read from.
     pub hash: String,
+    /// What is to be told of it, none of it an error.
+    pub findings: Findings,
 }
 
 /// Reads, checks and lowers. A lab with errors is shown and goes no further.
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
-    let Read { parsed, mut findings } = read(arg)?;
+    let Read { parsed, mut findings } = read_as_of(arg, Some(today()))?;
     let assets: BTreeMap<String, Result<Vec<u8>, String>> =
         labwright_providers::assets(&parsed).into_iter().map(|path| (path.clone(), Disk.read(&path))).collect();
     let mut lowered = Lowered::default();
@@ -149,7 +171,7 @@ pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
         hasher.update(path.as_bytes()).update(&[0]).update(bytes.as_deref().unwrap_or_default()).update(&[0]);
     }
     let hash = hasher.finalize().to_hex()[..32].to_string();
-    Ok(Ready { parsed, desired: lowered.resources, hash })
+    Ok(Ready { parsed, desired: lowered.resources, hash, findings })
 }
 
 impl Ready {
@@ -180,7 +202,9 @@ impl Ready {
     /// Hosts that something was applied to from this machine, and that the lab no longer has.
     pub fn gone(&self) -> Vec<String> {
         let before = labwright_engine::history::hosts(self.name());
-        before.into_iter().filter(|host| !self.parsed.lab.compute.hosts.contains_key(host)).collect()
+        let hosts = &self.parsed.lab.compute.hosts;
+        let renamed = |name: &String| hosts.values().any(|host| host.renamed_from.iter().any(|old| old.value == *name));
+        before.into_iter().filter(|host| !hosts.contains_key(host) && !renamed(host)).collect()
     }
 
     /// The hosts to connect to: those with something declared, those where this machine applied something before, and,
@@ -193,9 +217,14 @@ impl Ready {
             (all && (host.local || !host.address.is_empty()))
                 || declared.contains(name.as_str())
                 || before.contains(name)
+                || host.renamed_from.iter().any(|old| before.contains(&old.value))
         };
         let chosen = hosts.iter().filter(|(name, host)| reachable(name, host) && wanted(name));
-        chosen.map(|(name, host)| Ok(Target { host: name.clone(), way: self.way(name, host, ssh)? })).collect()
+        let was = |host: &Host| host.renamed_from.iter().map(|old| old.value.clone()).collect();
+        let target = |(name, host): (&String, &Host)| {
+            Ok(Target { host: name.clone(), was: was(host), way: self.way(name, host, ssh)? })
+        };
+        chosen.map(|(name, host)| target((name, host))).collect()
     }
 
     fn way(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {

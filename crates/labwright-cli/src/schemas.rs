@@ -375,6 +375,7 @@ fn definition(name: &str) -> Option<Value> {
             "facts": reference("facts"),
             "marks": by_name("mark"),
             "seen": by_name("seen"),
+            "renamed?": { "type": "object", "description": "Ids that marks have on the host under a name that it had before, by what they are here.", "additionalProperties": reference("id") },
             "interrupted?": reference("interrupted"),
         })),
         "facts" => object(json!({

@@ -111,6 +111,7 @@ pub fn apply(
             run: run.clone(),
             lab: plan.lab.clone(),
             host: host.to_string(),
+            was: fleet.was.get(host).cloned().unwrap_or_default(),
             steps: Vec::new(),
             elsewhere: BTreeSet::new(),
             letter: letters.get(host).cloned(),

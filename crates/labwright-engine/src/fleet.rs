@@ -26,6 +26,8 @@ type Providers = &'static [&'static dyn Provider];
 #[derive(Clone, Debug)]
 pub struct Target {
     pub host: String,
+    /// Names that it had before.
+    pub was: Vec<String>,
     pub way: Way,
 }
 
@@ -44,6 +46,8 @@ pub struct Fleet {
     keys: BTreeMap<String, HostKey>,
     /// The secrets that some hosts are looked at with.
     looks: Letters,
+    /// The names that some hosts had before.
+    pub(crate) was: BTreeMap<String, Vec<String>>,
 }
 
 fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
@@ -74,10 +78,12 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
     let looks = everywhere(targets, |target| {
         let resources = by_host.get(target.host.as_str()).map_or(&[][..], Vec::as_slice);
         let mut link = open(target, providers)?;
-        let seen = look(&mut link, (lab, &target.host), resources, providers, None)?;
+        let seen = look(&mut link, (lab, &target.host, &target.was), resources, providers, None)?;
         Ok::<_, ProviderError>((link, seen))
     });
     let (mut fleet, mut observation) = (Fleet::default(), Observation::default());
+    fleet.was = targets.iter().map(|target| (target.host.clone(), target.was.clone())).collect();
+    fleet.was.retain(|_, was| !was.is_empty());
     for (target, look) in targets.iter().zip(looks) {
         let sight = match look {
             Ok((link, (seen, key))) => {
@@ -93,6 +99,11 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
 }
 
 impl Fleet {
+    /// Hosts that the program was just put on, with how many bytes that was.
+    pub fn uploaded(&self) -> BTreeMap<&str, u64> {
+        self.links.iter().filter_map(|(host, link)| Some((host.as_str(), link.uploaded?))).collect()
+    }
+
     /// Gives what is desired the hashes that each host knows its secrets by. What cannot be read stays without one.
     pub fn seal(&self, desired: &mut [Resource], secrets: &Secrets) {
         for resource in desired {
@@ -162,10 +173,11 @@ impl Fleet {
         for resource in desired {
             by_host.entry(resource.id.host()).or_default().push(resource);
         }
-        let (by_host, looks) = (&by_host, &self.looks);
+        let (by_host, looks, was) = (&by_host, &self.looks, &self.was);
         let look_again = |(host, link): (&String, &mut Link)| {
             let resources = by_host.get(host.as_str()).map_or(&[][..], Vec::as_slice);
-            let sight = match look(link, (lab, host), resources, providers, looks.get(host)) {
+            let was = was.get(host).map_or(&[][..], Vec::as_slice);
+            let sight = match look(link, (lab, host, was), resources, providers, looks.get(host)) {
                 Ok((seen, _)) => Sight::Reached(Box::new(seen)),
                 Err(error) => Sight::Away(error),
             };
@@ -186,7 +198,7 @@ impl Fleet {
 
 fn look(
     link: &mut Link,
-    (lab, host): (&str, &str),
+    (lab, host, was): (&str, &str, &[String]),
     resources: &[&Resource],
     providers: Providers,
     letter: Option<&String>,
@@ -195,7 +207,8 @@ fn look(
         .iter()
         .map(|resource| Want { id: resource.id.clone(), spec: light(&resource.id, &resource.spec, providers) })
         .collect();
-    link.send(Request::Observe { lab: lab.to_string(), host: host.to_string(), want, letter: letter.cloned() })?;
+    let (lab, host, was) = (lab.to_string(), host.to_string(), was.to_vec());
+    link.send(Request::Observe { lab, host, was, want, letter: letter.cloned() })?;
     match link.receive()? {
         Reply::Observed { mut seen, key } => {
             put_content_back(&mut seen, resources);

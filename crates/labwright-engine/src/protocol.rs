@@ -16,6 +16,9 @@ pub enum Request {
     Observe {
         lab: String,
         host: String,
+        /// Names that the host had before: what they marked is its own.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        was: Vec<String>,
         want: Vec<Want>,
         /// The secrets that some of it can only be looked at with, sealed for this host: age, in base64. They are used
         /// for this look and kept nowhere.
@@ -46,6 +49,9 @@ pub struct Work {
     pub run: Run,
     pub lab: String,
     pub host: String,
+    /// Names that the host had before: their marks are written down anew before the first step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub was: Vec<String>,
     pub steps: Vec<Step>,
     /// Steps on other hosts that some of these need.
     pub elsewhere: BTreeSet<ResourceId>,

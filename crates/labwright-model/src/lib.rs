@@ -19,6 +19,7 @@ mod syntax;
 mod texts;
 mod tree;
 pub mod units;
+mod zone_kind;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -34,6 +35,7 @@ pub use span::{Place, Source, Sources, Span, Spanned};
 pub use store::Store;
 pub use texts::{Step, Text};
 pub use tree::MAX_FILE_BYTES;
+pub use zone_kind::{carrier, hypervisors, router};
 
 use foldhash::HashMap;
 
@@ -67,6 +69,9 @@ pub struct Parsed {
     /// Something that belongs to the lab could not be read: a file is missing or is not YAML. What the rest says can be
     /// shown, but not judged.
     pub incomplete: bool,
+    /// The day that the lab is judged on. `None` until somebody says it: nothing here reads a clock, and without a day no
+    /// rule says that anything is overdue.
+    pub as_of: Option<units::Date>,
     root: Rc<Node>,
     /// Where each key of a long map stands in it, by the map's own place in memory; the tree never changes.
     indexes: RefCell<HashMap<usize, HashMap<String, usize>>>,
@@ -95,8 +100,9 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
     let mut decoder = Decoder::new(&mut findings);
     let mut lab = Lab::from_node(&root, &mut decoder).unwrap_or_default();
     let short = decoder.short();
-    let (derived, implied) = resolve::resolve(&mut lab);
+    let (mut derived, implied) = resolve::resolve(&mut lab);
     let placements = resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
+    zone_kind::guess(&mut lab, &placements, &mut derived);
     finding::sort(&mut findings);
     Parsed {
         lab,
@@ -110,6 +116,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         store: loaded.store,
         unreadable: loaded.unreadable,
         incomplete: loaded.incomplete,
+        as_of: None,
         root,
         indexes: RefCell::default(),
         short,

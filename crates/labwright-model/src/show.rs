@@ -7,6 +7,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 use crate::Parsed;
+use crate::load::beside;
 use crate::tree::{Kind, Node};
 
 pub(crate) fn show(parsed: &Parsed, root: &Node) -> String {
@@ -34,6 +35,11 @@ impl Shower<'_> {
         };
         for (number, (key, value)) in entries.iter().enumerate() {
             let child = nodes.get(key.as_str()).copied();
+            if self.path.is_empty() && key == "include" && value.as_array().is_some_and(|files| !files.is_empty()) {
+                // What they hold stands below: read again, it would be there twice.
+                let _ = writeln!(self.out, "include: []  # merged: {}", inline(value).trim_matches(['[', ']']));
+                continue;
+            }
             self.path.push(key.clone());
             // The first key of a list's entry stands behind its dash.
             let indent = if number == 0 && self.out.ends_with("- ") { 0 } else { outer };
@@ -67,9 +73,40 @@ impl Shower<'_> {
                     }
                 }
             }
+            Value::String(text) if self.is_file() => {
+                let _ = writeln!(self.out, " {}{origin}", scalar(&self.rebased(text, node)));
+            }
             _ => {
                 let _ = writeln!(self.out, " {}{origin}", inline(value));
             }
+        }
+    }
+
+    /// Whether the value is the path of a file beside the one that names it.
+    fn is_file(&self) -> bool {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        matches!(
+            path[..],
+            ["platform", "secrets", "age"]
+                | ["platform", "secrets", "vault", "ca"]
+                | ["compute", "hosts", _, "files", _, "source"]
+                | ["services", _, "compose"]
+                | ["services", _, "environments", _, "compose"]
+        )
+    }
+
+    /// A path that stands in an included file, as it would stand in the lab's first one: what is shown is one file.
+    fn rebased(&self, path: &str, node: Option<&Node>) -> String {
+        let folder = |file: u32| {
+            let name = self.parsed.sources.get(file).map_or("", |source| source.name.as_str());
+            name.rsplit_once('/').map_or("", |(folder, _)| folder)
+        };
+        let Some(named) = node.filter(|node| folder(node.span.file) != folder(0)) else { return path.to_string() };
+        let Some(source) = self.parsed.sources.get(named.span.file) else { return path.to_string() };
+        let found = beside(&source.name, path);
+        match found.strip_prefix(folder(0)).map(|rest| rest.strip_prefix('/')) {
+            Some(Some(rest)) if !folder(0).is_empty() => rest.to_string(),
+            _ => found,
         }
     }
 

@@ -136,6 +136,36 @@ impl FromNode for Period {
     }
 }
 
+/// A day, written `2026-05-01`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Date(pub jiff::civil::Date);
+string_form!(Date, "a day as year, month and day: 2026-05-01");
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Date {
+    type Err = String;
+
+    /// Exactly `2026-05-01`: a time of day behind it would be dropped, so it is refused.
+    fn from_str(text: &str) -> Result<Date, String> {
+        let date = text.parse::<jiff::civil::Date>().ok().filter(|date| date.to_string() == text);
+        date.map(Date).ok_or_else(|| format!("`{text}` is no day: write year, month and day, such as `2026-05-01`"))
+    }
+}
+
+impl FromNode for Date {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        match node.text().and_then(|text| text.parse().ok()) {
+            Some(date) => Some(date),
+            None => decoder.wrong_help(node, "a day", "write year, month and day, such as `2026-05-01`"),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     Tcp,

@@ -31,6 +31,10 @@ pub struct HostSeen {
     pub marks: BTreeMap<ResourceId, Mark>,
     /// What is there, for every declared and every marked resource.
     pub seen: BTreeMap<ResourceId, Seen>,
+    /// Marks that still have a name that the host had before, by the name that they are told by here. The next run there
+    /// writes them down anew.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub renamed: BTreeMap<ResourceId, ResourceId>,
     /// An earlier run that never ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<Interrupted>,

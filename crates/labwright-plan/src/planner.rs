@@ -214,16 +214,20 @@ impl Planner<'_> {
         let fingerprint = Fingerprint::of(observed);
         let changes = differences(kind, &resource.spec, observed);
         if changes.is_empty() {
+            let renamed = host.renamed.get(id);
             let settled = mark.is_some_and(|mark| !mark.in_flight && same_spec(&mark.applied, &resource.spec));
-            if settled {
+            if settled && renamed.is_none() {
                 self.report.unchanged += 1;
                 return;
             }
-            let because = match mark {
-                None if kind.ownership == Ownership::Thing => "it is there and as declared; it becomes the lab's",
-                _ => "it is already as declared",
+            let because = match (mark, renamed) {
+                (_, Some(old)) => format!("it is the lab's under the name `{}`, and stays as it is", old.host()),
+                (None, _) if kind.ownership == Ownership::Thing => {
+                    "it is there and as declared; it becomes the lab's".to_string()
+                }
+                _ => "it is already as declared".to_string(),
             };
-            return self.step(resource, Action::Adopt, Consequence::None, because.into(), changes, fingerprint);
+            return self.step(resource, Action::Adopt, Consequence::None, because, changes, fingerprint);
         }
         let names = changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
         let by_hand =

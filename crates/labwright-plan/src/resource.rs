@@ -60,6 +60,11 @@ impl ResourceId {
         self.part(3)
     }
 
+    /// The same thing of a host under another name.
+    pub fn on(&self, host: &str) -> Self {
+        ResourceId::new(host, self.provider(), self.kind(), self.name())
+    }
+
     pub fn is_all(&self) -> bool {
         self.name() == "*"
     }

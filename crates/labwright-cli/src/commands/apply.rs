@@ -58,6 +58,7 @@ fn parse_cost(text: &str) -> Result<Consequence, String> {
 impl Apply {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let ready = lab::ready(&self.lab, terminal)?;
+        lab::tell_overdue(&ready.findings, terminal);
         let options = self.args.options(&ready)?;
         let saved = self.plan.as_ref().map(plan_command::load).transpose()?;
         if let Some(saved) = &saved {

@@ -36,7 +36,7 @@ pub struct Assess {
 
 impl Assess {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let parsed = reading::lab(&self.lab, terminal)?;
+        let parsed = reading::lab_today(&self.lab, terminal)?;
         let mut assessment = assess(&parsed, &Evidence::File);
         for only in &self.only {
             if !parsed.lab.services.contains_key(only) {

@@ -1,9 +1,10 @@
 //! `labwright check`: every finding, offline.
 
 use labwright_model::Severity;
+use labwright_model::units::Date;
 
 use crate::error::{CliError, Exit};
-use crate::lab::{LabArg, read};
+use crate::lab::{LabArg, read_as_of};
 use crate::render::findings::{self, count};
 use crate::terminal::Terminal;
 
@@ -17,6 +18,9 @@ pub struct Check {
     /// The mildest severity that fails the check.
     #[arg(long, value_enum, default_value_t = Deny::Error, value_name = "SEVERITY")]
     deny: Deny,
+    /// Judge dates too, as of this day (`2026-11-01`): which offline copies are overdue. Without it no date is judged.
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<Date>,
     /// Print the findings as JSON.
     #[arg(long)]
     json: bool,
@@ -31,7 +35,7 @@ enum Deny {
 
 impl Check {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let lab = read(&self.lab)?;
+        let lab = read_as_of(&self.lab, self.as_of)?;
         let deny = match self.deny {
             Deny::Error => Severity::Error,
             Deny::Warning => Severity::Warning,

@@ -46,6 +46,7 @@ enum Format {
 impl PlanCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let ready = lab::ready(&self.lab, terminal)?;
+        lab::tell_overdue(&ready.findings, terminal);
         let options = self.args.options(&ready)?;
         let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
         let plan = planning::make(&ready, &world.desired, &world.observed, &options);

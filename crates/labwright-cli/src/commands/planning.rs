@@ -95,6 +95,7 @@ pub fn look<'a>(
     let wanted = |host: &str| options.selection.wants_host(host) || also.contains(host);
     let targets: Vec<Target> = ready.targets(ssh, options.prune || !also.is_empty(), wanted)?;
     let (mut fleet, mut observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
+    tell_uploads(&fleet, terminal);
     means_something(ready, desired, options, &observed)?;
     let needed = needed(desired, &observed, PROVIDERS);
     let names = needed.values().flatten().map(String::as_str).collect();
@@ -106,6 +107,18 @@ pub fn look<'a>(
         fleet.seal(desired.to_mut(), &secrets);
     }
     Ok(World { fleet, observed, desired, letters })
+}
+
+/// The first look at a host leaves the program there, a plan's too; whoever plans hears of it.
+fn tell_uploads(fleet: &Fleet, terminal: &Terminal) {
+    let uploaded = fleet.uploaded();
+    let Some(bytes) = uploaded.values().next() else { return };
+    let hosts: Vec<String> = uploaded.keys().map(|host| format!("`{host}`")).collect();
+    terminal.say(&format!(
+        "put this program on {} to look from there ({} MB, in /var/lib/labwright/bin, or ~/.cache/labwright/bin without root); nothing else was written",
+        hosts.join(", "),
+        bytes.div_ceil(1_000_000)
+    ));
 }
 
 /// A pattern or id that fits nothing is a typing error: with `--exclude`, a dangerous one.

@@ -3,7 +3,7 @@
 use labwright_model::{Parsed, Severity};
 
 use crate::error::CliError;
-use crate::lab::{LabArg, read};
+use crate::lab::{LabArg, Read, read, read_as_of, tell_overdue, today};
 use crate::render::findings::count;
 use crate::terminal::Terminal;
 
@@ -17,7 +17,17 @@ pub enum Format {
 
 /// The lab. An answer about one that contradicts itself is better than none, and says so.
 pub fn lab(arg: &LabArg, terminal: &Terminal) -> Result<Parsed, CliError> {
-    let lab = read(arg)?;
+    judged(read(arg)?, terminal)
+}
+
+/// The same, judged today: what is overdue is said.
+pub fn lab_today(arg: &LabArg, terminal: &Terminal) -> Result<Parsed, CliError> {
+    let lab = read_as_of(arg, Some(today()))?;
+    tell_overdue(&lab.findings, terminal);
+    judged(lab, terminal)
+}
+
+fn judged(lab: Read, terminal: &Terminal) -> Result<Parsed, CliError> {
     let errors = lab.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if errors > 0 {
         terminal.warn(&format!(

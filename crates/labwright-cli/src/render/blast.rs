@@ -100,7 +100,17 @@ pub fn text(blast: &Blast, color: bool, width: usize) -> String {
             }
         }
     }
+    if !blast.recovery.is_empty() {
+        out += "\n";
+        out += &wrapped("", &format!("Bring back in this order: {}", in_order(blast)), width);
+    }
     out
+}
+
+/// "host pve-01, service login": the order of recovery.
+fn in_order(blast: &Blast) -> String {
+    let named = |thing: &labwright_plan::blast::Thing| format!("{} `{}`", thing.kind.word(), thing.name);
+    blast.recovery.iter().map(named).collect::<Vec<_>>().join(", ")
 }
 
 /// One line for the end: how much of the lab it is.
@@ -145,6 +155,9 @@ pub fn markdown(blast: &Blast) -> String {
             "\n### {name}\n\n{meaning}\n\n{}",
             table::markdown(&["what", "means", "because", "then"], &rows)
         );
+    }
+    if !blast.recovery.is_empty() {
+        let _ = writeln!(out, "\nBring back in this order: {}", in_order(blast));
     }
     out
 }

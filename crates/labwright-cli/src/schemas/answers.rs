@@ -15,6 +15,11 @@ pub fn document_of(name: &str) -> Option<(&'static str, Value)> {
                 "about": text("What it is for, in words; empty where the file does not say."),
                 "then?": text("How to bring it back, where the file says."),
                 "affected": { "type": "array", "description": "The most urgent first.", "items": reference("affected") },
+                "recovery?": {
+                    "type": "array",
+                    "description": "What fails and goes down with it, in the order of `protection.recovery`; absent where the file gives none.",
+                    "items": object(thing()),
+                },
             })),
         ),
         "points" => (

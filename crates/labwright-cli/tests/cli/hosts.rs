@@ -20,7 +20,9 @@ fn a_host_that_nobody_prepared_becomes_as_declared_and_stays() {
     let world = World::new();
     let host = world.net.light_host("web").unwrap();
     world.lab(&many("web", ""));
-    world.run(&["plan", "--exit-code"]).code(4).says("24 to create");
+    let first = world.run(&["plan", "--exit-code"]).code(4).says("24 to create");
+    assert!(first.err.contains("put this program on `web` to look from there"), "{}", first.err);
+    world.run(&["plan"]).code(0).says_not("put this program");
     assert_eq!(
         host.ssh_stdout("ls /srv; ls -A /var/lib/labwright").unwrap().trim(),
         "bin",

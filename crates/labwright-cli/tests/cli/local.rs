@@ -263,6 +263,51 @@ fn a_host_with_a_new_name_keeps_what_the_old_one_made() {
 }
 
 #[test]
+fn a_host_that_says_what_it_was_called_keeps_what_is_its_own() {
+    use std::os::unix::fs::MetadataExt;
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    let inode = |name: &str| {
+        let found = fs::metadata(desk.path(name)).unwrap();
+        (found.ino(), found.ctime(), found.ctime_nsec())
+    };
+    let before = ["things", "things/motd", "things/copy"].map(inode);
+    let marks = || fs::read_to_string(desk.path("state/labs/home/marks.json")).unwrap();
+    let old = marks();
+    let lab = fs::read_to_string(desk.path("lab.yaml")).unwrap();
+    let lab = lab.replace("    here:\n", "    there:\n      renamed_from: here\n");
+    desk.lab(&lab);
+    desk.run(&["plan"]).code(0).says("4 to adopt").says("under the name `here`").says_not("no longer in the lab");
+    assert_eq!(marks(), old, "a plan writes nothing");
+    desk.run(&["apply", "--yes"]).code(0).says("4 of 4 steps done");
+    assert_eq!(["things", "things/motd", "things/copy"].map(inode), before, "nothing was touched");
+    // What it made stays what it made: under its new name it may be removed, which an adopted thing may not.
+    assert_eq!(marks(), old.replace("here/", "there/"));
+    desk.run(&["plan", "--prune", "--exit-code"]).code(0).says("nothing to do, 4 unchanged");
+    desk.lab(&lab.replace("      renamed_from: here\n", ""));
+    desk.run(&["apply", "--yes"]).code(0).says("nothing to do, 4 unchanged");
+    desk.run(&["drift"]).code(0).says("0 drifted, 4 as applied");
+    desk.run(&["destroy", "--yes"]).code(0);
+    assert!(!desk.path("things").exists());
+}
+
+#[test]
+fn a_new_name_and_a_change_come_in_one_apply_and_a_thing_that_left_stays_known() {
+    let desk = desk();
+    desk.run(&["apply", "--yes"]).code(0);
+    let lab = fs::read_to_string(desk.path("lab.yaml")).unwrap();
+    let link = lab.find("      symlinks:").unwrap();
+    let lab = lab[..link].replace("    here:\n", "    there:\n      renamed_from: [older, here]\n");
+    desk.lab(&lab.replace("hello", "changed"));
+    desk.run(&["apply", "--yes"]).code(0).says("3 of 3 steps done");
+    assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "changed\n");
+    // The link is the lab's own still, under the new name: it goes when it is asked to.
+    assert!(desk.path("things/link").exists());
+    desk.run(&["apply", "--yes", "--prune"]).code(0).says("1 of 1 step");
+    assert!(!desk.path("things/link").exists());
+}
+
+#[test]
 fn a_lab_cannot_be_named_after_a_way_out_of_its_folder() {
     let desk = desk();
     let lab = fs::read_to_string(desk.path("lab.yaml")).unwrap();

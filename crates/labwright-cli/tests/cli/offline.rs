@@ -145,3 +145,22 @@ fn a_secret_in_the_clear_is_found_and_not_shown() {
     let json = desk.run(&["check", "--json"]).code(3);
     assert!(!json.out.contains("canary"), "{}", json.out);
 }
+
+#[test]
+fn dates_are_judged_on_the_day_that_is_named_and_today_by_whoever_acts() {
+    let desk = Desk::new(
+        "lab: home\ncompute: { hosts: { here: { local: true } } }\nprotection:\n  offline:\n    usb: { label: vault, every: 6 months, last: 2020-05-01 }\n",
+    );
+    desk.run(&["check"]).code(0).says("nothing to say");
+    desk.run(&["check", "--as-of", "2020-10-30"]).code(0).says("nothing to say");
+    desk.run(&["check", "--as-of", "2020-12-01"]).code(0).says("LW-DAT-010").says("214 days before 2020-12-01");
+    desk.run(&["check", "--as-of", "2021-12-01", "--deny", "warning"]).code(3).says("579 days");
+    desk.run(&["check", "--as-of", "2020-04-30"]).code(0).says("which is after 2020-04-30");
+    for wrong in ["2020-13-01", "20201201", "yesterday", "2020-12-01T10:00"] {
+        desk.run(&["check", "--as-of", wrong]).code(2).says("is no day").says("2026-05-01");
+    }
+    for verb in [&["plan"][..], &["apply", "--yes"], &["assess"]] {
+        desk.run(verb).code(0).says("LW-DAT-010").says("last renewed on 2020-05-01");
+    }
+    desk.run(&["docs"]).says_not("LW-DAT-010");
+}

@@ -86,6 +86,12 @@ impl Book {
         fs::read_to_string(self.desk.path("secrets.yaml")).unwrap()
     }
 
+    /// What stands beside the store and is of the store's making: locks, and new content that was never put in place.
+    pub fn beside(&self) -> Vec<String> {
+        let names = fs::read_dir(self.desk.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with(".secrets.yaml")).collect()
+    }
+
     /// An editor that runs these lines of shell; `$1` is the file.
     pub fn editor(&self, script: &str) -> String {
         self.desk.write("editor", format!("#!/bin/sh\nset -e\n{script}\n"));

@@ -510,3 +510,36 @@ fn a_rotation_goes_through_everywhere_or_is_taken_back_everywhere() {
     safe.world.run(&["plan", "--exit-code"]).code(0);
     assert_eq!((token(&host, "first"), safe.get("token")), (new.clone(), new));
 }
+
+/// The machine stays the same, its name in the lab does not: nothing is made anew, and a reboot finds the secrets.
+#[test]
+fn a_host_with_a_new_name_keeps_its_things_and_its_secrets() {
+    let safe = Safe::new();
+    let host = safe.world.net.light_host("web").unwrap();
+    safe.set("token", "canary-of-the-name");
+    // The same machine answers to both names.
+    let config = fs::read_to_string(safe.world.net.ssh_config()).unwrap();
+    fs::write(safe.world.net.ssh_config(), config.replace("Host web\n", "Host web shop\n")).unwrap();
+    let lab = |name: &str, more: &str, files: &str| {
+        let plain = "        /etc/plain: { content: \"plain\\n\" }\n";
+        safe.lab("", &format!("compute:\n  hosts:\n    {name}:\n{more}      files:\n{plain}{files}"));
+    };
+    let secret = "        /etc/secret: { content: \"T=${secret.token}\" }\n";
+    lab("web", "", secret);
+    safe.world.apply().code(0).says("2 of 2 steps done");
+    let state = "stat -c '%n %i %z' /etc/plain /etc/secret; readlink -f /etc/secret";
+    let before = host.ssh_stdout(state).unwrap();
+    lab("shop", "      renamed_from: web\n", secret);
+    safe.world.run(&["plan"]).code(0).says("2 to adopt").says("under the name `web`").says_not("no longer in the lab");
+    safe.world.apply().code(0).says("2 of 2 steps done");
+    assert_eq!(host.ssh_stdout(state).unwrap(), before, "something was touched");
+    assert_eq!(host.read("/etc/secret").unwrap(), "T=canary-of-the-name");
+    let kept = host.ssh_stdout("ls /var/lib/labwright/labs/test").unwrap();
+    assert!(kept.contains("sealed-shop.age") && !kept.contains("sealed-web.age"), "{kept}");
+    assert!(!host.read("/var/lib/labwright/labs/test/marks.json").unwrap().contains("web/"));
+    safe.world.run(&["plan", "--prune", "--exit-code"]).code(0).says("nothing to do, 2 unchanged");
+    safe.world.run(&["drift"]).code(0).says("0 drifted, 2 as applied");
+    // A boot empties the memory, and knows the host by the name that the marks have.
+    host.ssh_stdout("rm -rf /run/labwright && /var/lib/labwright/bin/labwright-* agent --unseal").unwrap();
+    assert_eq!(host.read("/etc/secret").unwrap(), "T=canary-of-the-name");
+}

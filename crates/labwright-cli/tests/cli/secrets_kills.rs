@@ -85,6 +85,8 @@ fn fifty_kills_of_an_edit() {
         [book.desk.path("editor").display().to_string()]
     );
     whole(&mut edit(round + 1));
+    let beside = book.beside();
+    assert!(beside.is_empty(), "the next edit sweeps what the kills left beside the store: {beside:?}");
     assert!(
         files_with(book.memory.path(), "canary-of-the-edit").is_empty(),
         "the next edit wipes what the kills left in memory"

@@ -21,6 +21,8 @@ const JOURNALS_KEPT: usize = 20;
 pub struct Ledger {
     pub marks: BTreeMap<ResourceId, Mark>,
     pub interrupted: Option<Interrupted>,
+    /// Marks that have another host's name on disk, by the name that they have here.
+    pub renamed: BTreeMap<ResourceId, ResourceId>,
     /// Journals of runs that never ended, folded into `marks` here but not yet on disk.
     unended: Vec<PathBuf>,
 }
@@ -92,6 +94,21 @@ impl Ledger {
         Ledger { marks: own.map(|(id, mark)| (id.clone(), mark.clone())).collect(), ..Ledger::default() }
     }
 
+    /// The same, as of a host that had other names before: what they marked is its own. What is marked under both names is
+    /// what the new name says of it. Nothing is written here; the next run does that before its first step.
+    pub fn renamed(mut self, host: &str, was: &[String]) -> Ledger {
+        let is_old = |id: &ResourceId| id.host() != host && was.iter().any(|old| old == id.host());
+        let old: Vec<ResourceId> = self.marks.keys().filter(|id| is_old(id)).cloned().collect();
+        for id in old {
+            let Some(mut mark) = self.marks.remove(&id) else { continue };
+            mark.after =
+                mark.after.iter().map(|need| if is_old(need) { need.on(host) } else { need.clone() }).collect();
+            self.marks.entry(id.on(host)).or_insert(mark);
+            self.renamed.insert(id.on(host), id);
+        }
+        self
+    }
+
     fn fold(&mut self, lines: impl Iterator<Item = Line>) {
         let mut begun: Option<(Run, Vec<ResourceId>)> = None;
         let mut open: BTreeSet<ResourceId> = BTreeSet::new();
@@ -150,7 +167,7 @@ impl Journal {
     /// Settles what earlier runs left, then opens the journal of this one. Nothing was changed if this fails.
     pub fn begin(dir: &Path, ledger: Ledger, run: &Run, steps: &[Step]) -> io::Result<Journal> {
         fs::create_dir_all(dir.join("journal"))?;
-        if !ledger.unended.is_empty() {
+        if !ledger.unended.is_empty() || !ledger.renamed.is_empty() {
             write_marks(dir, &ledger.marks)?;
             for path in &ledger.unended {
                 // The torn line, if any, is closed by a line break so that the end stands alone.

@@ -95,14 +95,16 @@ pub fn attend(
     let agent = Agent { tell, providers, facts, state, keys };
     loop {
         match heard.recv() {
-            Ok(Heard::Request(Request::Observe { lab, host, want, letter })) => {
-                let seen = agent.observe((&lab, &host), &want, letter.as_deref());
+            Ok(Heard::Request(Request::Observe { lab, host, was, want, letter })) => {
+                let seen = agent.observe((&lab, &host, &was), &want, letter.as_deref());
                 agent.send(seen.map_or_else(Reply::Failed, |(seen, key)| Reply::Observed {
                     seen: Box::new(seen),
                     key: key.map(Box::new),
                 }));
             }
-            Ok(Heard::Request(Request::Apply(work))) => {
+            Ok(Heard::Request(Request::Apply(mut work))) => {
+                // They become parts of file names, and must not lead anywhere else.
+                work.was.retain(|name| !name.contains('/'));
                 let reply = agent.apply(&work, &hear, heard);
                 agent.send(reply);
             }
@@ -209,11 +211,11 @@ impl Agent {
 
     fn observe(
         &self,
-        (lab, host): (&str, &str),
+        (lab, host, was): (&str, &str, &[String]),
         want: &[Want],
         letter: Option<&str>,
     ) -> Result<(HostSeen, Option<HostKey>), ProviderError> {
-        let ledger = self.ledger(lab)?;
+        let ledger = self.ledger(lab)?.renamed(host, was);
         let holds = |spec: &Spec| !sealed(spec).is_empty();
         let any = want.iter().any(|want| holds(&want.spec)) || ledger.marks.values().any(|mark| holds(&mark.applied));
         let key = any.then(|| self.keys.tell()).transpose()?;
@@ -244,7 +246,8 @@ impl Agent {
                 leave_equal_content(kind, spec, observed);
             }
         }
-        let seen = HostSeen { facts: self.facts.clone(), marks: ledger.marks, seen, interrupted: ledger.interrupted };
+        let Ledger { marks, renamed, interrupted, .. } = ledger;
+        let seen = HostSeen { facts: self.facts.clone(), marks, seen, renamed, interrupted };
         Ok((seen, key))
     }
 
@@ -281,6 +284,10 @@ impl Agent {
         };
         let mut steps = work.steps.clone();
         let ready = self.ledger(&work.lab).and_then(|ledger| {
+            let ledger = ledger.renamed(&work.host, &work.was);
+            if !ledger.renamed.is_empty() {
+                self.keys.take_over(&dir, (&work.lab, &work.host), &work.was)?;
+            }
             let (change_key, secrets) = self.secrets(&dir, work, &ledger, &mut steps)?;
             let sessions = self.sessions(&work.lab, &ledger, change_key, secrets.clone())?;
             let journal =
@@ -330,7 +337,8 @@ impl Agent {
         let ended = journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         // What no step left in use goes, from what is kept for the next boot too.
         let forgotten = self.ledger(&work.lab).and_then(|ledger| {
-            self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks, self.providers)
+            self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks, self.providers)?;
+            self.keys.forget_names(&dir, &work.was, &ledger.marks)
         });
         drop(held);
         match (persisted, ended) {

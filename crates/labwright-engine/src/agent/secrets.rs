@@ -153,6 +153,47 @@ impl Keys {
         Ok(brought)
     }
 
+    /// Seals what is kept under names that a host had before for its name of now as well: a boot asks by the name that the
+    /// marks have, and they are about to have this one.
+    pub fn take_over(&self, dir: &Path, (lab, host): (&str, &str), was: &[String]) -> Result<(), ProviderError> {
+        let mut values = BTreeMap::new();
+        for name in was.iter().map(String::as_str).filter(|name| *name != host).chain([host]) {
+            let path = kept_path(dir, name);
+            let letter = match fs::read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                letter => letter.map_err(|error| cannot_keep(&path, &error))?,
+            };
+            // What was sealed to a key that is gone can be opened by nobody.
+            let opened = envelope::open(&letter, &identity_of(&self.key()?)?, lab, name);
+            // The name of now comes last, and what it has is newer.
+            values.extend(opened.into_iter().flatten());
+        }
+        if values.is_empty() {
+            return Ok(());
+        }
+        let path = kept_path(dir, host);
+        let letter = envelope::seal(&self.key()?.recipient, lab, host, &values).map_err(from)?;
+        replace(&path, &letter).map_err(|error| cannot_keep(&path, &error))
+    }
+
+    /// Removes what is kept under names that a host had before, once no mark has such a name.
+    pub fn forget_names(
+        &self,
+        dir: &Path,
+        was: &[String],
+        marks: &BTreeMap<ResourceId, Mark>,
+    ) -> Result<(), ProviderError> {
+        for path in
+            was.iter().filter(|name| !marks.keys().any(|id| id.host() == *name)).map(|name| kept_path(dir, name))
+        {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_keep(&path, &error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets what nothing here holds any more: who steals a disk must not find what was taken from the host.
     pub fn forget(
         &self,

@@ -24,6 +24,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(900);
 pub struct Link {
     speaker: Speaker,
     listener: Listener,
+    /// How many bytes of the program were put on the host to open this link; none where it was there already.
+    pub uploaded: Option<u64>,
 }
 
 /// The half that requests go out on.
@@ -63,7 +65,11 @@ impl Link {
                 }
             }
         });
-        Link { speaker: Speaker::Stream(writer), listener: Listener { host: host.to_string(), replies, end } }
+        Link {
+            speaker: Speaker::Stream(writer),
+            listener: Listener { host: host.to_string(), replies, end },
+            uploaded: None,
+        }
     }
 
     fn in_process(
@@ -72,7 +78,11 @@ impl Link {
         replies: mpsc::Receiver<io::Result<Reply>>,
         end: Box<dyn End>,
     ) -> Link {
-        Link { speaker: Speaker::InProcess(speak), listener: Listener { host: host.to_string(), replies, end } }
+        Link {
+            speaker: Speaker::InProcess(speak),
+            listener: Listener { host: host.to_string(), replies, end },
+            uploaded: None,
+        }
     }
 
     pub fn send(&mut self, request: Request) -> Result<(), ProviderError> {

@@ -182,33 +182,43 @@ fn connect(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderE
         .and_then(|()| settle(&mut reader, &mut stdin));
     watchdog.call_off();
     match greeting {
-        Ok(true) => Ok(Link::on_streams(name, Box::new(stdin), Box::new(reader), Box::new(end))),
-        Ok(false) | Err(_) => {
+        Ok(Settled::Ready { uploaded }) => {
+            let link = Link::on_streams(name, Box::new(stdin), Box::new(reader), Box::new(end));
+            Ok(Link { uploaded, ..link })
+        }
+        Ok(Settled::Closed) | Err(_) => {
             drop(stdin);
             Err(end.autopsy().unwrap_or_else(|| broken(name)))
         }
     }
 }
 
+enum Settled {
+    /// The agent is there; how much of the program had to be sent for it.
+    Ready { uploaded: Option<u64> },
+    /// The other end closed before it greeted.
+    Closed,
+}
+
 /// Waits for the greeting, and sends the binary if that is asked for.
-fn settle(reader: &mut impl BufRead, stdin: &mut ChildStdin) -> io::Result<bool> {
-    let mut line = Vec::new();
+fn settle(reader: &mut impl BufRead, stdin: &mut ChildStdin) -> io::Result<Settled> {
+    let (mut line, mut uploaded) = (Vec::new(), None);
     for _ in 0..1000 {
         line.clear();
         if reader.by_ref().take(1 << 16).read_until(b'\n', &mut line)? == 0 {
-            return Ok(false);
+            return Ok(Settled::Closed);
         }
         let text = line.trim_ascii();
         if text == GREETING.as_bytes() {
-            return Ok(true);
+            return Ok(Settled::Ready { uploaded });
         }
         if text == MISSING.as_bytes() {
             let mut file = std::fs::File::open(own_path())?;
-            io::copy(&mut file, stdin)?;
+            uploaded = Some(io::copy(&mut file, stdin)?);
             stdin.flush()?;
         }
     }
-    Ok(false)
+    Ok(Settled::Closed)
 }
 
 struct Binary {

@@ -57,6 +57,9 @@ section! {
     pub struct Host {
         /// The zone that the host is in.
         zone: Option<Spanned<String>>,
+        /// Names that it had before: what the lab owns there under one of them stays the lab's, and is not touched. Needed for
+        /// one `labwright apply`; it may stay for as long as you like.
+        renamed_from: Many<Spanned<String>>,
         /// Its addresses, the preferred one first; they are tried in this order.
         address: Many<Spanned<IpAddr>>,
         /// Where it stands: a building, a provider. Hosts of one site fail together.

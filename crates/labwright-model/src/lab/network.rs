@@ -1,6 +1,6 @@
 //! Network segmentation: zones, and the flows between them.
 
-use crate::decode::{Many, Table, section};
+use crate::decode::{Many, Table, choice, section};
 use crate::span::Spanned;
 use crate::units::{Subnet, Traffic};
 
@@ -23,8 +23,33 @@ section! {
         subnet: Many<Spanned<Subnet>>,
         /// The interface that carries it, where that is not a VLAN: `tailscale0`, `wg0`.
         interface: Option<Spanned<String>>,
+        /// What kind of zone it is, by which rules judge it. Absent: as its interface, its name or its hosts tell;
+        /// `labwright show model` shows the guess.
+        kind: Option<Spanned<ZoneKind>>,
         /// What it is for.
         description: Option<String>,
+    }
+}
+
+choice! {
+    /// What a zone is for.
+    pub enum ZoneKind {
+        /// What the lab itself is run from: hypervisors, switches, storage.
+        Management = "management",
+        /// What serves others.
+        Servers = "servers",
+        /// What people sit at.
+        Clients = "clients",
+        /// Devices that nobody logs in to.
+        Iot = "iot",
+        /// The internet and nothing else.
+        Guest = "guest",
+        /// The way in for administration.
+        Vpn = "vpn",
+        /// What the internet reaches; nothing further in should trust it.
+        Dmz = "dmz",
+        /// Experiments, which may break or be broken into.
+        Lab = "lab",
     }
 }
 

@@ -140,6 +140,8 @@ section! {
         on: Many<Spanned<String>>,
         /// Receivers of alerts, by name, as Apprise URLs.
         notify: Table<String>,
+        /// A sign of life for somebody outside, who calls when it stops: a dead man's switch.
+        heartbeat: Option<Heartbeat>,
         /// Which alert goes to which receiver; the first that matches counts.
         routes: Many<AlertRoute>,
         /// Alert rules beside the built-in ones.
@@ -153,6 +155,22 @@ section! {
     }
     short (node, decoder) { hosts(node, decoder).map(|on| Monitoring { on, ..Monitoring::default() }) }
     schema or_strings
+}
+
+section! {
+    /// A sign of life of monitoring itself; the short form is where it goes.
+    pub struct Heartbeat {
+        /// The address that is called, outside of the lab: Healthchecks, Dead Man's Snitch, Uptime Kuma elsewhere. It is often
+        /// a secret: `${secret.heartbeat}`.
+        to: Spanned<String>,
+        /// How often it is sent. Whoever gets it waits a little longer than that before they call.
+        every: Spanned<Period> = Period(std::time::Duration::from_secs(300)).into(),
+    }
+    required ["to"]
+    short (node, decoder) {
+        String::from_node(node, decoder).map(|to| Heartbeat { to: Spanned::new(to, node.span), ..Heartbeat::default() })
+    }
+    schema or_string
 }
 
 section! {

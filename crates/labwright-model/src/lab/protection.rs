@@ -2,7 +2,7 @@
 
 use crate::decode::{Foreign, Many, Table, choice, section};
 use crate::span::Spanned;
-use crate::units::{Period, Schedule};
+use crate::units::{Date, Period, Schedule};
 
 section! {
     /// Repositories, policies and offline copies.
@@ -15,6 +15,9 @@ section! {
         snapshots: Table<Snapshots>,
         /// Copies that are not connected: USB disks.
         offline: Table<Offline>,
+        /// Hosts and services in the order in which they are brought back, the first ones first. A name that is both a
+        /// host and a service is both. Absent: the order follows from who plays which role and who needs whom.
+        recovery: Many<Spanned<String>>,
     }
 }
 
@@ -103,6 +106,8 @@ section! {
         label: Option<Spanned<String>>,
         /// How often it should be renewed.
         every: Option<Spanned<Period>>,
+        /// The day it was last renewed, such as `2026-05-01`. `labwright check --as-of DATE` tells whether it is overdue.
+        last: Option<Spanned<Date>>,
         /// Where it is kept.
         location: Option<Spanned<String>>,
     }

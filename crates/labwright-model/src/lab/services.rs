@@ -35,6 +35,8 @@ section! {
         tags: Many<Spanned<String>>,
         /// From where it can be reached.
         expose: Expose = Expose::Nowhere,
+        /// For whom it is, where the internet reaches it.
+        access: Access = Access::Policy,
         /// Its names: short ones are in the lab's domain.
         url: Many<Spanned<String>>,
         /// The port its name leads to, as `container:port` or a number.
@@ -75,6 +77,16 @@ choice! {
         Vpn = "vpn",
         /// From the internet.
         Public = "public",
+    }
+}
+
+choice! {
+    /// For whom a public service is.
+    pub enum Access {
+        /// For those whom an `access` policy under `edge.public.cloudflare`, or the lab's identity, lets in.
+        Policy = "policy",
+        /// For everybody: a blog, a status page. Nobody is asked who they are.
+        Everyone = "everyone",
     }
 }
 

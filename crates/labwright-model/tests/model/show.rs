@@ -51,6 +51,7 @@ services:
               vlan: 20
               subnet: [10.0.20.0/24]
               interface: null  # default
+              kind: servers  # guessed from its name
               description: null  # default
           flows:
           - from: [servers]
@@ -63,6 +64,7 @@ services:
           hosts:
             docker-01:
               zone: servers
+              renamed_from: []  # default
               address: []  # default
               site: null  # default
               failure_domain: []  # default
@@ -102,6 +104,7 @@ services:
               sshd: null  # default
             gateway-01:  # named by edge.router
               zone: null  # default
+              renamed_from: []  # default
               address: []  # default
               site: null  # default
               failure_domain: []  # default
@@ -153,6 +156,7 @@ services:
           monitoring:
             on: [docker-01]
             notify: {}  # default
+            heartbeat: null  # default
             routes:
             - match: {}  # default
               to: [none]
@@ -185,6 +189,7 @@ services:
             description: null  # default
             tags: []  # default
             expose: nowhere  # default
+            access: policy  # default
             url: []  # default
             port: null  # default
             routes: []  # default
@@ -210,6 +215,7 @@ services:
           policies: {}  # default
           snapshots: {}  # default
           offline: {}  # default
+          recovery: []  # default
     "#]]
     .assert_eq(&parsed.show());
     reads_back(&parsed);
@@ -221,11 +227,13 @@ fn what_is_shown_reads_back_as_the_same_lab() {
     for files in SPLIT {
         let parsed = parse(files[0].0, &InMemory::of(files));
         assert_eq!(shown(&parsed, &parsed.findings), "", "in\n{}", files[0].1);
-        // What the other files say stands in what is shown, and still they are named as included.
-        let whole: String =
-            parsed.show().lines().filter(|line| !line.starts_with("include:")).flat_map(|line| [line, "\n"]).collect();
-        let again = clean(&whole);
-        reads_back(&again);
+        // What the other files say stands in what is shown, so nothing is included any more.
+        let whole = parsed.show();
+        assert!(whole.contains("include: []  # merged: "), "{whole}");
+        let mut files = InMemory::of(files);
+        files.0.insert("shown.yaml".into(), whole.clone().into_bytes());
+        let again = parse("shown.yaml", &files);
+        assert_eq!(shown(&again, &again.findings), "", "what is shown does not load by itself:\n{whole}");
         assert_eq!(Lab { include: parsed.lab.include.clone(), ..again.lab }, parsed.lab);
     }
     reads_back(&clean(
@@ -234,6 +242,46 @@ fn what_is_shown_reads_back_as_the_same_lab() {
     reads_back(&clean(
         "environments: [a]\nservices: { s: { use: x, environments: { a: { on: h, up: [1, [2], { b: [] }] } } } }\n",
     ));
+}
+
+#[test]
+fn files_beside_an_included_file_are_found_from_the_first_one() {
+    let files = [
+        ("home/lab.yaml", "include: [web/web.yaml, common]\nplatform: { secrets: { age: secrets.yaml } }\n"),
+        (
+            "home/web/web.yaml",
+            "compute: { hosts: { a: { local: true, files: { /m: { source: motd }, /n: { source: /etc/n } } } } }\nservices: { s: { compose: ./s/compose.yaml, on: a } }\n",
+        ),
+        ("home/common/b.yaml", "services: { t: { compose: t.yaml, on: a } }\n"),
+        ("home/secrets.yaml", "a: ENC[x]\nsops: { age: [] }\n"),
+    ];
+    let text = parse("home/lab.yaml", &InMemory::of(&files)).show();
+    for line in ["source: web/motd", "source: /etc/n", "compose: web/s/compose.yaml", "age: secrets.yaml"] {
+        assert!(text.contains(line), "`{line}` is not in\n{text}");
+    }
+    assert!(text.contains("compose: common/t.yaml"), "{text}");
+}
+
+#[test]
+fn zones_show_what_is_guessed_of_them_and_why() {
+    let text = clean(
+        "edge: { router: gw }\nnetwork:\n  zones:\n    guest-wifi: { subnet: 10.0.1.0/24 }\n    tail: { interface: tailscale0, subnet: 100.64.0.0/10 }\n    vpn: { interface: eth5, subnet: 10.0.2.0/24 }\n    blue: { subnet: 10.0.3.0/24 }\n    red: { subnet: 10.0.4.0/24 }\n    said: { subnet: 10.0.5.0/24, kind: iot }\n    dmz-1: { subnet: 10.0.6.0/24 }\ncompute:\n  hosts:\n    gw: { zone: blue, address: 10.0.3.1 }\n    pve: { address: 10.0.3.2, os: proxmox }\n    app: { address: 10.0.4.2 }\nservices: { wiki: { run: wiki, on: app } }\n",
+    )
+    .show();
+    let kinds: Vec<&str> = text.lines().filter(|line| line.starts_with("      kind: ")).map(str::trim).collect();
+    assert_eq!(
+        kinds,
+        [
+            "kind: guest  # guessed from its name",
+            "kind: vpn  # guessed from its interface",
+            "kind: null  # default",
+            "kind: management  # guessed from its hosts",
+            "kind: servers  # guessed from its hosts",
+            "kind: iot",
+            "kind: dmz  # guessed from its name",
+        ],
+        "{text}"
+    );
 }
 
 #[test]

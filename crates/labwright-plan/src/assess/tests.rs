@@ -171,7 +171,7 @@ protection: { repositories: { disk: { on: box } }, policies: { here: { to: disk 
                 - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
               security partly
                 + it is in zone `servers`; what no flow allows is denied
-                - say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it
+                - say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it, or `access: everyone`
                 - narrow what 1 of the flows that lead to it let through, or say why it is all: `allow:`, `because:`
                 - keep its containers to themselves: `app` is on the host's own network, `app` is privileged, `app` may command Docker
                 - keep `API_TOKEN` in the secrets store: `${secret.NAME}`

@@ -125,6 +125,10 @@ pub struct Blast {
     pub then: Option<String>,
     /// Everything else, the most urgent first.
     pub affected: Vec<Affected>,
+    /// What fails and what goes down with it (what is only cut off aside), in the order in which the lab file brings things back
+    /// (`protection.recovery`). Empty where the file gives no order, or it orders fewer than two of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<Thing>,
 }
 
 impl Blast {

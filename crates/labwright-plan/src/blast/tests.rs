@@ -373,3 +373,19 @@ fn everything_affected_has_a_reason() {
         }
     }
 }
+
+#[test]
+fn what_is_down_comes_back_in_the_order_of_the_file() {
+    let text = "environments: [dev, prod]\ncompute:\n  hosts:\n    pve: { address: 10.0.0.1 }\n    app: { address: 10.0.0.2, vm: { on: pve } }\n    far: { address: 10.0.0.3 }\nservices:\n  db: { run: db, on: app }\n  wiki: { run: wiki, needs: [db], environments: { dev: { on: app }, prod: { on: app } } }\n  app: { run: app, on: far }\nprotection: { recovery: [far, pve, app, db, wiki] }\n";
+    let order = |text: &str, name: &str| -> Vec<String> {
+        let parsed = lab(text);
+        let found = blast(&parsed, &target(&parsed, name).unwrap());
+        found.recovery.iter().map(|thing| format!("{}/{}", thing.kind.word(), thing.name)).collect()
+    };
+    let all = ["host/pve", "host/app", "service/db", "service/wiki (dev)", "service/wiki (prod)"];
+    assert_eq!(order(text, "host/pve"), all);
+    assert_eq!(order(text, "service/db"), ["service/db", "service/wiki (dev)", "service/wiki (prod)"]);
+    assert_eq!(order(text, "host/far"), ["host/far", "service/app"]);
+    assert!(order(&text.replace("[far, pve, app, db, wiki]", "[]"), "host/pve").is_empty());
+    assert!(order(text, "service/app").is_empty(), "one thing has no order");
+}

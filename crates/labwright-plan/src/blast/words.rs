@@ -12,16 +12,42 @@ pub(super) fn told(world: &World, down: &Down, mut hits: Vec<Hit>, fails: &Thing
         (hit.urgency, room(hit.node), !production, name(world, hit.node))
     });
     let words = Words { world, down };
-    let (mut then, mut affected) = (None, Vec::new());
+    let (mut then, mut affected, mut down_itself) = (None, Vec::new(), Vec::new());
     for hit in hits {
         let told = words.affected(hit);
+        // What is only cut off is there again with whatever led to it.
+        let cut_off = matches!(hit.why, Why::Closed(..) | Why::Apart(..) | Why::Through(_) | Why::Egress(_));
+        if hit.urgency == Urgency::Dark && !cut_off && !down_itself.contains(&told.thing) {
+            down_itself.push(told.thing.clone());
+        }
         if hit.urgency == Urgency::Dark && hit.why == Why::Itself {
             then = then.or(told.then);
         } else {
             affected.push(told);
         }
     }
-    Blast { fails: fails.clone(), about: about(world, fails), then, affected }
+    let recovery = recovery(world, &down_itself);
+    Blast { fails: fails.clone(), about: about(world, fails), then, affected, recovery }
+}
+
+/// What is down, as the lab file orders it. What the order leaves out is left out.
+fn recovery(world: &World, down: &[Thing]) -> Vec<Thing> {
+    let order = world.parsed.lab.protection.recovery.iter();
+    let mut things: Vec<Thing> = Vec::new();
+    for name in order {
+        let means = |thing: &&Thing| {
+            let placed = thing.name.strip_prefix(name.value.as_str()).is_some_and(|rest| rest.starts_with(" ("));
+            match thing.kind {
+                Kind::Host => thing.name == name.value,
+                Kind::Service => thing.name == name.value || placed,
+                _ => false,
+            }
+        };
+        let mut meant: Vec<Thing> = down.iter().filter(means).cloned().collect();
+        meant.sort();
+        things.extend(meant.into_iter().filter(|thing| !things.contains(thing)).collect::<Vec<_>>());
+    }
+    if things.len() < 2 { Vec::new() } else { things }
 }
 
 /// Roles first: they say why the rest is as it is. Numbers of roles and zones keep their order.

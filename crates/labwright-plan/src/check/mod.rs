@@ -5,6 +5,7 @@ use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
 
 mod format;
 mod references;
+mod sources;
 mod spelling;
 
 mod compute;
@@ -42,6 +43,7 @@ pub const RULES: &[&dyn Rule] = &[
     &lab::AmbiguousName,
     &lab::NameForm,
     &lab::Cycle,
+    &lab::RenamedFrom,
     &edge::PublicWithoutAccess,
     &edge::PublicName,
     &edge::ManagementReachable,
@@ -108,6 +110,7 @@ pub const RULES: &[&dyn Rule] = &[
     &protection::ShortRetention,
     &protection::LockedPassphrase,
     &protection::OfflineCopy,
+    &protection::OverdueCopy,
     &protection::UnusedProtection,
 ];
 
@@ -120,13 +123,17 @@ pub fn check(parsed: &Parsed) -> Findings {
             rule.check(parsed, &mut findings);
         }
     }
-    accept(parsed, &mut findings, &|code| !LOWERING.contains(&code));
+    let judged = |code: &str| !LOWERING.contains(&code) && (parsed.as_of.is_some() || !DATED.contains(&code));
+    accept(parsed, &mut findings, &judged);
     finding::sort(&mut findings);
     findings
 }
 
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
 const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
+
+/// Codes of findings that need to know the day; without it they are neither made nor missed.
+pub const DATED: &[&str] = &[protection::OVERDUE];
 
 /// Findings of lowering, with those taken out that the user accepted in a comment.
 pub fn lowered(parsed: &Parsed, mut findings: Findings) -> Findings {
@@ -186,12 +193,13 @@ pub fn explain(code: &str) -> Option<String> {
     let rule = RULES.iter().find(|rule| rule.code() == code)?;
     let Examples { fails, passes } = rule.examples();
     Some(format!(
-        "# {}: {}\n\n{}\n\nBreaks it:\n\n```yaml\n{}\n```\n\nKeeps it:\n\n```yaml\n{}\n```\n",
+        "# {}: {}\n\n{}\n\nBreaks it:\n\n```yaml\n{}\n```\n\nKeeps it:\n\n```yaml\n{}\n```\n{}",
         rule.code(),
         rule.title(),
         rule.doc().trim(),
         fails.trim(),
-        passes.trim()
+        passes.trim(),
+        sources::named(rule.doc())
     ))
 }
 

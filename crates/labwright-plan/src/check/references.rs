@@ -144,6 +144,7 @@ pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
     for (name, snapshots) in lab.protection.snapshots.iter() {
         add(&mut out, snapshots.of.iter(), Wanted::Host, &format!("protection.snapshots.{name}.of"));
     }
+    add(&mut out, lab.protection.recovery.iter(), Wanted::Target, "protection.recovery");
     for placement in &parsed.placements {
         of_service(&placement.entry, &at(placement), &mut out);
     }

@@ -41,7 +41,8 @@ pub(super) fn found(text: &str) -> (Parsed, Findings) {
 }
 
 fn found_of(lab: &str, store: &str) -> (Parsed, Findings) {
-    let parsed = parse("lab.yaml", &One { lab, store });
+    let mut parsed = parse("lab.yaml", &One { lab, store });
+    parsed.as_of = Some("2026-11-01".parse().unwrap());
     let findings = check(&parsed);
     (parsed, findings)
 }
@@ -113,6 +114,7 @@ fn every_rule_keeps_what_its_page_says() {
             "{code}"
         );
         assert!(rule.doc().len() > 100 && rule.doc().contains("way out"), "{code} has no page");
+        assert!(sources::has_source(rule.doc()), "{code} does not say where it comes from");
         let Examples { fails, passes } = rule.examples();
         let (_, bad) = found(fails);
         assert!(bad.iter().any(|finding| finding.code == code), "{code}: the failing example passes");
@@ -133,6 +135,15 @@ fn every_rule_keeps_what_its_page_says() {
     for code in all_codes() {
         assert!(explain(code).is_some(), "{code}");
     }
+}
+
+#[test]
+fn a_page_says_which_document_it_speaks_of() {
+    assert!(!sources::has_source("It comes from experience (issue #12), and/or from https."));
+    assert!(sources::has_source("as in getsops/sops#571 (how)") && sources::has_source("see (RFC 1123, section 2.1)"));
+    let page = explain("LW-CMP-001").unwrap();
+    assert!(page.contains("\nDocument 0 is \"Homelab Architecture\"") && page.contains("\nDocument 3 is "), "{page}");
+    assert!(!page.contains("Document 1 is"), "{page}");
 }
 
 #[test]

@@ -26,6 +26,10 @@ const ROLES: &[(&str, &str, &str)] = &[
 
 pub fn recovery(topology: &Topology, files: &[(&str, String)]) -> String {
     let mut order = Order { topology, files, done: BTreeSet::new(), lines: Vec::new() };
+    let declared = &topology.parsed.lab.protection.recovery;
+    for name in declared.iter() {
+        order.named(name);
+    }
     let secrets = topology.parsed.lab.platform.secrets.as_ref().and_then(|secrets| secrets.age.as_ref());
     for (role, word, because) in ROLES {
         order.role(role, word, because);
@@ -43,8 +47,16 @@ pub fn recovery(topology: &Topology, files: &[(&str, String)]) -> String {
     services.into_iter().for_each(|service| order.service(service, ""));
     hosts.into_iter().for_each(|host| order.host(host));
     let numbered = order.lines.iter().enumerate().map(|(n, line)| format!("{}. {line}\n", n + 1));
+    let by = match declared.is_empty() {
+        true => {
+            "DNS, identity, secrets and backup come first, each behind the machines that it stands on; then services that people rely on, each behind what it needs."
+        }
+        false => {
+            "The first ones are in the order that the lab file gives (`protection.recovery`), each behind what it stands on and needs; then the roles, and the rest."
+        }
+    };
     format!(
-        "What stands below comes back after what stands above it. DNS, identity, secrets and backup come first, each behind the machines that it stands on; then services that people rely on, each behind what it needs.\n\n{}\nWhen all of it is back: `labwright drift` and `labwright plan` should have nothing to say.\n",
+        "What stands below comes back after what stands above it. {by}\n\n{}\nWhen all of it is back: `labwright drift` and `labwright plan` should have nothing to say.\n",
         numbered.collect::<String>()
     )
 }
@@ -58,6 +70,14 @@ struct Order<'t, 'a> {
 }
 
 impl Order<'_, '_> {
+    /// What the file names: a host, a service, or both.
+    fn named(&mut self, name: &str) {
+        if self.topology.host(name).is_some() {
+            self.host(name);
+        }
+        self.service(name, "");
+    }
+
     fn role(&mut self, role: &str, word: &str, because: &str) {
         let hosts = self.topology.hosts_with(role);
         let platform = &self.topology.parsed.lab.platform;

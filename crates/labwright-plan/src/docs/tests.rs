@@ -316,6 +316,36 @@ fn a_service_that_is_needed() {
 }
 
 #[test]
+fn the_recovery_order_of_the_file_comes_first() {
+    let lab = SMALL.replacen("\nprotection:\n", "\nprotection:\n  recovery: [mail, wiki, big]\n", 1);
+    assert!(lab.contains("recovery: ["), "{lab}");
+    reads(
+        &lab,
+        "recovery.md",
+        expect![[r#"
+        <!-- Written by `labwright docs` from the lab file; edits here are lost. -->
+
+        # Recovery order
+
+        What stands below comes back after what stands above it. The first ones are in the order that the lab file gives (`protection.recovery`), each behind what it stands on and needs; then the roles, and the rest.
+
+        1. service [mail](services/mail.md): run by elsewhere
+        2. host big, at attic
+        3. host box, a guest of big, at attic
+        4. service [db](services/db.md), which wiki needs: start it
+        5. service [wiki](services/wiki.md) (production): restore its data, then start it
+        6. host gw
+        7. **router** on gw: without it nothing reaches another zone
+        8. **DNS** on box: every other way begins with a name
+        9. **secrets**: the file `secrets.yaml` and a key that opens it
+        10. repository nas on big
+
+        When all of it is back: `labwright drift` and `labwright plan` should have nothing to say.
+    "#]],
+    );
+}
+
+#[test]
 fn the_recovery_order() {
     reads(
         SMALL,

@@ -40,11 +40,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SecretError> {
     };
     // A link stays a link: what it points to is replaced.
     let target = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".labwright-")
-        .make_in(folder, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
-        .map_err(fault)?;
+    let folder = folder(&target);
+    sweep(&target);
+    // Whoever finds it locked knows that somebody is still writing it.
+    let make = |path: &Path| {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    };
+    let mut temporary =
+        tempfile::Builder::new().prefix(&temporary_prefix(&target)).make_in(folder, make).map_err(fault)?;
     temporary.write_all(bytes).map_err(fault)?;
     if let Ok(old) = target.metadata() {
         temporary.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777)).map_err(fault)?;
@@ -53,6 +58,38 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), SecretError> {
     temporary.persist(&target).map_err(|error| fault(error.error))?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(fault)
 }
+
+fn folder(target: &Path) -> &Path {
+    target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// How the names of new content begin until it is put in a file's place: by the file's own name, so that no writer of
+/// another file beside it takes it for its own.
+fn temporary_prefix(target: &Path) -> String {
+    format!(".{}.labwright-", target.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Removes what killed writers of this file left beside it. What somebody still writes is locked, and stays.
+fn sweep(target: &Path) {
+    let prefix = temporary_prefix(target);
+    let Ok(entries) = std::fs::read_dir(folder(target)) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        if !random.is_some_and(|random| random.len() == 6 && random.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            continue;
+        }
+        // A link, or what cannot be opened, is nothing that this wrote.
+        let opened = OpenOptions::new().read(true).custom_flags(NOFOLLOW).open(entry.path());
+        let Ok(file) = opened else { continue };
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // It holds encrypted values alone; one that cannot be removed harms nobody.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 /// Holds a store for one writer, until it is dropped or the process ends.
 #[derive(Debug)]
@@ -99,6 +136,7 @@ pub fn lock(path: &Path) -> Result<Lock, SecretError> {
         if same {
             file.set_len(0).map_err(fault)?;
             writeln!(file, "{}", std::process::id()).map_err(fault)?;
+            sweep(&path.canonicalize().unwrap_or_else(|_| path.to_path_buf()));
             return Ok(Lock { _file: file, path: beside });
         }
     }

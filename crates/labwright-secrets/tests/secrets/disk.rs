@@ -129,7 +129,8 @@ fn a_kill_leaves_the_old_or_the_new_store() {
     let home = folder();
     let path = home.path().join("s.yaml");
     file::replace(&path, &content(b'a')).unwrap();
-    let mut changed = 0;
+    let (mut changed, mut left) = (0, 0);
+    let beside = || fs::read_dir(home.path()).unwrap().count() - 1;
     for round in 0..120u64 {
         let before = file::load(&path).unwrap();
         let mut child = again(test).env("TEST_FOLDER", home.path()).stdout(Stdio::null()).spawn().unwrap();
@@ -140,6 +141,20 @@ fn a_kill_leaves_the_old_or_the_new_store() {
         assert_eq!(after.len(), 300_000, "round {round}");
         assert!(after.iter().all(|byte| *byte == after[0]), "round {round}: the store is half one, half the other");
         changed += usize::from(after != before);
+        assert!(beside() <= 1, "round {round}: each writer sweeps what the last one left");
+        left += beside();
     }
     assert!(changed > 20, "the kills came too early to test anything: {changed}");
+    assert!(left > 0, "no kill left anything to sweep");
+    // What somebody writes at this moment is locked; what is another file's, or nobody's, has another name.
+    let writing = fs::File::create(home.path().join(".s.yaml.labwright-Writ3r")).unwrap();
+    rustix::fs::flock(&writing, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    for other in [".t.yaml.labwright-a1b2c3", ".s.yaml.labwright-notes.txt", ".labwright-a1b2c3"] {
+        fs::write(home.path().join(other), "").unwrap();
+    }
+    drop(file::lock(&path).unwrap());
+    assert_eq!(beside(), 4, "only what a killed writer of this file left is swept");
+    drop(writing);
+    drop(file::lock(&path).unwrap());
+    assert_eq!(beside(), 3);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::lab::Expose;
+use labwright_model::lab::{Access, Expose};
 use serde_json::Value;
 
 use super::{Asked, Points, either};
@@ -98,10 +98,13 @@ fn exposure(asked: &Asked) -> Result<String, String> {
                 let covers = cloudflare.access.values().flat_map(|policy| policy.covers.iter());
                 covers.into_iter().any(|covered| names().any(|name| name == covered.value))
             });
+            if asked.entry().access == Access::Everyone && !covered {
+                return Ok("the internet reaches it, and it is meant for everyone".to_string());
+            }
             either(
                 covered,
                 "the internet reaches it, and an access policy says who",
-                "say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it",
+                "say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it, or `access: everyone`",
             )
         }
     }

@@ -28,6 +28,8 @@ impl Rule for HostAddress {
          A host that nothing leads to may do without (a desktop with a lease). For a host that comes and goes \
          (`intermittent: true`) this is advice only. The machine that Labwright runs on (`local: true`) needs none to be \
          changed, and hosts that only a role names are not told twice (LW-CMP-003).\n\n\
+         It comes from document 4, each of whose hosts has a fixed address and one job, and from document 0, whose \
+         inventory is to hold hostnames and roles.\n\n\
          The way out: give it an `address`, and the same one in the DHCP server or on the host."
     }
 

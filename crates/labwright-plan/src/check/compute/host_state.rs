@@ -23,10 +23,16 @@ impl Rule for HostState {
 
     fn doc(&self) -> &'static str {
         "- A file has both `content` and `source`, or neither.\n\
+         - The content of a file is gone: the lines below `content: |` were taken out, and what is on the host would be \
+         replaced by nothing, a secret too. A file that is meant to be empty has `content: \"\"`.\n\
          - A mount has both `nfs` and `device`, or neither.\n\
          - A unit's name has no type (`backup.service`, `backup.timer`), so systemd would not know it.\n\
          - A path does not start with `/`, or holds `..`.\n\
-         - One path is declared as two kinds of thing.\n\nThe way out stands in the finding."
+         - One path is declared as two kinds of thing.\n\n\
+         It comes from the manuals: systemd.unit(5) tells types of units by the ends of their names, and mount(8) \
+         takes one source for one place. hashicorp/terraform-provider-local#122 is of one who gave a file no \
+         content at all.\n\n\
+         The way out stands in the finding."
     }
 
     fn examples(&self) -> Examples {
@@ -55,6 +61,12 @@ impl Rule for HostState {
                         source.span,
                         format!("file `{path}` has `content` and `source`"),
                         "keep one of the two",
+                    ),
+                    (Some(content), None) if content.is_empty() && !is_said_to_be_empty(parsed, content.span) => fault(
+                        key,
+                        content.span,
+                        format!("the content of file `{path}` is gone: nothing stands behind `content:`"),
+                        "write what it holds, take the file out of the lab to leave it as it is, or say `content: \"\"` to empty it",
                     ),
                     _ => {}
                 }
@@ -125,11 +137,30 @@ fn paths(host: &Host) -> Vec<(&'static str, &str, Span)> {
     files.chain(of("symlinks", &host.symlinks)).chain(of("mounts", &host.mounts)).collect()
 }
 
+/// Whether the file says that there is nothing, by a pair of quotes, and it is not that something was taken out.
+fn is_said_to_be_empty(parsed: &Parsed, span: Span) -> bool {
+    let source = parsed.sources.get(span.file).map_or("", |source| source.text.as_str());
+    source.get(span.start as usize..).is_none_or(|rest| rest.starts_with(['"', '\'']))
+}
+
 #[cfg(test)]
 mod tests {
     use expect_test::expect;
 
     use crate::check::tests::says;
+
+    #[test]
+    fn content_that_was_taken_out_is_no_empty_file() {
+        says(
+            "compute:\n  hosts:\n    desk:\n      local: true\n      files:\n        /gone:\n          content: |\n          owner: ada\n        /folded: { mode: \"0400\", content: }\n        /empty: { content: \"\" }\n        /none: { content: '' }\n",
+            expect![[r#"
+                8:11 error LW-CMP-005: the content of file `/gone` is gone: nothing stands behind `content:`
+                    help: write what it holds, take the file out of the lab to leave it as it is, or say `content: ""` to empty it
+                9:9 error LW-CMP-005: file `/folded` has no content
+                    help: give it `content: …`, or `source: FILE` beside the lab file; an empty file has `content: ""`
+            "#]],
+        );
+    }
 
     #[test]
     fn everything_that_cannot_be_made() {

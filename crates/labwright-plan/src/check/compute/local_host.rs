@@ -20,6 +20,8 @@ impl Rule for LocalHost {
     fn doc(&self) -> &'static str {
         "`local: true` says that a host is the machine that Labwright runs on; its state is changed here, without SSH. Only \
          one host can be that. With two, this machine would get the state of both.\n\n\
+         It comes from document 1, whose owner applies to the laptop in front of them by a command of its own \
+         (`colmena apply-local`), and to every other machine over the network: there is one such machine.\n\n\
          The way out: leave `local` on the one machine that you run Labwright from."
     }
 

@@ -21,6 +21,8 @@ impl Rule for OnlyARole {
     fn doc(&self) -> &'static str {
         "A role names hosts that have no entry under `compute.hosts`. That is a valid inventory: which machine does what. But \
          without a zone, an address and an owner Labwright can do no more with them than list them.\n\n\
+         It comes from document 0: its example of an inventory names hosts by their roles alone, and its practices \
+         ask for more, an inventory with hostnames, roles and backup coverage.\n\n\
          The way out: add an entry for each, as soon as you want more than a list."
     }
 

@@ -23,6 +23,9 @@ impl Rule for SecretInState {
          a unit. Each is kept in memory, readable by its owner alone. Anywhere else it would be in the open: a unit's own \
          file is read by everybody, mount options and command lines stand in the list of processes, \
          a sysctl in `/proc`. A file that others may read would hand it to them as well.\n\n\
+         It comes from systemd's own page on credentials (https://systemd.io/CREDENTIALS/), which tells what is \
+         wrong with environments and with plain files; from proc(5), where everybody reads command lines; and from \
+         document 4, which has no secret in a Compose file.\n\n\
          The way out: put the secret into a file of its own, or into the unit's `environment` or `credentials`, and let the \
          program read it there. For a mount, a file named by `credentials=`. Say with `owner` who reads a file, and leave \
          its `mode` out: it is 0400."

@@ -21,7 +21,9 @@ impl Rule for UnmanagedHost {
     fn doc(&self) -> &'static str {
         "A host with `os: nixos` or `os: other` has packages, files or other state in the lab file. Labwright changes Debian, \
          Ubuntu and Proxmox hosts; a NixOS host is described by its flake, and files written beside it would be gone, or in \
-         the way, with the next activation.\n\nThe way out: move the state into the host's own configuration, or correct `os`."
+         the way, with the next activation.\n\n\
+         It comes from document 1, whose machines are NixOS, declared in one repository and deployed with colmena.\n\n\
+         The way out: move the state into the host's own configuration, or correct `os`."
     }
 
     fn examples(&self) -> Examples {

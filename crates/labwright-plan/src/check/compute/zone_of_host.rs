@@ -21,7 +21,10 @@ impl Rule for ZoneOfHost {
         "The lab has zones, and this host is in none of them. No flow speaks of it, so everything to and from it is denied, \
          or, where no firewall stands between, nothing is.\n\n\
          Hosts that only a role names are not told twice (LW-CMP-003), nor is the machine that Labwright runs on \
-         (`local: true`): it is often a laptop that moves between zones.\n\nThe way out: give it a `zone`."
+         (`local: true`): it is often a laptop that moves between zones.\n\n\
+         It comes from document 0, which lays out every machine in one of five VLANs, and from document 3, which \
+         denies all that is not allowed.\n\n\
+         The way out: give it a `zone`."
     }
 
     fn examples(&self) -> Examples {

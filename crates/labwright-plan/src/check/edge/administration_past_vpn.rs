@@ -9,7 +9,7 @@ use labwright_model::{Finding, Findings, Parsed};
 use crate::check::network::management::{administers, opened};
 use crate::check::network::reach::{End, Reach, sole, traffic};
 use crate::check::network::telling::{Stake, listed};
-use crate::check::network::zone_kind::{Kinds, ZoneKind, is_vpn};
+use crate::check::network::zone_kind::{Kinds, ZoneKind, is_vpn, serves};
 use crate::check::{Examples, Rule};
 use crate::topology::Topology;
 
@@ -87,7 +87,7 @@ fn past(parsed: &Parsed, findings: &mut Findings) {
         let with = if explicit { "administer" } else { "reach everything of" };
         let message =
             format!("zone {} may {with} {} past the VPN", listed(from), listed(to.iter().map(String::as_str)));
-        let vpn = lab.network.zones.iter().find(|(name, zone)| is_vpn(name, zone)).map(|(name, _)| name.as_str());
+        let vpn = lab.network.zones.iter().find(|(_, zone)| is_vpn(zone)).map(|(name, _)| name.as_str());
         let help = match (vpn, explicit) {
             (Some(vpn), true) => format!("let it come `from: {vpn}` alone"),
             (Some(vpn), false) => format!("name the ports that are meant, as `allow: https`, and leave SSH to `{vpn}`"),
@@ -110,10 +110,10 @@ fn judged(
     let kind = kinds.zone(from)?;
     let managed = opened(lab, kinds, reach, to, allow).filter(|_| allow.iter().any(administers));
     match kind {
-        // Clients to management is LW-EDGE-003, and guests and devices are judged there and in LW-NET-006.
-        ZoneKind::Vpn | ZoneKind::Management | ZoneKind::Guest | ZoneKind::Iot => None,
+        // Clients to management is LW-EDGE-003, and guests, devices and a DMZ are judged there and in LW-NET-006.
+        ZoneKind::Vpn | ZoneKind::Management | ZoneKind::Guest | ZoneKind::Iot | ZoneKind::Dmz => None,
         // Servers reach each other by SSH for backups and deployments; management is another thing.
-        ZoneKind::Servers => {
+        ZoneKind::Servers | ZoneKind::Lab => {
             let apart = match to {
                 End::Zone(zone) => zone != from,
                 End::Host(host) => reach.zone(host) != Some(from),
@@ -123,9 +123,7 @@ fn judged(
         }
         ZoneKind::Clients => match to {
             _ if managed.is_some() => None,
-            End::Zone(zone) if zone != from && kinds.zone(zone) == Some(ZoneKind::Servers) => {
-                Some(kinds.stake_in(zone))
-            }
+            End::Zone(zone) if zone != from && kinds.zone(zone).is_some_and(serves) => Some(kinds.stake_in(zone)),
             // A host with everything open is a thing that clients use, more often than one that they administer.
             End::Host(host) if explicit && reach.zone(host) != Some(from) => {
                 (lab.host(host)?.os != Os::Other).then(|| kinds.stake(host))

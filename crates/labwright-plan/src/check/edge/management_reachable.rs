@@ -74,7 +74,7 @@ impl Rule for ManagementReachable {
             let what: BTreeSet<&str> = open.iter().map(|(_, _, what, _)| what.as_str()).collect();
             let what: Vec<&str> = what.into_iter().collect();
             let message = format!("{} may reach {}", listed(from), what.join(", "));
-            let help = match lab.network.zones.iter().find(|(name, zone)| is_vpn(name, zone)) {
+            let help = match lab.network.zones.iter().find(|(_, zone)| is_vpn(zone)) {
                 Some((vpn, _)) => format!("let the VPN in instead: `from: {vpn}`"),
                 None => {
                     "take it out, and administer over a VPN: `edge: { vpn: tailscale }`, and a zone for it".to_string()
@@ -92,7 +92,7 @@ impl Rule for ManagementReachable {
 enum User {
     Internet,
     Clients,
-    /// Guests and devices.
+    /// Guests, devices, and what the internet reaches.
     Untrusted,
 }
 
@@ -101,7 +101,7 @@ fn user(kinds: &Kinds<'_>, end: End<'_>) -> Option<User> {
         End::Internet => Some(User::Internet),
         End::Zone(zone) => match kinds.zone(zone)? {
             ZoneKind::Clients => Some(User::Clients),
-            ZoneKind::Iot | ZoneKind::Guest => Some(User::Untrusted),
+            ZoneKind::Iot | ZoneKind::Guest | ZoneKind::Dmz => Some(User::Untrusted),
             _ => None,
         },
         End::Host(_) | End::Service(_) => None,
@@ -119,7 +119,7 @@ fn severity(user: User, stake: Stake) -> Severity {
 /// Hypervisors in a zone of users, where there are other zones to put them in.
 fn beside_users(parsed: &Parsed, reach: &Reach<'_>, kinds: &Kinds<'_>, findings: &mut Findings) {
     let lab = &parsed.lab;
-    if lab.network.zones.iter().filter(|(name, zone)| !is_vpn(name, zone)).count() < 2 {
+    if lab.network.zones.iter().filter(|(_, zone)| !is_vpn(zone)).count() < 2 {
         return;
     }
     let mut beside: Vec<(&str, &str, Span, Severity)> = Vec::new();

@@ -1,6 +1,6 @@
 //! Rules about what the outside reaches, by what names, and how the lab is administered.
 
-mod names;
+pub(super) mod names;
 
 mod administration_past_vpn;
 mod certificate;

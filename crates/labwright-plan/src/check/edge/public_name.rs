@@ -156,7 +156,7 @@ services:
                     help: give it a name there, `url: elsewhere.example.net`, or expose it to `lan` or `vpn`
                     15:49: so is `almost`
                 15:3 advice LW-EDGE-001: `almost` is public, and nothing says for whom
-                    help: add `access: { POLICY: { covers: almost, emails: … } }` under `edge.public.cloudflare`, or `expose: vpn`
+                    help: add `access: { POLICY: { covers: almost, emails: … } }` under `edge.public.cloudflare`, or `expose: vpn`, or `access: everyone` if it is
                 17:3 error LW-EDGE-002: `nameless-too` and `nameless` are public, and have no public name
                     help: give it a name there, `url: nameless-too.example.net`, or expose it to `lan` or `vpn`
                     16:3: so is `nameless`

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::lab::{Expose, Lab};
-use labwright_model::{Findings, Parsed, Placement, Span};
+use labwright_model::lab::{Access, Expose, Lab};
+use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
 use super::names::{cloudflare, full, is_in, names};
 use crate::check::network::telling::{Stake, and_here, listed};
@@ -28,10 +28,12 @@ impl Rule for PublicWithoutAccess {
          Document 2 warns of services that are exposed to the internet because it is only a homelab, and asks of each: do I \
          understand its security model? Document 0 has one review from time to time what is exposed, and document 3 puts \
          Access before the tunnel.\n\n\
-         Some things are meant for everybody: a blog, a status page. Then accept it where it stands, so that the next reader \
-         knows. Advice; a warning for `tier: production`. Services that someone else runs are theirs to protect.\n\n\
+         Some things are meant for everybody: a blog, a status page, the traces of document 4 that visitors may look at. \
+         `access: everyone` says so, and the next reader knows. Where a policy covers such a service all the same, one of the \
+         two is not meant, and that is told as well.\n\n\
+         Advice; a warning for `tier: production`. Services that someone else runs are theirs to protect.\n\n\
          The way out: `access: { POLICY: { covers: [SERVICE], emails: [you@example.net] } }` under \
-         `edge.public.cloudflare`, or `expose: vpn`, or `# labwright: allow LW-EDGE-001 because …`."
+         `edge.public.cloudflare`, or `expose: vpn`; or `access: everyone` on the service."
     }
 
     fn examples(&self) -> Examples {
@@ -43,6 +45,7 @@ impl Rule for PublicWithoutAccess {
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
         let lab = &parsed.lab;
+        both(parsed, findings);
         // Without anything that carries public traffic there is a greater fault, told by LW-PLT-001.
         if lab.platform.identity.is_some() || cloudflare(lab).is_none() {
             return;
@@ -51,7 +54,8 @@ impl Rule for PublicWithoutAccess {
         let mut bare: BTreeMap<&str, (Stake, Span)> = BTreeMap::new();
         for placement in &parsed.placements {
             let public = placement.entry.expose == Expose::Public && placement.entry.external.is_none();
-            if !public || covers.is_covered(lab, placement) {
+            let meant = placement.entry.access == Access::Everyone;
+            if !public || meant || covers.is_covered(lab, placement) {
                 continue;
             }
             let span = lab.services.get(&placement.service).map_or(Span::NONE, |service| service.span);
@@ -66,10 +70,30 @@ impl Rule for PublicWithoutAccess {
         let is = if bare.len() == 1 { "is" } else { "are" };
         let message = format!("{} {is} public, and nothing says for whom", listed(bare.iter().map(|(name, ..)| *name)));
         let help = format!(
-            "add `access: {{ POLICY: {{ covers: {first}, emails: … }} }}` under `edge.public.cloudflare`, or `expose: vpn`"
+            "add `access: {{ POLICY: {{ covers: {first}, emails: … }} }}` under `edge.public.cloudflare`, or `expose: vpn`, \
+             or `access: everyone` if it is"
         );
         let finding = stake.finding(CODE, format!("services.{first}.expose"), *span, message).help(help);
         findings.push(and_here(finding, bare.iter().skip(1).map(|(name, _, span)| (*span, *name)), "so is {}"));
+    }
+}
+
+/// Services that are said to be for everyone, and for some.
+fn both(parsed: &Parsed, findings: &mut Findings) {
+    let lab = &parsed.lab;
+    let covers = Covers::of(lab);
+    let mut told: Vec<&str> = Vec::new();
+    for placement in parsed.placements.iter().filter(|placement| placement.entry.access == Access::Everyone) {
+        let name = placement.service.as_str();
+        if told.contains(&name) || !covers.is_covered(lab, placement) {
+            continue;
+        }
+        told.push(name);
+        let span = parsed.span_of(&["services", name, "access"]);
+        let message =
+            format!("`{name}` is for everyone, and an access policy covers it: who is not on its list is turned away");
+        let help = "take `access: everyone` out, or the service out of the policy's `covers`";
+        findings.push(Finding::warning(CODE, format!("services.{name}.access"), span, message).help(help));
     }
 }
 
@@ -128,8 +152,31 @@ services:
 "#,
             expect![[r#"
                 18:3 warning LW-EDGE-001: `relied-on` and `bare` are public, and nothing says for whom
-                    help: add `access: { POLICY: { covers: relied-on, emails: … } }` under `edge.public.cloudflare`, or `expose: vpn`
+                    help: add `access: { POLICY: { covers: relied-on, emails: … } }` under `edge.public.cloudflare`, or `expose: vpn`, or `access: everyone` if it is
                     17:3: so is `bare`
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_is_for_everyone_says_so_and_for_everyone_is_not_for_some() {
+        says(
+            r#"
+edge: { public: { cloudflare: { zones: [example.net], tunnel: a, access: { some: { covers: [both, named.example.net], emails: me@example.net } } } } }
+compute: { hosts: { a: { address: 10.0.0.1 } } }
+services:
+  blog: { use: a, on: a, expose: public, url: blog.example.net, access: everyone, tier: production, owner: mia }
+  both: { use: a, on: a, expose: public, url: both.example.net, access: everyone }
+  named: { use: a, on: a, expose: public, url: named.example.net, access: everyone }
+  policy: { use: a, on: a, expose: public, url: policy.example.net, access: policy }
+"#,
+            expect![[r#"
+                6:73 warning LW-EDGE-001: `both` is for everyone, and an access policy covers it: who is not on its list is turned away
+                    help: take `access: everyone` out, or the service out of the policy's `covers`
+                7:75 warning LW-EDGE-001: `named` is for everyone, and an access policy covers it: who is not on its list is turned away
+                    help: take `access: everyone` out, or the service out of the policy's `covers`
+                8:3 advice LW-EDGE-001: `policy` is public, and nothing says for whom
+                    help: add `access: { POLICY: { covers: policy, emails: … } }` under `edge.public.cloudflare`, or `expose: vpn`, or `access: everyone` if it is
             "#]],
         );
     }

@@ -23,7 +23,10 @@ impl Rule for AmbiguousName {
     fn doc(&self) -> &'static str {
         "A flow ends at a zone, a host or a service, and this name is more than one of them. A service often has the name of \
          the machine that runs it; which of the two may be reached makes a difference: all ports of the machine, or the \
-         service alone.\n\nThe way out: say which, `host/immich` or `service/immich`."
+         service alone.\n\n\
+         It comes from ansible/ansible#6545: a group and a host had the same name, one was silently taken for the \
+         other, and since then Ansible warns.\n\n\
+         The way out: say which, `host/immich` or `service/immich`."
     }
 
     fn examples(&self) -> Examples {

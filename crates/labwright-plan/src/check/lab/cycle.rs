@@ -97,6 +97,8 @@ impl Rule for Cycle {
          through each other, or files come after each other. Nothing could ever be first.\n\n\
          Services are looked at in each environment by itself. The finding shows the whole circle, and where each of its \
          arrows stands.\n\n\
+         It comes from document 4, whose services start in the order of their needs, and from \
+         compose-spec/compose-go#188: Compose files whose services wait for each other were taken for valid.\n\n\
          The way out: take one of the arrows out. Where two services really use each other, one of them usually starts \
          without the other and only works better with it: that is no need."
     }

@@ -23,6 +23,8 @@ impl Rule for NameForm {
          hyphens, no hyphen first or last, 63 characters at most. Underscores are refused by browsers and certificate \
          authorities. `internet`, `any` and `none` mean something else in flows and routes, and `local` is the zone that \
          multicast DNS answers and the key of the machine that Labwright runs on.\n\n\
+         It comes from RFC 1123 (section 2.1: what a host name is made of), RFC 1035 (section 2.3.4: 63 octets) \
+         and RFC 6762 (`local`).\n\n\
          The way out: rename it; hyphens do where underscores stood."
     }
 

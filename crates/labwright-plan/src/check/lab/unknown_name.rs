@@ -30,6 +30,8 @@ impl Rule for UnknownName {
          it is taken for a typing error; `dns-02` beside `dns-01` is not. The same holds for names that may lead out of \
          the lab: an alias of your SSH configuration in `jump`, a machine that is not the lab's in `nfs`.\n\n\
          A name that is missing in several places is told once, and the places are shown.\n\n\
+         It comes from ansible/ansible#15579 and ansible/ansible#32594: a misspelt host was skipped without a \
+         word, and a misspelt exception let run what it should have kept away.\n\n\
          The way out: correct the name, or declare it."
     }
 

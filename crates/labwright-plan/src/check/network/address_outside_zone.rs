@@ -24,6 +24,8 @@ impl Rule for AddressOutsideZone {
          broadcast address of one. Firewall rules are made from zones: this host would be treated as what it is not.\n\n\
          A host with several addresses needs one of them inside its zone; the others may be anywhere (a VPN's, for one, or \
          a router's other legs). IPv6 addresses are looked at where the zone has an IPv6 subnet.\n\n\
+         It comes from document 0, whose zones are networks of their own with a VLAN each, and from RFC 1122 \
+         (section 3.2.1.3), which keeps a network's first and last address for other uses.\n\n\
          The way out: correct the address, the zone, or the subnet."
     }
 

@@ -24,7 +24,9 @@ impl Rule for DuplicateAddress {
         "Two hosts of the lab have the same address, or a host has that of a WireGuard device. On the wire the one that \
          answers faster wins, and it changes from minute to minute; Labwright would apply one host's state to the other.\n\n\
          Private addresses may repeat at different sites: two hosts with a `site` each, and not the same one, are two \
-         networks that do not meet.\n\nThe way out: give one of them an address of its own. \
+         networks that do not meet.\n\n\
+         It comes from RFC 5227, which is about nothing but this, and tells what happens on the wire.\n\n\
+         The way out: give one of them an address of its own. \
          An address that moves between hosts (keepalived, VRRP) belongs to neither: leave it out of both."
     }
 

@@ -7,7 +7,7 @@ use labwright_model::{Finding, Findings, Parsed, role_hosts};
 
 use super::flat_zone::flat;
 use super::reach::{End, Placed, Reach, ends, hosts, traffic};
-use super::zone_kind::{Kinds, ZoneKind};
+use super::zone_kind::{Kinds, serves};
 use crate::check::{Examples, Rule};
 
 pub struct EverythingBetween;
@@ -60,7 +60,7 @@ impl Rule for EverythingBetween {
             for from in flow.from.iter() {
                 for end in ends(lab, from) {
                     let End::Zone(zone) = end else { continue };
-                    let served = matches!(kinds.zone(zone), None | Some(ZoneKind::Servers));
+                    let served = kinds.zone(zone).is_none_or(serves);
                     if !to.contains(&end) || !served || !told.insert(zone) {
                         continue;
                     }

@@ -58,7 +58,7 @@ impl Rule for FlatZone {
 /// The zone that everything is in, and what of different trust is in it.
 pub fn flat<'a>(parsed: &'a Parsed, kinds: &Kinds<'a>) -> Option<(&'a str, Vec<String>)> {
     let lab = &parsed.lab;
-    let mut zones = lab.network.zones.iter().filter(|(name, zone)| !is_vpn(name, zone));
+    let mut zones = lab.network.zones.iter().filter(|(_, zone)| !is_vpn(zone));
     let (Some((zone, _)), None) = (zones.next(), zones.next()) else { return None };
     let hosts = kinds.hosts_in(zone);
     if hosts.len() < 4 {

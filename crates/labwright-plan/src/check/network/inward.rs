@@ -139,6 +139,20 @@ mod tests {
     use crate::check::tests::says;
 
     #[test]
+    fn what_the_file_says_of_a_zone_counts_for_more_than_its_name() {
+        let lab = |kind: &str| {
+            format!(
+                "network:\n  zones:\n    servers: {{ subnet: 10.0.1.0/24{kind} }}\n    inner: {{ subnet: 10.0.2.0/24, kind: servers }}\n  flows:\n    - {{ from: servers, to: inner }}\n"
+            )
+        };
+        let codes = |kind: &str| {
+            let (_, findings) = crate::check::tests::found(&lab(kind));
+            findings.iter().filter(|finding| finding.code == super::CODE).count()
+        };
+        assert_eq!((codes(""), codes(", kind: iot"), codes(", kind: guest")), (0, 1, 1));
+    }
+
+    #[test]
     fn wide_and_narrow_ways_in() {
         says(
             r#"

@@ -22,6 +22,8 @@ impl Rule for OverlappingSubnets {
     fn doc(&self) -> &'static str {
         "Two subnets share addresses. A host there is in both zones, and a router cannot tell where to send to.\n\n\
          A usual cause is a VPN that takes all of 100.64.0.0/10, or a subnet written as /16 where /24 was meant.\n\n\
+         It comes from tailscale/tailscale#1381 and tailscale/tailscale#12829, where a VPN over all of \
+         100.64.0.0/10 (RFC 6598) cut off machines that had addresses in it.\n\n\
          The way out: make one of the subnets smaller, or move it."
     }
 

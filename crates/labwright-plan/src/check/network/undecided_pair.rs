@@ -329,7 +329,7 @@ fn resolvers<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
     let asking = sight.reach.flows_for(|traffic| lets(traffic, 53, Protocol::Udp));
     for (name, zone) in lab.network.zones.iter() {
         // What joins from elsewhere has a network, and resolvers, of its own.
-        if is_vpn(name, zone) {
+        if is_vpn(zone) {
             continue;
         }
         let open = |from: &'a str, to: &'a str| {

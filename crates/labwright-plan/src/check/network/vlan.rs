@@ -21,7 +21,9 @@ impl Rule for Vlan {
 
     fn doc(&self) -> &'static str {
         "Zones are kept apart by their VLANs: two zones with one VLAN id are one network, whatever their names and subnets \
-         say. Ids go from 1 to 4094 (IEEE 802.1Q); 0 and 4095 are reserved.\n\nThe way out: give each zone an id of its own, and \
+         say. Ids go from 1 to 4094 (IEEE 802.1Q); 0 and 4095 are reserved.\n\n\
+         It comes from document 0, whose five zones have a VLAN each, and from the standard.\n\n\
+         The way out: give each zone an id of its own, and \
          the same one on the switch."
     }
 

@@ -1,54 +1,16 @@
-//! What a zone is for, as its name and its hosts tell. A zone that tells nothing has no kind, and nothing is said of it.
+//! The zones by what they are for, and what people rely on in each, as rules ask it. What a zone is for is the model's to say
+//! (`network.zones.NAME.kind`, or its guess); a zone without a kind is one of which no rule says anything.
 
 use std::collections::{HashMap, HashSet};
 
-use labwright_model::lab::{Host, Lab, Os, Tier, Zone};
-use labwright_model::{Parsed, role_hosts};
+use labwright_model::Parsed;
+pub use labwright_model::lab::ZoneKind;
+use labwright_model::lab::{Tier, Zone};
+pub use labwright_model::router;
+use labwright_model::{carrier, hypervisors};
 
 use super::reach::Reach;
 use super::telling::Stake;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZoneKind {
-    /// What the lab itself is run from: hypervisors, switches.
-    Management,
-    Servers,
-    /// What people sit at.
-    Clients,
-    /// Devices that nobody logs in to.
-    Iot,
-    /// The internet and nothing else.
-    Guest,
-    Vpn,
-}
-
-const WORDS: &[(ZoneKind, &[&str])] = &[
-    (ZoneKind::Vpn, &["vpn", "wireguard", "wg", "tailscale", "tailnet", "headscale", "zerotier"]),
-    (ZoneKind::Management, &["management", "mgmt", "mgt", "admin", "ipmi", "bmc", "oob", "hypervisors", "proxmox"]),
-    (ZoneKind::Guest, &["guest", "guests", "visitor", "visitors"]),
-    (ZoneKind::Iot, &["iot", "things", "camera", "cameras", "cctv", "cams", "smarthome", "smart"]),
-    (
-        ZoneKind::Clients,
-        &[
-            "client",
-            "clients",
-            "user",
-            "users",
-            "desktop",
-            "desktops",
-            "workstations",
-            "laptops",
-            "trusted",
-            "lan",
-            "wlan",
-            "wifi",
-            "family",
-            "kids",
-            "office",
-        ],
-    ),
-    (ZoneKind::Servers, &["server", "servers", "services", "apps", "dmz", "docker", "containers", "data", "databases"]),
-];
 
 /// The kinds of all zones, and what hosts are besides.
 pub struct Kinds<'a> {
@@ -73,24 +35,8 @@ impl<'a> Kinds<'a> {
             }
         }
         let hypervisors = hypervisors(lab);
-        let serving: HashSet<String> = role_hosts(lab)
-            .into_iter()
-            .filter(|(_, _, role)| role.starts_with("platform.") || *role == "compute.docker_hosts")
-            .map(|(host, _, _)| host)
-            .chain(parsed.placements.iter().flat_map(|placement| placement.entry.on.iter().map(|on| on.value.clone())))
-            .collect();
-        let by_hosts = |zone: &str| {
-            let hosts = hosts.get(zone)?;
-            let managing = |host: &&str| hypervisors.contains(host) || router(lab) == Some(host);
-            if hosts.iter().all(managing) {
-                return Some(ZoneKind::Management);
-            }
-            hosts.iter().any(|host| serving.contains(*host)).then_some(ZoneKind::Servers)
-        };
-        let kinds = lab.network.zones.iter().filter_map(|(name, zone)| {
-            let kind = by_name(name, zone).or_else(|| by_hosts(name))?;
-            Some((name.as_str(), kind))
-        });
+        let zones = lab.network.zones.iter();
+        let kinds = zones.filter_map(|(name, zone)| Some((name.as_str(), zone.kind.as_ref()?.value)));
         let production = production(parsed);
         let kinds = kinds.collect();
         let (mut relied_on, mut carried) = (HashSet::new(), HashMap::new());
@@ -128,43 +74,14 @@ impl<'a> Kinds<'a> {
     }
 }
 
-pub fn router(lab: &Lab) -> Option<&str> {
-    lab.edge.router.as_ref()?.on.as_ref().map(|on| on.value.as_str())
+/// Whether a zone is a VPN.
+pub fn is_vpn(zone: &Zone) -> bool {
+    zone.kind.as_ref().is_some_and(|kind| kind.value == ZoneKind::Vpn)
 }
 
-/// Whether a zone is a VPN: as its interface says, or as its name does.
-pub fn is_vpn(name: &str, zone: &Zone) -> bool {
-    let carried = |interface: &str| ["tailscale", "wg", "zt", "tun"].iter().any(|vpn| interface.starts_with(vpn));
-    match &zone.interface {
-        Some(interface) => carried(interface),
-        None => by_word(name) == Some(ZoneKind::Vpn),
-    }
-}
-
-fn by_name(name: &str, zone: &Zone) -> Option<ZoneKind> {
-    if is_vpn(name, zone) {
-        return Some(ZoneKind::Vpn);
-    }
-    by_word(name).filter(|kind| *kind != ZoneKind::Vpn)
-}
-
-fn by_word(name: &str) -> Option<ZoneKind> {
-    let name = name.to_lowercase();
-    // The order of the kinds decides: `guest-wifi` is for guests.
-    let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty()).collect();
-    WORDS.iter().find(|(_, known)| words.iter().any(|word| known.contains(word))).map(|(kind, _)| *kind)
-}
-
-fn hypervisors(lab: &Lab) -> HashSet<&str> {
-    let hosts = lab.compute.hosts.iter();
-    let listed = lab.compute.proxmox.iter().map(|host| host.value.as_str());
-    let by_os = hosts.clone().filter(|(_, host)| host.os == Os::Proxmox).map(|(name, _)| name.as_str());
-    listed.chain(by_os).chain(hosts.filter_map(|(_, host)| carrier(host))).collect()
-}
-
-/// The hypervisor that a host is a guest of.
-fn carrier(host: &Host) -> Option<&str> {
-    host.vm.iter().chain(&host.lxc).find_map(|guest| guest.on.as_ref()).map(|on| on.value.as_str())
+/// Whether something that serves others stands in zones of this kind.
+pub fn serves(kind: ZoneKind) -> bool {
+    matches!(kind, ZoneKind::Servers | ZoneKind::Dmz | ZoneKind::Lab)
 }
 
 fn production(parsed: &Parsed) -> HashSet<&str> {

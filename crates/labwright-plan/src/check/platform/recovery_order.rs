@@ -8,6 +8,9 @@ use labwright_model::{Findings, Parsed, Span, Spanned};
 use crate::check::compute::carried::{Carried, by_tier, is_platform, list, told};
 use crate::check::{Examples, Rule};
 
+#[path = "recovery_declared.rs"]
+mod declared;
+
 pub struct RecoveryOrder;
 
 const CODE: &str = "LW-PLT-017";
@@ -28,6 +31,9 @@ impl Rule for RecoveryOrder {
          - the host of identity or of the Vault mounts from a virtual machine or container of the lab, which has to be \
          restored before it.\n\n\
          A database or a cache of its own is no fault, nor is a mount from a physical NAS.\n\n\
+         Where the lab file gives the order itself (`protection.recovery`), that order is judged as well: identity and secrets \
+         come before everything but what they stand on, what leads to them (router, DNS, VPN) and what they are restored \
+         from; and nothing comes before what it stands on or needs. `labwright docs` writes the page by it.\n\n\
          Document 0 wants recovery of DNS, identity and backup infrastructure tested first, and no unnecessary coupling \
          between storage and the rest. Document 2: what is relied on for authentication and identity is production, \
          whatever it is called. Document 4 tells of the cascade that follows when secrets cannot be read.\n\n\
@@ -45,6 +51,9 @@ impl Rule for RecoveryOrder {
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
         let platform = &parsed.lab.platform;
+        if !parsed.lab.protection.recovery.is_empty() {
+            declared::check(&Carried::of(parsed), findings);
+        }
         let vault = platform.secrets.as_ref().is_some_and(|secrets| secrets.vault.is_some());
         if platform.identity.is_none() && !vault {
             return;
@@ -177,6 +186,49 @@ services:
                     help: name the hosts that answer: `platform: { dns: HOST }`
                     8:3: and here
             "#]],
+        );
+    }
+
+    #[test]
+    fn an_order_of_the_labs_own() {
+        let lab = |order: &str| {
+            format!(
+                r#"
+edge: {{ router: gateway }}
+compute:
+  hosts:
+    gateway: {{ address: 10.0.0.1 }}
+    pve: {{ address: 10.0.0.2 }}
+    id: {{ address: 10.0.0.3, vm: {{ on: pve }} }}
+    app: {{ address: 10.0.0.4, vm: {{ on: pve }} }}
+    vault: {{ address: 10.0.0.5 }}
+platform: {{ identity: {{ service: login }}, secrets: {{ vault: {{ on: vault }} }} }}
+services:
+  login: {{ run: login, on: id, needs: [db] }}
+  db: {{ run: db, on: id }}
+  wiki: {{ run: wiki, on: app, needs: [db] }}
+protection: {{ recovery: [{order}] }}
+"#
+            )
+        };
+        says(&lab("gateway, pve, vault, id, db, login, app, wiki"), expect![[""]]);
+        says(
+            &lab("pve, wiki, login"),
+            expect![[r#"
+            15:31 advice LW-PLT-017: the order of recovery has `wiki` and leaves out `vault`, which is `platform.secrets.vault`
+                help: put `vault` before `wiki`: `recovery: [vault, …]`
+            15:37 advice LW-PLT-017: `login` carries `platform.identity`, and comes back behind `wiki`
+                help: put `login` before `wiki`: `recovery: [login, …]`
+        "#]],
+        );
+        says(
+            &lab("id, pve, login, db, vault"),
+            expect![[r#"
+            15:26 advice LW-PLT-017: `id` cannot come back before `pve`, which the order has behind it
+                help: put `pve` before `id`
+            15:35 advice LW-PLT-017: `login` cannot come back before `db`, which the order has behind it
+                help: put `db` before `login`
+        "#]],
         );
     }
 

@@ -38,6 +38,10 @@ impl Rule for SenselessGenerator {
          - Fewer than 64 bits of entropy: too short for its alphabet, or fewer than 8 bytes.\n\
          - A validity of no days, or of more than a hundred years.\n\
          - A name that stays in the clear in the store, because it ends in `_unencrypted`, or that the store needs itself.\n\n\
+         It comes from how the kinds work: bcrypt-ruby/bcrypt-ruby#283 (two passwords with the same first 72 bytes \
+         have the same hash), RFC 5280 (a certificate has an issuer and subject names), and the usage pages of \
+         SOPS (`_unencrypted`, `sops`). The 64 bits are what OWASP's cheat sheet on session management asks of a \
+         value that must not be guessed.\n\n\
          The way out stands in the finding."
     }
 

@@ -31,6 +31,7 @@ impl Rule for PlaintextSecret {
          The contents of files and units, commands, and environments of containers are looked at as well. References, \
          paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The message \
          never holds the value.\n\n\
+         It comes from document 4: no secrets in Compose files, none in Git.\n\n\
          The way out: put it into the store (`labwright secret set NAME` asks for it), write `${secret.NAME}` in its \
          place, and, if the file was ever committed or sent, replace it where it came from. What is none is accepted with \
          a comment; for a text of several lines, one at or above its key counts for all of it."

@@ -26,6 +26,8 @@ impl Rule for UnownedKey {
          - An admin's key, or the recovery key, does not open the store. It was named and the store was not encrypted to \
          it; one day that is noticed at the worst time.\n\n\
          Comments behind SSH keys do not count.\n\n\
+         It comes from how SOPS keeps keys (https://getsops.io/docs/usage/key-management/): a change of the list \
+         of recipients changes no file until that is encrypted anew.\n\n\
          The way out: name the key under `admins: { NAME: KEY }` if it is somebody's; then `labwright secret rekey` \
          encrypts the store to exactly those that are named. Whoever is taken out may have kept what they read: rotate it."
     }

@@ -22,6 +22,8 @@ impl Rule for NoRecoveryKey {
          are stolen, burn or are set up anew, every secret of the lab is gone, those of its backups too. A recovery key is \
          used by nobody from day to day: its private half lies offline, on paper or on a stick in a drawer, and the store \
          is always encrypted to its public half as well.\n\n\
+         It comes from borgbackup/borg#7959, where somebody set up a machine anew and 3.8 TiB of backups could not \
+         be opened again, and from borgbackup/borg#3913: those who lose keys did not read what to keep.\n\n\
          The way out: `age-keygen -o recovery.txt` makes one and prints its public half (`age1…`). Write that under \
          `platform: { secrets: { recovery: … } }`, run `labwright secret rekey`, try once that \
          `labwright secret get NAME --identity recovery.txt` works, and move the file away from every machine."

@@ -29,6 +29,8 @@ impl Rule for SharedSecret {
          the hosts that it is placed on, and in its environment. What the shared part of a service refers to is read in \
          every environment of it. References in other sections (a token for Cloudflare, the passphrase of a repository) \
          are not those of a zone.\n\n\
+         It comes from document 0: where changes in one area break unrelated systems, recheck network boundaries \
+         and shared credentials; and from document 4, which gives each service a part of the secrets of its own.\n\n\
          The way out: one secret for each zone or environment. A service says under `environments:` what differs: \
          `environments: { dev: { containers: … }, prod: { containers: … } }`. Where it has to be one and the same (a \
          network's shared key), accept it with its reason."

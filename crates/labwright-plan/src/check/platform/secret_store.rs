@@ -24,6 +24,8 @@ impl Rule for UnusableStore {
          - No age key and no SSH key opens it. Keys of other kinds are not used here.\n\
          - A value in it is not encrypted. It was written by hand, and may be in the history of the repository already. \
          Names that end in `_unencrypted` are meant to be read, and so is what the file's own rules leave in the clear.\n\n\
+         It comes from getsops/sops#571 (how are files that are not encrypted kept out of the repository?) and \
+         getsops/sops#1832 (a store changed by hand is broken, and it takes a key to notice).\n\n\
          The way out: `labwright secret init` begins a store; `git log -- FILE` finds the last whole version of one that \
          broke; `labwright secret set NAME` puts a value in as it should be, and what was committed in the clear is \
          replaced where it was given out."

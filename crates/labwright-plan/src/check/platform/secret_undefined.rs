@@ -26,6 +26,7 @@ impl Rule for UndefinedSecret {
          clear, so this is told without any key.\n\n\
          A secret that is declared and not made yet is an advice only. What a Vault holds cannot be told from here, and \
          is not judged.\n\n\
+         It comes from document 0: keep dependencies on DNS, secrets and backup explicit.\n\n\
          The way out: correct the name, or put the secret in: `labwright secret set NAME` asks for it. One that nobody \
          has to choose is declared (`generate: { NAME: password }`) and made by `labwright secret generate`."
     }

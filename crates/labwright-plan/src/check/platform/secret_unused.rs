@@ -25,6 +25,8 @@ impl Rule for UnusedSecret {
          neither `${secret.NAME}` nor `${public.NAME}`, nor another secret that is made from it. It may be what is left of \
          a service that is gone, and then somebody still has to guard and rotate it. It is an advice only: people and \
          other tools may read the store as well.\n\n\
+         It comes from OWASP's cheat sheet on secrets management, which has secrets revoked that are no longer needed, \
+         and from document 2, which asks of each system whether one understands its security model.\n\n\
          The way out: `labwright secret remove NAME`, and take its entry out of `generate`; or refer to it."
     }
 

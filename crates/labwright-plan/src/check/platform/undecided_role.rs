@@ -29,6 +29,8 @@ impl Rule for UndecidedRole {
          Two lesser faults are warnings: services with names of the lab's own and no `platform.dns` to answer them, and a \
          host that one role lists twice, which usually comes from two files that say the same.\n\n\
          What is missing is told once, with everything that leans on it.\n\n\
+         It comes from document 0, which names the host of each platform role in its inventory and asks to keep \
+         dependencies on DNS, secrets and backup explicit.\n\n\
          The way out: fill the role, or take out what leans on it."
     }
 

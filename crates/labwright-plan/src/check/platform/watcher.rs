@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::lab::Monitoring;
-use labwright_model::{Findings, Parsed, Placement, Severity, Spanned};
+use labwright_model::lab::{Heartbeat, Host, Monitoring};
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Spanned};
 
 use crate::check::compute::carried::{Carried, by_tier, is_production, list, told};
+use crate::check::edge::names::{full, names};
 use crate::check::{Examples, Rule};
 
 pub struct Watcher;
@@ -26,15 +27,16 @@ impl Rule for Watcher {
          - everything that is watched stands on the machine that monitoring stands on, or at its site while the lab has \
          another one: what takes them down takes the alert along;\n\
          - monitoring has one machine, the lab has something in production, and nothing looks at that machine from outside.\n\n\
-         Anything of this kind is enough to hear nothing: a second host under `monitoring` on another machine, a service \
-         elsewhere that probes (Gatus, Uptime Kuma, Healthchecks), an external one, a receiver or an alert that is a \
-         heartbeat (`Watchdog`, hc-ping.com, Dead Man's Snitch).\n\n\
+         Anything of this kind is enough to hear nothing: a `heartbeat` to somewhere that does not fall with it, a second host \
+         under `monitoring` on another machine, a service elsewhere that probes (Gatus, Uptime Kuma, Healthchecks), an \
+         external one, a receiver or an alert that is a heartbeat (`Watchdog`, hc-ping.com, Dead Man's Snitch). A `heartbeat` \
+         to the machine that sends it is told as such: it stops together with whoever should have noticed.\n\n\
          Document 2 asks of every system: if it failed tomorrow, would I notice? Document 0: design around failure domains. \
          The documentation of Prometheus (practices, alerting) names the remedy, monitoring of the monitoring from outside, \
          and Alertmanager's users call it a dead man's switch.\n\n\
          Standing in one basket with production services is a warning; the rest is advice.\n\n\
-         The way out: a second watcher elsewhere, `monitoring: { on: [mon-01, OTHER] }`, or an alert that always fires and is \
-         sent to somebody who calls when it stops."
+         The way out: `heartbeat: { to: \"https://hc-ping.com/${secret.heartbeat}\", every: 5m }`, to somebody who calls when \
+         it stops; or a second watcher elsewhere, `monitoring: { on: [mon-01, OTHER] }`."
     }
 
     fn examples(&self) -> Examples {
@@ -49,6 +51,10 @@ impl Rule for Watcher {
         let Some(first) = monitoring.on.first() else { return };
         let carried = Carried::of(parsed);
         let own: BTreeSet<&str> = monitoring.on.iter().map(|host| carried.machine(&host.value)).collect();
+        if let Some(heartbeat) = &monitoring.heartbeat {
+            findings.extend(to_itself(&carried, heartbeat, &own));
+            return;
+        }
         let is_inside = |placement: &&Placement| placement.entry.external.is_none() && !placement.entry.on.is_empty();
         let placed: Vec<&Placement> = parsed.placements.iter().filter(is_inside).collect();
         // Where something is in production, that is what has to be watched.
@@ -79,11 +85,46 @@ impl Rule for Watcher {
         };
         let other = other.unwrap_or("OTHER");
         let help = format!(
-            "let another machine watch too, `on: [{}, {other}]`, or send a heartbeat to somebody who calls when it stops",
+            "let another machine watch too, `on: [{}, {other}]`, or send a sign of life to somebody who calls when it stops: \
+             `heartbeat: \"https://…\"`",
             first.value
         );
         findings.push(told(CODE, severity, "platform.monitoring.on".to_string(), first.span, message, help));
     }
+}
+
+/// A sign of life that ends where it begins: on a machine that monitoring itself stands on.
+fn to_itself(carried: &Carried<'_>, heartbeat: &Heartbeat, own: &BTreeSet<&str>) -> Option<Finding> {
+    let lab = &carried.topology.parsed.lab;
+    let to = full(lab, &heartbeat.to);
+    let bare = heartbeat.to.split_once("://").map_or(heartbeat.to.as_str(), |(_, rest)| rest);
+    let is_host = |name: &str, host: &Host| {
+        let at = |address: &std::net::IpAddr| {
+            let address = address.to_string();
+            bare.strip_prefix(&address).or_else(|| bare.strip_prefix(&format!("[{address}]"))).is_some_and(ends_name)
+        };
+        to == lab.fqdn(name).to_lowercase() || host.address.iter().any(|address| at(&address.value))
+    };
+    let hosts = lab.compute.hosts.iter().filter(|(name, host)| is_host(name, host)).map(|(name, _)| name.as_str());
+    let placed = carried.topology.parsed.placements.iter();
+    let services = placed.filter(|placement| names(lab, placement).iter().any(|name| name.full == to));
+    let ends: Vec<&str> =
+        hosts.chain(services.flat_map(|service| service.entry.on.iter().map(|on| on.value.as_str()))).collect();
+    // One end elsewhere is enough: it notices.
+    let machine = ends.iter().map(|host| carried.machine(host)).find(|machine| own.contains(machine))?;
+    if ends.iter().any(|host| !own.contains(carried.machine(host))) {
+        return None;
+    }
+    let message = format!("the heartbeat of monitoring ends on `{machine}`, where it begins: both stop together");
+    let help =
+        "send it to somebody outside who calls when it stops, such as `to: \"https://hc-ping.com/…\"`".to_string();
+    let at = "platform.monitoring.heartbeat.to".to_string();
+    Some(told(CODE, by_tier(carried.production), at, heartbeat.to.span, message, help))
+}
+
+/// Whether an address ends here: `10.0.0.1` is no beginning of `10.0.0.12`.
+fn ends_name(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with(['/', ':', '?'])
 }
 
 /// Whether the watched hosts are all at one site, and the lab has another one to look from.
@@ -174,7 +215,7 @@ services:
 "#,
             expect![[r#"
                 10:31 warning LW-PLT-013: monitoring stands on `pve-01`, and so does all that it watches: `photos`
-                    help: let another machine watch too, `on: [mon-01, pve-02]`, or send a heartbeat to somebody who calls when it stops
+                    help: let another machine watch too, `on: [mon-01, pve-02]`, or send a sign of life to somebody who calls when it stops: `heartbeat: "https://…"`
             "#]],
         );
         says(
@@ -189,7 +230,7 @@ services: { game: { run: game, on: pve-01 }, wiki: { run: wiki, on: pve-02 } }
 "#,
             expect![[r#"
                 7:31 advice LW-PLT-013: monitoring and all that it watches (`game` and `wiki`) are at site `home`: what takes it down takes the alert along
-                    help: let another machine watch too, `on: [pve-02, box]`, or send a heartbeat to somebody who calls when it stops
+                    help: let another machine watch too, `on: [pve-02, box]`, or send a sign of life to somebody who calls when it stops: `heartbeat: "https://…"`
             "#]],
         );
         says(
@@ -201,7 +242,7 @@ services: { photos: { run: photos, on: app, tier: production } }
 "#,
             expect![[r#"
                 4:31 advice LW-PLT-013: `mon` watches `photos`, and nobody watches `mon`
-                    help: let another machine watch too, `on: [mon, app]`, or send a heartbeat to somebody who calls when it stops
+                    help: let another machine watch too, `on: [mon, app]`, or send a sign of life to somebody who calls when it stops: `heartbeat: "https://…"`
             "#]],
         );
         says(
@@ -212,6 +253,37 @@ services: { game: { run: game, on: desk } }
 "#,
             expect![[""]],
         );
+    }
+
+    #[test]
+    fn a_heartbeat_is_heard_where_it_does_not_begin() {
+        let lab = |to: &str| {
+            format!(
+                "owner: mia\ncompute:\n  hosts:\n    pve: {{ address: 10.0.0.1 }}\n    mon: {{ address: 10.0.0.12, vm: {{ on: pve }} }}\n    other: {{ address: 10.0.0.120 }}\nplatform:\n  monitoring: {{ on: mon, notify: {{ phone: \"ntfy://x\" }}, heartbeat: {to} }}\nservices:\n  photos: {{ run: photos, on: mon, tier: production }}\n  beats: {{ run: beats, on: mon, url: beats, expose: lan, port: \"80\" }}\n  far: {{ run: far, on: other, url: far, expose: lan, port: \"80\" }}\n"
+            )
+        };
+        let about = |to: &str| -> Vec<String> {
+            let (_, findings) = crate::check::tests::found(&lab(to));
+            findings.into_iter().filter(|finding| finding.code == super::CODE).map(|finding| finding.message).collect()
+        };
+        let ends: Vec<String> =
+            vec!["the heartbeat of monitoring ends on `pve`, where it begins: both stop together".into()];
+        for to in [
+            "\"https://hc-ping.com/x\"",
+            "\"http://10.0.0.120/x\"",
+            "\"http://far/x\"",
+            "{ to: \"http://other:8000\", every: 1m }",
+        ] {
+            assert_eq!(about(to), Vec::<String>::new(), "{to}");
+        }
+        for to in [
+            "\"http://10.0.0.12/x\"",
+            "\"http://beats/x\"",
+            "\"http://mon.lab.home.arpa:8000\"",
+            "{ to: \"http://10.0.0.1\" }",
+        ] {
+            assert_eq!(about(to), ends, "{to}");
+        }
     }
 
     #[test]

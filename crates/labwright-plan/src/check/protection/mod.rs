@@ -3,6 +3,7 @@
 mod locked_passphrase;
 mod no_drill;
 mod offline_copy;
+mod overdue_copy;
 mod proof_expires;
 mod shared_fate;
 mod short_retention;
@@ -17,6 +18,7 @@ mod policies;
 pub use locked_passphrase::LockedPassphrase;
 pub use no_drill::NoDrill;
 pub use offline_copy::OfflineCopy;
+pub use overdue_copy::{CODE as OVERDUE, OverdueCopy};
 pub use proof_expires::ProofExpires;
 pub use shared_fate::SharedFate;
 pub use short_retention::ShortRetention;

@@ -23,7 +23,7 @@ impl Rule for OfflineCopy {
         "A disk in a drawer is the one copy that no intruder reaches, and the one that is forgotten. `every` says how often \
          it is renewed: without it nothing is ever overdue. `label` is the file system's label by which the disk is known \
          when it is plugged in: without it nobody can tell that it was.\n\n\
-         Whether a copy is overdue cannot be told from the file: it has no dates, and this check no clock.\n\n\
+         Whether a copy is overdue is LW-DAT-010, for which `last` says when it was renewed.\n\n\
          It comes from document 1, whose owner copies everything that matters to a USB disk a couple of times a year, by \
          hand and from memory.\n\n\
          The way out: `usb: { label: lab-vault, every: 6 months }`; `e2label` and `lsblk -o NAME,LABEL` set and show a label."

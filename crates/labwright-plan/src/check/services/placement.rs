@@ -25,7 +25,10 @@ impl Rule for PlacementRule {
          - Containers are put on a host that is not among `compute.docker_hosts`.\n\
          - A process is put on a host whose units Labwright does not write (`os: nixos`, `os: other`).\n\
          - Anything is put on a hypervisor: a warning. What breaks there takes every machine on it along.\n\
-         - Somebody else runs it (`external`), and it has `on` all the same.\n\nThe way out stands in the finding."
+         - Somebody else runs it (`external`), and it has `on` all the same.\n\n\
+         It comes from document 0, which has dedicated hosts for containers beside Proxmox for virtual machines. \
+         Document 4 does run containers on its hypervisor, which is why that is a warning and no error.\n\n\
+         The way out stands in the finding."
     }
 
     fn examples(&self) -> Examples {
