@@ -325,6 +325,37 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_an_old_name_are_written_down_anew_before_the_first_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = step("/a", Action::Create);
+        let mut second = step("/b", Action::Create);
+        second.after.insert(made.id.clone());
+        let mut journal = Journal::begin(dir.path(), Ledger::default(), &run("r1"), &[]).unwrap();
+        for step in [&made, &second] {
+            journal.start(step).unwrap();
+            journal.done(step).unwrap();
+        }
+        journal.end().unwrap();
+        let old = load(dir.path()).unwrap();
+        let was = ["older".to_string(), "h".to_string()];
+        let new = old.clone().renamed("new", &was);
+        assert_eq!(load(dir.path()).unwrap(), old, "to look writes nothing");
+        assert_eq!(new.renamed[&made.id.on("new")], made.id);
+        // Cut off right after its beginning, the run has the names already, and nothing is renamed twice.
+        drop(Journal::begin(dir.path(), new, &run("r2"), &[]).unwrap());
+        let cut_off = load(dir.path()).unwrap().renamed("new", &was);
+        assert!(cut_off.renamed.is_empty() && cut_off.marks.keys().all(|id| id.host() == "new"), "{cut_off:?}");
+        let mark = &cut_off.marks[&second.id.on("new")];
+        assert_eq!((mark.origin, mark.applied.clone()), (Origin::Created, old.marks[&second.id].applied.clone()));
+        assert_eq!(mark.after, BTreeSet::from([made.id.on("new")]));
+        // What both names marked is what the new one says.
+        let mut both = old.clone();
+        let newer = Mark { origin: Origin::Adopted, ..old.marks[&made.id].clone() };
+        both.marks.insert(made.id.on("new"), newer.clone());
+        assert_eq!(both.renamed("new", &was).marks[&made.id.on("new")], newer);
+    }
+
+    #[test]
     fn what_was_there_before_is_adopted_and_what_is_made_is_created() {
         let dir = tempfile::tempdir().unwrap();
         let (made, taken, gone) =
