@@ -13,6 +13,10 @@ use crate::run::PATH;
 const TOOLS: &[(&str, &str)] = &[
     ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
+    ("busybox", "busybox-static"),
+    ("docker-registry", "docker-registry"),
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
     ("dot", "graphviz"),
     ("faketime", "faketime"),
     ("git", "git"),
