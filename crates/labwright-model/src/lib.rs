@@ -5,6 +5,7 @@
 
 mod allow;
 pub mod codes;
+pub mod compose;
 mod decode;
 pub mod finding;
 pub mod lab;
@@ -21,7 +22,7 @@ mod tree;
 pub mod units;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 pub use allow::Allow;
@@ -61,6 +62,8 @@ pub struct Parsed {
     pub secrets: Vec<Spanned<String>>,
     /// The store of secrets, where the lab names one.
     pub store: Option<Store>,
+    /// The Compose projects of its services, by the service: those of `compose` and those of `containers`.
+    pub projects: BTreeMap<String, compose::Project>,
     /// No file of the lab could be read at all.
     pub unreadable: bool,
     /// Something that belongs to the lab could not be read: a file is missing or is not YAML. What the rest says can be
@@ -76,7 +79,7 @@ pub struct Parsed {
 /// Reads the lab at `entry`, a file or a folder.
 pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
     let mut findings = Findings::new();
-    let loaded = load::load(entry, files, &mut findings);
+    let mut loaded = load::load(entry, files, &mut findings);
     let root = loaded.root;
     let empty = match &root.kind {
         Kind::Map(entries) => entries.is_empty(),
@@ -96,6 +99,8 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
     let short = decoder.short();
     let (derived, implied) = resolve::resolve(&mut lab);
     let placements = resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
+    let (sources, allows) = (&mut loaded.sources, &mut loaded.allows);
+    let projects = compose::of_lab(&root, &lab, files, sources, allows, &mut findings);
     finding::sort(&mut findings);
     Parsed {
         lab,
@@ -107,6 +112,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         implied,
         secrets: found.secrets,
         store: loaded.store,
+        projects,
         unreadable: loaded.unreadable,
         incomplete: loaded.incomplete,
         root,

@@ -238,6 +238,6 @@ fn ports_mean_something_only_in_a_service() {
 
 #[test]
 fn containers_keep_references_of_their_own_when_escaped() {
-    let parsed = clean("services: { a: { containers: { db: { command: \"echo $${HOSTNAME}\" } } } }\n");
+    let parsed = clean("services: { a: { containers: { db: { image: x, command: \"echo $${HOSTNAME}\" } } } }\n");
     assert_eq!(parsed.lab.services["a"].containers.0["db"]["command"], "echo $${HOSTNAME}");
 }

@@ -175,7 +175,7 @@ services:
   nowhere: { use: x }
   nowhere-process: { run: x }
   far: { external: x, on: docker-01 }
-  wrong: { containers: { a: {} }, on: [docker-01, nas-01, pve-01] }
+  wrong: { containers: { a: { image: x } }, on: [docker-01, nas-01, pve-01] }
   process: { run: x, on: [docker-01, nas-01, nix-01, pve-02] }
   unknown: { external: x, use: y }
 "#,
@@ -190,9 +190,9 @@ services:
                     help: add `on: HOST`
                 16:27 error LW-SVC-001: service `far` is external, and is put on `docker-01`
                     help: remove `on`, or `external`
-                17:51 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
+                17:61 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
                     help: add `nas-01` to `compute.docker_hosts`, or put it on one that is
-                17:59 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
+                17:69 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
                     help: put it on one of `compute.docker_hosts`: a hypervisor runs machines, not services
                 18:38 error LW-SVC-001: `nas-01` has `os: other`, and no process is put there
                     help: put it on a Debian or Ubuntu host, or correct `os`
