@@ -99,6 +99,7 @@ services:
               units: {}  # default
               mounts: {}  # default
               sysctl: {}  # default
+              docker_socket: null  # default
               sshd: null  # default
             gateway-01:  # named by edge.router
               zone: null  # default
@@ -138,6 +139,7 @@ services:
               units: {}  # default
               mounts: {}  # default
               sysctl: {}  # default
+              docker_socket: null  # default
               sshd: null  # default
           updates: {}  # default
         platform:

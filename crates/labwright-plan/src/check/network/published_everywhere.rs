@@ -322,7 +322,7 @@ services:
   behind: { on: docker-02, url: behind, expose: lan, port: 8080, containers: { app: { image: app, ports: ["9090:8080"] } } }
   other: { on: docker-02, url: other, expose: lan, port: 8080, containers: { app: { image: app, ports: ["53:53/udp"] } } }
   beside: { on: docker-01, url: beside, expose: lan, port: 8080, containers: { app: { image: app, ports: ["9091:8080"] } } }
-  quiet: { on: docker-01, containers: { db: { image: "postgres:16", ports: [5432, "10.0.20.21:5434:5432", "${port}:5432"] } } }
+  quiet: { on: docker-01, containers: { db: { image: "postgres:16", ports: [5432, "10.0.20.21:5434:5432"] } } }
   tools: { on: docker-01, containers: { db: { image: "postgres:16", ports: ["7001:5432", "5436:5432"] } } }
   hosted: { on: docker-01, containers: { db: { image: "postgres:16", network_mode: none, ports: ["5435:5432"] } } }
 "#,

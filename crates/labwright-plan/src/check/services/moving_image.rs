@@ -137,7 +137,7 @@ compute: { hosts: { d-01: { address: 10.0.0.1 } } }
 services:
   untagged: { containers: { a: { image: nginx }, b: { image: "redis:7.4" } }, on: d-01 }
   latest: { containers: { a: { image: "host:5000/x:latest" } }, on: d-01 }
-  version: { containers: { a: { image: "host:5000/x:2" }, built: { build: . } }, on: d-01 }
+  version: { containers: { a: { image: "host:5000/x:2" }}, on: d-01 }
   theirs: { containers: { a: { image: "x:${env}" } }, on: d-01, environments: [dev, prod] }
   foreign: { containers: { a: { image: "x:$${TAG}" } }, on: d-01 }
   one: { containers: { a: { image: "x:stable-alpine" } }, on: d-01, tier: production, probe: /, restore_notes: x }

@@ -190,6 +190,8 @@ services:
                     help: add `on: HOST`
                 16:27 error LW-SVC-001: service `far` is external, and is put on `docker-01`
                     help: remove `on`, or `external`
+                17:3 advice LW-SVC-006: service `wrong` runs `x`, which changes by itself
+                    help: write the version that runs now: `image: "NAME:VERSION"`
                 17:61 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
                     help: add `nas-01` to `compute.docker_hosts`, or put it on one that is
                 17:69 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
