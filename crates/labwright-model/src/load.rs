@@ -13,7 +13,8 @@ use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Node};
 
 /// How the caller lets the model read. Paths are as the user writes them, relative ones from where the user stands.
 pub trait Files {
-    /// The bytes of a file; the error is a fragment that fits after "cannot read `x`: ".
+    /// The bytes of a file; the error is a fragment that fits after "cannot read `x`: ". Of a file that is not there it is
+    /// `no such file`.
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
     /// The lab files of a folder in lexical order; `None` where the path is not a folder.
     fn list(&self, path: &str) -> Option<Vec<String>>;

@@ -84,6 +84,18 @@ pub struct Tree {
     pub whole: bool,
 }
 
+/// What a tag of a Compose file says about the value that an earlier file gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// `!reset`: it is taken away, and this one counts for nothing.
+    Reset,
+    /// `!override`: it is replaced by this one, and nothing is merged.
+    Override,
+}
+
+/// The marked values by the file and the place that they start at.
+pub type Marks = HashMap<(u32, u32), Mark>;
+
 /// A collection that is still being read.
 struct Open {
     contents: Contents,
@@ -135,10 +147,27 @@ struct Builder<'a> {
     /// Up to where indentation was looked at for tabs, which the parser lets pass inside brackets.
     indented: usize,
     root: Option<Rc<Node>>,
+    /// Where tags of Compose are noted; in a lab file they mean nothing.
+    marks: Option<&'a mut Marks>,
 }
 
-/// Reads one file's text.
+/// Reads one lab file's text.
 pub fn read(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>) -> Tree {
+    read_as(file, text, findings, allows, None)
+}
+
+/// Reads one Compose file's text, in which the tags `!reset` and `!override` have a meaning.
+pub fn read_compose(
+    file: u32,
+    text: &str,
+    findings: &mut Findings,
+    allows: &mut Vec<Allow>,
+    marks: &mut Marks,
+) -> Tree {
+    read_as(file, text, findings, allows, Some(marks))
+}
+
+fn read_as(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<Allow>, marks: Option<&mut Marks>) -> Tree {
     let mut builder = Builder {
         file,
         text,
@@ -148,6 +177,7 @@ pub fn read(file: u32, text: &str, findings: &mut Findings, allows: &mut Vec<All
         alias_nodes: 0,
         indented: 0,
         root: None,
+        marks,
     };
     let mut comments = Comments::new(text);
     let mut documents = 0;
@@ -314,6 +344,15 @@ impl Builder<'_> {
             Some(core) => core == "str",
             None => {
                 let word = format!("{}{}", tag.original_handle(), tag.suffix());
+                let mark = match word.as_str() {
+                    "!reset" => Some(Mark::Reset),
+                    "!override" => Some(Mark::Override),
+                    _ => None,
+                };
+                if let (Some(marks), Some(mark)) = (self.marks.as_mut(), mark) {
+                    marks.insert((span.file, span.start), mark);
+                    return false;
+                }
                 let before = self.text.get(..span.start as usize).unwrap_or_default();
                 let place = before.rfind(&word).map_or(span, |at| {
                     let (start, end) = (at as u32, (at + word.len()) as u32);

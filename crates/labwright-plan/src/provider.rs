@@ -7,6 +7,7 @@ use labwright_model::{Findings, Parsed};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProviderError;
+use crate::observation::Observation;
 use crate::plan::{Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
 use crate::sealed::{ChangeKey, Secrets};
@@ -20,6 +21,9 @@ pub trait Provider: Sync {
     fn kinds(&self) -> &'static [Kind];
     /// Turns its part of the lab into resources. Pure, and independent of the order of the file.
     fn lower(&self, input: &Input<'_>, out: &mut Lowered);
+    /// Puts into the desired resources what only an observation can tell, such as which image a tag stands for today.
+    /// Pure. What served only this is taken out of the observation: a step's fingerprint must not hang on it.
+    fn settle(&self, _desired: &mut [Resource], _observed: &mut Observation) {}
     /// Why a resource cannot be on a host of these facts; said at plan time, not by a crash.
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal>;
     /// What these changes of one resource cost beyond what each field says: taking a key away is dearer than adding one.

@@ -186,15 +186,21 @@ impl fmt::Display for Value {
             Value::Null => f.write_str("nothing"),
             Value::Bool(bool) => write!(f, "{bool}"),
             Value::Int(number) => write!(f, "{number}"),
-            Value::Text(text) if text.lines().count() > 1 || text.chars().count() > 60 => {
-                write!(f, "{} bytes", text.len())
-            }
+            Value::Text(text) if text.lines().count() > 1 || text.chars().count() > 60 => match short_digest(text) {
+                Some(short) => f.write_str(&short),
+                None => write!(f, "{} bytes", text.len()),
+            },
             Value::Text(text) => f.write_str(text.trim_end_matches('\n')),
             Value::Bytes(bytes) => write!(f, "{} bytes, not text", bytes.len()),
             Value::List(items) => {
                 f.write_str("[")?;
                 for (i, item) in items.iter().enumerate() {
-                    write!(f, "{}{item}", if i == 0 { "" } else { ", " })?;
+                    f.write_str(if i == 0 { "" } else { ", " })?;
+                    match item {
+                        // Among others even a long one says more than its length.
+                        Value::Text(text) if text.lines().count() <= 1 => f.write_str(text)?,
+                        item => write!(f, "{item}")?,
+                    }
                 }
                 f.write_str("]")
             }
@@ -210,6 +216,14 @@ impl fmt::Display for Value {
             Value::Same => f.write_str("as wanted"),
         }
     }
+}
+
+/// The name of an image with only the beginning of its digest, which is what people compare.
+fn short_digest(text: &str) -> Option<String> {
+    const SHOWN: usize = 12;
+    let (before, digest) = text.split_once("sha256:")?;
+    let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest.then(|| format!("{before}sha256:{}…", &digest[..SHOWN]))
 }
 
 /// Keys of the one-entry maps that stand for what JSON has no form for.

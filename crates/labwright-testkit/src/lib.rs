@@ -31,6 +31,7 @@ mod program;
 mod base;
 mod cell;
 mod cgroup;
+pub mod engine;
 mod http;
 mod leftovers;
 mod light;
@@ -43,6 +44,7 @@ mod site;
 mod systemd;
 
 pub use apt::AptRepo;
+pub use engine::Engine;
 pub use host::Host;
 pub use lab::TestLab;
 pub use options::{HostOptions, SUDO_PASSWORD, Sudo};

@@ -13,6 +13,10 @@ use crate::run::PATH;
 const TOOLS: &[(&str, &str)] = &[
     ("age", "age"),
     ("apt-ftparchive", "apt-utils"),
+    ("busybox", "busybox-static"),
+    ("docker-registry", "docker-registry"),
+    ("docker", "docker.io"),
+    ("dockerd", "docker.io"),
     ("dot", "graphviz"),
     ("faketime", "faketime"),
     ("git", "git"),
@@ -32,11 +36,21 @@ const TOOLS: &[(&str, &str)] = &[
 ];
 
 /// Packages that no host asks for by a tool: mmdebstrap verifies Debian's archive with the keys in one, the language server
-/// that a test starts as an editor would needs `nodejs` and `npm`, and the others judge what generators make and what the
-/// fake Vault answers; those tests name what they miss themselves.
+/// that a test starts as an editor would needs `nodejs` and `npm`, the reading of Compose files is compared with
+/// docker-compose and with a newer one that pip installs, and the others judge what generators make and what the fake
+/// Vault answers; those tests name what they miss themselves.
 #[cfg(test)]
-const SILENT_PACKAGES: &[&str] =
-    &["apache2-utils", "debian-archive-keyring", "nodejs", "npm", "openssl", "python3-venv", "wireguard-tools"];
+const SILENT_PACKAGES: &[&str] = &[
+    "apache2-utils",
+    "debian-archive-keyring",
+    "docker-compose",
+    "nodejs",
+    "npm",
+    "openssl",
+    "python3-pip",
+    "python3-venv",
+    "wireguard-tools",
+];
 
 /// Fails with one message that names everything that is missing.
 pub(crate) fn check() -> Result<()> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use labwright_engine::protocol::{Event, Outcome, Run};
 use labwright_engine::{Fleet, Letters, Outcomes, Sink, Stop, history};
 use labwright_plan::{Consequence, Options, Plan, Resource, ResourceId, Step};
+use labwright_providers::docker;
 
 use super::plan as plan_command;
 use super::planning::{self, PlanArgs};
@@ -178,6 +179,9 @@ impl Task<'_> {
         }
         self.tell(plan, &run, &outcomes, terminal)?;
         let settled = self.settled(fleet, &outcomes, terminal);
+        if self.verb == Verb::Apply {
+            self.hold(&outcomes, terminal);
+        }
         Ok(match outcomes.iter().all(|(_, outcome)| *outcome == Outcome::Done) {
             _ if !settled => Exit::Partly,
             true if plan.is_partial() => Exit::Unreachable,
@@ -197,6 +201,22 @@ impl Task<'_> {
         let done = outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Done).count();
         terminal.data(&format!("run {}: {done} of {} done\n", run.id, count(plan.steps.len(), "step")));
         Ok(())
+    }
+
+    /// Holds tags to the digests that were applied. What was not applied, and what failed, is not held to.
+    fn hold(&self, outcomes: &Outcomes, terminal: &Terminal) {
+        let Some(path) = docker::assets(&self.ready.parsed).pop() else { return };
+        let mut failed: BTreeSet<&ResourceId> =
+            outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Done).map(|(id, _)| id).collect();
+        // Neither is what this run was told to leave alone.
+        failed.extend(self.desired.iter().map(|resource| &resource.id).filter(|id| !self.options.selection.wants(id)));
+        let before = std::fs::read(&path).ok();
+        let Some(content) = docker::lock::after(before.as_deref(), self.desired, &failed) else { return };
+        let new = format!("{path}.new");
+        let written = std::fs::write(&new, content).and_then(|()| std::fs::rename(&new, &path));
+        if let Err(error) = written {
+            terminal.warn(&format!("cannot write `{path}`: {error}; the next plan asks the registries again"));
+        }
     }
 
     /// Plans again: nothing that was done may still differ.

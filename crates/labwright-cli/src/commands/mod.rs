@@ -20,6 +20,7 @@ mod reading;
 mod schema;
 mod secret;
 mod show;
+mod update;
 
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
@@ -31,6 +32,7 @@ pub enum Command {
     Plan(plan::PlanCommand),
     Apply(apply::Apply),
     Drift(drift::DriftCommand),
+    Update(update::Update),
     Destroy(destroy::Destroy),
     History(history::History),
     Locks(locks::Locks),
@@ -54,6 +56,7 @@ impl Command {
             Command::Plan(command) => command.run(terminal),
             Command::Apply(command) => command.run(terminal),
             Command::Drift(command) => command.run(terminal),
+            Command::Update(command) => command.run(terminal),
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),
             Command::Locks(command) => command.run(terminal),

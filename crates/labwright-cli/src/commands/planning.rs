@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use labwright_engine::{Fleet, Letters, Target};
 use labwright_plan::sealed::needed;
-use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Resource, ResourceId, Selection};
+use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Provider, Resource, ResourceId, Selection};
 
 use crate::error::{CliError, Exit};
 use crate::lab::{PROVIDERS, Ready, SshArgs};
@@ -106,6 +106,11 @@ pub fn look<'a>(
     if !secrets.is_empty() {
         fleet.seal(desired.to_mut(), &secrets);
     }
+    for provider in PROVIDERS {
+        if settles(*provider, &desired) {
+            provider.settle(desired.to_mut(), &mut observed);
+        }
+    }
     Ok(World { fleet, observed, desired, letters })
 }
 
@@ -119,6 +124,11 @@ fn tell_uploads(fleet: &Fleet, terminal: &Terminal) {
         hosts.join(", "),
         bytes.div_ceil(1_000_000)
     ));
+}
+
+/// Whether a provider has anything in this lab: a copy of all that is desired is made only for those.
+fn settles(provider: &dyn Provider, desired: &[Resource]) -> bool {
+    provider.name() != "host" && desired.iter().any(|resource| resource.id.provider() == provider.name())
 }
 
 /// A pattern or id that fits nothing is a typing error: with `--exclude`, a dangerous one.

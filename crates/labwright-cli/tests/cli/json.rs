@@ -285,7 +285,7 @@ fn locks_free_held_ended_and_not_ended() {
 /// A store with one secret, which a host and a service refer to, and one that is not made yet.
 fn with_secrets() -> Desk {
     let desk = Desk::new(
-        "lab: home\nplatform: { secrets: { age: secrets.yaml, generate: { later: password } } }\ncompute:\n  hosts:\n    here:\n      local: true\n      files: { /tmp/lw-never: { content: \"key=${secret.a}\" } }\nservices:\n  web: { on: here, containers: { web: { image: web, environment: { KEY: \"${secret.a}\" } } } }\n",
+        "lab: home\nplatform: { secrets: { age: secrets.yaml, generate: { later: password } } }\ncompute:\n  hosts:\n    here:\n      local: true\n      files: { /tmp/lw-never: { content: \"key=${secret.a}\" } }\nservices:\n  web: { on: here, containers: { web: { image: web, environment: { KEY_FILE: \"${secret.a}\" } } } }\n",
     );
     desk.run(&["secret", "init"]).code(0);
     feed(

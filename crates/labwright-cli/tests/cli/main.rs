@@ -3,6 +3,7 @@
 mod answers;
 mod canary;
 mod clocks;
+mod docker;
 mod editor;
 mod examples;
 mod faults;
@@ -14,6 +15,7 @@ mod offline;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
+mod stacks;
 mod systemd;
 mod trace;
 mod traced;

@@ -469,6 +469,7 @@ impl Crew for Hands<'_> {
             .and_then(|()| self.journal(|journal| journal.done(step)))
         {
             Ok(()) => Outcome::Done,
+            Err(error) if error.kind == ErrorKind::Reverted => Outcome::Reverted(self.hide(error)),
             Err(error) => Outcome::Failed(self.hide(error)),
         };
         steps.iter().zip(results).map(outcome).collect()

@@ -122,6 +122,8 @@ section! {
         mounts: Table<Mount>,
         /// Kernel parameters, by name.
         sysctl: Table<Sysctl>,
+        /// The socket that its Docker engine listens at, where that is not `/var/run/docker.sock`.
+        docker_socket: Option<Spanned<String>>,
         /// Hardening of the SSH server.
         sshd: Option<Spanned<Sshd>>,
     }

@@ -4,6 +4,8 @@
 mod support;
 
 mod bad;
+mod compose;
+mod compose_peer;
 mod good;
 mod includes;
 mod placement;

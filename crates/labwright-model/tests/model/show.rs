@@ -101,6 +101,7 @@ services:
               units: {}  # default
               mounts: {}  # default
               sysctl: {}  # default
+              docker_socket: null  # default
               sshd: null  # default
             gateway-01:  # named by edge.router
               zone: null  # default
@@ -141,6 +142,7 @@ services:
               units: {}  # default
               mounts: {}  # default
               sysctl: {}  # default
+              docker_socket: null  # default
               sshd: null  # default
           updates: {}  # default
         platform:
@@ -180,6 +182,7 @@ services:
             use: wiki
             compose: null  # default
             containers: null  # default
+            folder: null  # default
             run: null  # default
             built_in: null  # default
             external: null  # default

@@ -59,9 +59,12 @@ impl Files for InMemory {
     }
 }
 
+/// The Compose file that the annotated example names.
+pub const WIKI: (&str, &str) = ("wiki/compose.yaml", "services: { web: { image: wiki } }");
+
 /// Reads one text as `lab.yaml`.
 pub fn read(text: &str) -> Parsed {
-    parse("lab.yaml", &InMemory::of(&[("lab.yaml", text)]))
+    parse("lab.yaml", &InMemory::of(&[("lab.yaml", text), WIKI]))
 }
 
 /// Findings as a person reads them, one paragraph each.

@@ -100,4 +100,81 @@ pub(super) const PAGES: &[Page] = &[
         doc: "The file is empty or holds only comments. The smallest lab is a name and one host:\n\n```yaml\nlab: home\n\
               compute:\n  hosts:\n    workbench: { local: true }\n```",
     },
+    Page {
+        code: codes::COMPOSE_FILE,
+        title: "a Compose file that cannot be read",
+        doc: "A service's `compose` names a file that is not there, or that file names another one (`include`, `extends`, \
+              `env_file`, `label_file`) that is not. Paths in the lab file are relative to the lab file, and paths in a \
+              Compose file to its project's folder, as Compose itself has it. A file of variables that need not be there is \
+              written `env_file: [{ path: local.env, required: false }]`.",
+    },
+    Page {
+        code: codes::COMPOSE_UNSUPPORTED,
+        title: "a Compose key that is not supported",
+        doc: "The Compose Specification has this key, and Labwright does nothing with it. It is an error and not left out \
+              silently, because whoever wrote it relies on it. The finding says what to write instead. Keys that start with \
+              `x-` are your own and are always left out.",
+    },
+    Page {
+        code: codes::COMPOSE_VARIABLE,
+        title: "a variable without a value",
+        doc: "`${NAME}` in a Compose file has no value: Compose puts an empty text there and warns, and so does Labwright. \
+              With `${NAME:?why}` it is an error. Values come from the `.env` beside the Compose file; nothing of your \
+              shell's own environment is read, so that a plan is the same for everybody. A literal `$` is written `$$`.",
+    },
+    Page {
+        code: codes::COMPOSE_EXTENDS,
+        title: "`extends` or `include` that leads nowhere",
+        doc: "A service extends one that is not there, or files include, or services extend, one another in a circle, or \
+              deeper than 32 levels.",
+    },
+    Page {
+        code: codes::COMPOSE_UNDECLARED,
+        title: "a name that the Compose project does not declare",
+        doc: "A service names a network, volume, secret, config or other service that its project does not have. Compose \
+              would refuse to start it. Services under `containers` in the lab file declare networks and volumes by using \
+              them.",
+    },
+    Page {
+        code: codes::COMPOSE_BUILD,
+        title: "an image that would have to be built",
+        doc: "A service says how its image is built. Labwright runs images and builds none: build it where your other \
+              images are built, push it to a registry, and name it under `image`. Where `image` is there as well, `build` \
+              is left out, and this is only said.",
+    },
+    Page {
+        code: codes::COMPOSE_LEGACY,
+        title: "a Compose key of old",
+        doc: "`version` has no effect since Compose 2. `links` and `external_links` come from before networks: containers \
+              that share a network find one another by the service's name.",
+    },
+    Page {
+        code: codes::COMPOSE_SWARM,
+        title: "a key that only a swarm heeds",
+        doc: "Part of `deploy` means something to Docker Swarm alone: `endpoint_mode`, `rollback_config`, `mode: global`, \
+              generic resources. It is left out, as Compose leaves it out.",
+    },
+    Page {
+        code: codes::COMPOSE_CONTRADICTION,
+        title: "a Compose project that contradicts itself",
+        doc: "Two values cannot both hold: `network_mode` and `networks`, a published port of a container that has another \
+              one's network, one name for several containers, one port of the host for two services, a limit given twice, \
+              services that wait for one another.",
+    },
+    Page {
+        code: codes::COMPOSE_MISLEADING,
+        title: "a value that means something else than it looks like",
+        doc: "Compose reads YAML by older rules, and gives containers what it read: `UMASK: 002` becomes `2`, `VERSION: 1.10` \
+              becomes `1.1`, `0755` becomes `493`. Quote what is meant as a text. A command in one line is read by no shell, \
+              so `&&`, `|` and `>` end it. `~` is the home of whoever reads the file.",
+    },
+    Page {
+        code: codes::COMPOSE_SECRET,
+        title: "a secret where everybody can read it",
+        doc: "A secret in a variable, a command or a label of a container is shown by `docker inspect`, stands in the \
+              environment of every process inside, and often ends in a log. A secret is given as a file that is only in \
+              memory: most images read one where the variable's name ends in `_FILE` \
+              (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read `/run/secrets/NAME` of \
+              `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's secret `pg`.",
+    },
 ];

@@ -145,7 +145,9 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
     for placement in &parsed.placements {
         let Placement { service, environment, entry } = placement;
         let own = environment.as_ref().map(|name| vec!["services", service, "environments", name]);
-        for secret in secrets_of(entry) {
+        let mounted = parsed.project(placement).into_iter().flat_map(|project| project.lab_secrets());
+        let mounted: BTreeSet<String> = mounted.map(|secret| secret.value).collect();
+        for secret in secrets_of(entry).union(&mounted).cloned() {
             let reader = Reader {
                 what: format!("service `{service}`"),
                 zones: entry.on.iter().filter_map(|host| zone(host)).collect(),
@@ -216,8 +218,8 @@ network: { zones: { servers: { vlan: 20 }, iot: { vlan: 40 }, lab: { vlan: 50 } 
     d-02: {{ zone: lab, address: 10.0.0.5 }}
     nowhere: {{ address: 10.0.0.6, files: {{ /o: {{ content: "${{secret.other}}" }} }} }}
 services:
-  w: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-02 }}
-  two: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: [d-01, d-02] }}
+  w: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-02 }}
+  two: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}, on: [d-01, d-02] }}
   saas: {{ external: x, description: "${{secret.app}}" }}
 protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secret.other}}" }} }} }}
 "#
@@ -227,8 +229,8 @@ protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secre
                     help: make one secret for each: `pg_servers`, `pg_iot` and `pg_lab`
                     7:70: host `a` reads it here
                     8:70: host `b` reads it here
-                    14:46: service `w` reads it here
-                15:48 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
+                    14:56: service `w` reads it here
+                15:58 warning LW-PLT-004: secret `app` is read in the zones `lab` (service `two`) and `servers` (service `two`)
                     help: make one secret for each: `app_lab` and `app_servers`
             "#]],
         );
@@ -240,18 +242,18 @@ protection: {{ repositories: {{ r: {{ url: "s3:https://x", passphrase: "${{secre
             &format!(
                 r#"{AROUND}compute: {{ docker_hosts: [d-01], hosts: {{ d-01: {{ zone: servers, address: 10.0.0.4 }} }} }}
 services:
-  shared: {{ containers: {{ c: {{ environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-01, environments: [dev, prod] }}
+  shared: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.pg}}" }} }} }}, on: d-01, environments: [dev, prod] }}
   apart:
-    containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}
+    containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}
     on: d-01
     environments:
-      dev: {{ containers: {{ c: {{ environment: {{ A: "${{secret.other}}" }} }} }} }}
+      dev: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.other}}" }} }} }} }}
       prod:
-  alone: {{ containers: {{ c: {{ environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
+  alone: {{ containers: {{ c: {{ image: x, environment: {{ A: "${{secret.app}}" }} }} }}, on: d-01 }}
 "#
             ),
             expect![[r#"
-                6:51 warning LW-PLT-004: secret `pg` is read in the environments `dev` (service `shared`) and `prod` (service `shared`)
+                6:61 warning LW-PLT-004: secret `pg` is read in the environments `dev` (service `shared`) and `prod` (service `shared`)
                     help: make one secret for each: `pg_dev` and `pg_prod`
             "#]],
         );

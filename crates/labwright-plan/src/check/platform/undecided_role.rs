@@ -287,7 +287,7 @@ services:
   f: { use: f, on: docker-01, url: [f.example.net, f.lab.home.arpa] }
   g: { use: g, on: docker-01, url: g.example.net }
   h: { external: x, url: h }
-  i: { containers: { db: { environment: { A: "${secret.pg}" } } }, on: docker-01, description: "${secret.other}" }
+  i: { containers: { db: { image: x, environment: { A: "${secret.pg}" } } }, on: docker-01, description: "${secret.other}" }
 compute:
   docker_hosts: [docker-01]
   hosts:
@@ -309,9 +309,9 @@ protection:
                 11:3 warning LW-PLT-001: services `e` and `f` are reached by a name of the lab's own, and nothing answers for it
                     help: name the hosts that answer: `platform: { dns: HOST }`
                     12:3: and here
-                15:47 error LW-PLT-001: secret `pg` is used, and the lab keeps no secrets
+                15:57 error LW-PLT-001: secret `pg` is used, and the lab keeps no secrets
                     help: declare where they are: `platform: { secrets: { age: secrets.yaml } }`
-                    15:97: so is `other`
+                    15:107: so is `other`
                     19:51: so is `in-a-file`
                 21:30 error LW-PLT-001: backups by policy `nightly` have no repository to go to
                     help: declare one: `protection: { repositories: { nas: { on: HOST, path: /backup } } }`

@@ -32,7 +32,7 @@ impl Rule for MovingImage {
          - Lab: tags that move are one piece of advice for all services, and versions are fine.\n\
          - A tag that is named after an environment of the lab is moved on purpose, and is not spoken of where \
          it is used. A tag that two environments share is LW-SVC-007.\n\n\
-         Looked at are the containers in the lab file; Compose files of their own are not read.\n\n\
+         Looked at are the containers in the lab file and those in Compose files beside it.\n\n\
          It comes from document 4, where one damaged `latest` took two environments down, and from document 0, which asks \
          for a controlled way to update containers. That tags can be moved and digests cannot is in Docker's \
          documentation on building (\"Building best practices\", pin base image versions).\n\n\
@@ -137,7 +137,7 @@ compute: { hosts: { d-01: { address: 10.0.0.1 } } }
 services:
   untagged: { containers: { a: { image: nginx }, b: { image: "redis:7.4" } }, on: d-01 }
   latest: { containers: { a: { image: "host:5000/x:latest" } }, on: d-01 }
-  version: { containers: { a: { image: "host:5000/x:2" }, built: { build: . } }, on: d-01 }
+  version: { containers: { a: { image: "host:5000/x:2" }}, on: d-01 }
   theirs: { containers: { a: { image: "x:${env}" } }, on: d-01, environments: [dev, prod] }
   foreign: { containers: { a: { image: "x:$${TAG}" } }, on: d-01 }
   one: { containers: { a: { image: "x:stable-alpine" } }, on: d-01, tier: production, probe: /, restore_notes: x }

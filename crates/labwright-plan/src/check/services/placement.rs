@@ -63,11 +63,16 @@ impl Rule for PlacementRule {
     }
 }
 
-fn forms(service: &Service) -> Vec<&'static str> {
+/// The forms that the lab file gives a service. What a Compose file says is under `containers` of its placement as well.
+fn forms(parsed: &Parsed, placement: &Placement) -> Vec<&'static str> {
+    let (service, name) = (&placement.entry, placement.service.as_str());
+    let own = placement.environment.as_deref();
+    let written = parsed.is_said(&["services", name, "containers"])
+        || own.is_some_and(|own| parsed.is_said(&["services", name, "environments", own, "containers"]));
     let forms = [
         ("use", service.catalogue.is_some()),
         ("compose", service.compose.is_some()),
-        ("containers", !service.containers.0.is_null()),
+        ("containers", written && !service.containers.0.is_null()),
         ("run", service.run.is_some()),
         ("built_in", service.built_in.is_some()),
         ("external", service.external.is_some()),
@@ -89,7 +94,7 @@ fn error(span: Span, message: String, help: impl Into<String>) -> Fault {
 fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
     let (name, service, lab) = (&placement.service, &placement.entry, &parsed.lab);
     let mut faults = Vec::new();
-    let forms = forms(service);
+    let forms = forms(parsed, placement);
     match forms.as_slice() {
         [] => faults.push(error(
             span,
@@ -178,7 +183,7 @@ services:
   nowhere: { use: x }
   nowhere-process: { run: x }
   far: { external: x, on: docker-01 }
-  wrong: { containers: { a: {} }, on: [docker-01, nas-01, pve-01] }
+  wrong: { containers: { a: { image: x } }, on: [docker-01, nas-01, pve-01] }
   process: { run: x, on: [docker-01, nas-01, nix-01, pve-02] }
   unknown: { external: x, use: y }
 "#,
@@ -193,9 +198,11 @@ services:
                     help: add `on: HOST`
                 16:27 error LW-SVC-001: service `far` is external, and is put on `docker-01`
                     help: remove `on`, or `external`
-                17:51 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
+                17:3 advice LW-SVC-006: service `wrong` runs `x`, which changes by itself
+                    help: write the version that runs now: `image: "NAME:VERSION"`
+                17:61 error LW-SVC-001: `nas-01` is no container host, and service `wrong` is made of containers
                     help: add `nas-01` to `compute.docker_hosts`, or put it on one that is
-                17:59 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
+                17:69 error LW-SVC-001: `pve-01` is no container host, and service `wrong` is made of containers
                     help: put it on one of `compute.docker_hosts`: a hypervisor runs machines, not services
                 18:38 error LW-SVC-001: `nas-01` has `os: other`, and no process is put there
                     help: put it on a Debian or Ubuntu host, or correct `os`

@@ -133,8 +133,8 @@ protection:
   policies: { nightly: { to: [r, s], drill: weekly } }
 services:
   declared: { compose: c.yaml, on: d-01, data: [files] }
-  volume: { containers: { a: { image: "a:1", volumes: ["v:/v"] } }, on: d-01 }
-  long: { containers: { a: { image: "a:1", volumes: [{ type: volume, source: v, target: /v }] } }, on: d-01 }
+  volume: { containers: { a: { image: "a:1", volumes: ["vv:/v"] } }, on: d-01 }
+  long: { containers: { a: { image: "a:1", volumes: [{ type: volume, source: vv, target: /v }] } }, on: d-01 }
   known: { use: immich, on: d-01 }
   aside: { use: immich, on: d-01 } # labwright: allow LW-SVC-002 because it is a trial
   nothing: { use: immich, on: d-01, data: [] }
@@ -194,7 +194,7 @@ services:
 compute: { hosts: { d-01: { address: 10.0.0.1 } } }
 services:
   known: { use: immich, on: d-01 }
-  volume: { containers: { a: { image: "a:1", volumes: ["v:/v"] } }, on: d-01 }
+  volume: { containers: { a: { image: "a:1", volumes: ["vv:/v"] } }, on: d-01 }
   declared: { compose: c.yaml, on: d-01, data: [files] }
 "#,
             expect![[r#"

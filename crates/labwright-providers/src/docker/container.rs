@@ -1,0 +1,312 @@
+//! Containers: owned whole, made anew when anything but their running differs.
+//! What replaces one, and how it comes back, is in `replace`; when one counts as up, in `gate`.
+
+use std::collections::BTreeMap;
+
+use bollard::Docker;
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{
+    CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RestartContainerOptions,
+};
+use labwright_plan::{
+    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+};
+use serde_json::Value as Json;
+
+use super::engine::{found, json, status, told};
+use super::image::Images;
+use super::reference::parse;
+use super::session::{Look, Saying, text};
+use super::{ENGINE, form, gate, network, replace, secrets};
+
+/// The kind `container`; named as in the engine.
+pub const KIND: Kind = Kind {
+    name: "container",
+    doc: "A container. A new one takes its place when anything but its state differs, and it comes back if that one fails.",
+    fields: &[
+        anew("image", "What it is made from, with the digest."),
+        anew("command", "What it runs, where that is not the image's own."),
+        anew("entrypoint", "What runs the command, where that is not the image's own."),
+        anew("environment", "Its environment beside the image's."),
+        anew("ports", "Its published ports: address, port, port inside."),
+        anew("mounts", "What stands at its paths."),
+        anew("networks", "The networks it is in, with its names there, or the network of somebody else."),
+        anew("healthcheck", "How the engine tells that it works."),
+        anew("restart", "What the engine does when it ends."),
+        anew("labels", "Its labels beside the image's and the tools'."),
+        anew("secrets", "The files with secrets that it was made with; they are in memory alone."),
+        anew("owners", "Whom those files belong to and who may read them, where that is said."),
+        anew("files", "The files beside its Compose file that it was made to read, with what they held."),
+        anew("beside", "The containers that it lives in the network of, as they were when it was made."),
+        anew("options", "All its other settings."),
+        Field {
+            name: "state",
+            doc: "Whether it runs; `ran` for one that runs once.",
+            on_change: OnChange::Update,
+            consequence: Consequence::Restart,
+            content: false,
+        },
+        told_once("stack", "The stack it belongs to, for Compose's tools."),
+        told_once("service", "What it is called in its stack, for Compose's tools."),
+        told_once("number", "Which of several containers of its service it is."),
+        ENGINE,
+    ],
+    ownership: Ownership::Thing,
+    create: Consequence::None,
+    delete: Consequence::Downtime,
+};
+
+const fn anew(name: &'static str, doc: &'static str) -> Field {
+    Field { name, doc, on_change: OnChange::Replace, consequence: Consequence::Restart, content: false }
+}
+
+const fn told_once(name: &'static str, doc: &'static str) -> Field {
+    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
+}
+
+/// The container of a name; failing that, the one that Compose knows as this service of this stack.
+pub async fn look(docker: &Docker, name: &str, spec: &Spec) -> Look<Json> {
+    if let Some(container) = inspect(docker, name).await? {
+        return Ok(Some(container));
+    }
+    let (Some(stack), Some(service)) = (text(spec, "stack"), text(spec, "service")) else { return Ok(None) };
+    let number = form::number(spec);
+    let filters =
+        [("project", stack), ("service", service), ("container-number", number.as_str()), ("oneoff", "False")];
+    let labels = filters.map(|(label, value)| format!("com.docker.compose.{label}={value}")).to_vec();
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(std::collections::HashMap::from([("label".to_string(), labels)])),
+        ..Default::default()
+    };
+    let listed =
+        docker.list_containers(Some(options)).await.map_err(|error| told("list containers like", name, error))?;
+    for container in listed {
+        // What a cut-off replacement left is nobody's container.
+        let names = container.names.unwrap_or_default();
+        let (Some(id), false) = (container.id, names.iter().any(|name| replace::is_interim(name))) else { continue };
+        return inspect(docker, &id).await;
+    }
+    Ok(None)
+}
+
+/// Everything that the engine says about a container.
+pub async fn inspect(docker: &Docker, name: &str) -> Look<Json> {
+    let container = found("look at container", name, docker.inspect_container(name, None).await)?;
+    // The engine also finds containers by the beginning of their ids.
+    let fits = |container: &Json| {
+        container["Name"].as_str().is_some_and(|known| known.trim_start_matches('/') == name) || container["Id"] == name
+    };
+    Ok(container.map(|container| json(&container)).filter(fits))
+}
+
+pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) -> Look {
+    let Some(container) = look(docker, wanted.id.name(), wanted.spec).await? else { return Ok(None) };
+    let id = container["Image"].as_str().unwrap_or_default();
+    let image = images.here(id).await?.unwrap_or_default();
+    let mut spec = form::seen(&container, &image, wanted.spec);
+    // A mark keeps a long name as its digest only; the container itself knows what it was made from.
+    let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
+    let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
+    if let Some(asked) = asked {
+        // What a tag stands for is known to its own resource; where nobody can say, that one is blocked.
+        let digest = images.resolve(asked).await.unwrap_or_default();
+        spec.insert("image".into(), called(&container, &image, asked, &digest).into());
+    }
+    if let Some(asked) = text(wanted.spec, "networks")
+        && let Some(id) = text(&spec, "networks").and_then(|mode| mode.strip_prefix("container:"))
+        && lives_with(docker, id, asked).await?
+    {
+        spec.insert("networks".into(), asked.into());
+    }
+    // Of what is only marked there may be fewer fields, from an older version.
+    spec.retain(|field, _| wanted.spec.is_empty() || wanted.spec.contains_key(field));
+    Ok(Some(Observed { spec, data: None }))
+}
+
+/// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.
+async fn lives_with(docker: &Docker, id: &str, asked: &str) -> Result<bool, ProviderError> {
+    let Some(other) = inspect(docker, id).await? else { return Ok(false) };
+    let label =
+        |label: &str| other["Config"]["Labels"][format!("com.docker.compose.{label}")].as_str().unwrap_or_default();
+    let of_stack = format!("container:{}-{}-{}", label("project"), label("service"), label("container-number"));
+    let name = other["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+    Ok(asked.strip_prefix("container:") == Some(name) || asked == of_stack)
+}
+
+/// What a container's image is called: as it is asked for, where it is another one of the same repository.
+fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
+    let of = |name: &str| {
+        let name = name.split('@').next().unwrap_or(name);
+        match image.is_null() {
+            // Somebody removed it under the running container.
+            true => format!("{name}@{}", container["Image"].as_str().unwrap_or_default()),
+            false => format!("{name}@{}", Images::called(image, parse(name).repository, digest)),
+        }
+    };
+    let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
+    let same = parse(made_from).repository == parse(asked).repository || made_from.starts_with("sha256:");
+    // By the name that it was made with: another tag is another wish, and nothing that was changed by hand.
+    let label = container["Config"]["Labels"][form::IMAGE_LABEL].as_str().filter(|name| !name.is_empty());
+    of(if same || image.is_null() { label.unwrap_or(asked) } else { made_from })
+}
+
+pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let name = step.id.name();
+    if step.action == Action::Delete {
+        if let Some(container) = look(docker, name, &step.spec).await? {
+            let id = container["Id"].as_str().unwrap_or(name);
+            replace::stop(docker, id, saying).await?;
+            remove(docker, id).await?;
+        }
+        return secrets::sweep(saying.context, name, None);
+    }
+    let made = up(docker, step, saying).await;
+    // What came back has what it had; what nobody has any more goes.
+    if made.is_ok() {
+        secrets::sweep(saying.context, name, Some(&step.spec))?;
+    }
+    made
+}
+
+async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let name = step.id.name();
+    replace::clear(docker, name).await?;
+    match look(docker, name, &step.spec).await? {
+        None => create(docker, step, saying).await,
+        Some(container) if step.action == Action::Update => bring_up(docker, step, &container, saying).await,
+        Some(container) => replace::replace(docker, step, &container, saying).await,
+    }
+}
+
+/// Makes it under its own name, and waits until it is up.
+async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let name = step.id.name();
+    let id = make(docker, name, name, &step.spec, &BTreeMap::new(), saying).await?;
+    if let Err(error) = start(docker, &id, name).await {
+        // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
+        remove(docker, &id).await?;
+        return Err(error);
+    }
+    gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
+}
+
+/// What is stopped is started; what is sick is started again.
+async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let (name, id) = (step.id.name(), container["Id"].as_str().unwrap_or_default());
+    match form::state(container).as_str() {
+        "running" => {}
+        "paused" => docker.unpause_container(id).await.map_err(|error| told("go on with container", name, error))?,
+        "unhealthy" | "restarting" => {
+            saying.say("starting it again");
+            let options = None::<RestartContainerOptions>;
+            docker.restart_container(id, options).await.map_err(|error| told("restart container", name, error))?;
+        }
+        _ => start(docker, id, name).await?,
+    }
+    gate::wait(docker, id, gate::Goal::of(&step.spec), saying).await
+}
+
+/// Makes a container and puts it into its networks, without starting it. Returns its id.
+pub async fn make(
+    docker: &Docker,
+    name: &str,
+    made_as: &str,
+    spec: &Spec,
+    carried: &BTreeMap<String, String>,
+    saying: &Saying<'_>,
+) -> Result<String, ProviderError> {
+    let image = image_of(docker, spec, name).await?;
+    let secrets = secrets::write(saying.context, name, spec)?;
+    let body = form::body(spec, name, &image, carried, &secrets);
+    tell_of_folders(&body, saying);
+    can_all(docker, name, &body)?;
+    let body: ContainerCreateBody = serde_json::from_value(body)
+        .map_err(|error| ProviderError::bug(format!("cannot spell container `{name}`: {error}")))?;
+    let platform = spec.get("options").map(json).and_then(|options| Some(options["platform"].as_str()?.to_string()));
+    let options = CreateContainerOptions { name: Some(made_as.into()), platform: platform.unwrap_or_default() };
+    let made =
+        docker.create_container(Some(options), body).await.map_err(|error| told("make container", name, error))?;
+    if let Some(Value::Map(networks)) = spec.get("networks") {
+        for (other, endpoint) in networks.iter().skip(1) {
+            if let Err(error) = network::join(docker, other, &made.id, form::endpoint(endpoint)).await {
+                remove(docker, &made.id).await?;
+                return Err(error);
+            }
+        }
+    }
+    let image = found("look at image", &image, docker.inspect_image(&image).await)?.map(|image| json(&image));
+    let handed = secrets::hand_over(saying.context, docker, name, &made.id, spec, &image.unwrap_or_default()).await;
+    if let Err(error) = handed {
+        remove(docker, &made.id).await?;
+        return Err(error);
+    }
+    Ok(made.id)
+}
+
+/// The version of the API from which on each setting means anything; older engines leave it out without a word.
+const SINCE: &[(&str, usize, &str)] =
+    &[("/HostConfig/Annotations", 43, "annotations"), ("/Healthcheck/StartInterval", 44, "healthcheck.start_interval")];
+
+/// Refuses what the engine would leave out in silence.
+fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError> {
+    let version = docker.client_version();
+    let has = |minor| (version.major_version, version.minor_version) >= (1, minor);
+    let late = |said: &str, minor: usize| {
+        let message = format!("the engine knows no `{said}` yet, which container `{name}` asks for");
+        Err(ProviderError::rejected(message).help(format!(
+            "it speaks version {}.{} of Docker's API and that came with 1.{minor}: take it out, or update the engine",
+            version.major_version, version.minor_version
+        )))
+    };
+    if let Some((_, minor, said)) =
+        SINCE.iter().find(|(at, minor, _)| !has(*minor) && !body.pointer(at).is_none_or(Json::is_null))
+    {
+        return late(said, *minor);
+    }
+    let mut mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+    if !has(45) && mounts.any(|mount| mount["VolumeOptions"]["Subpath"].is_string()) {
+        return late("volume.subpath", 45);
+    }
+    let mut endpoints =
+        body["NetworkingConfig"]["EndpointsConfig"].as_object().into_iter().flat_map(|all| all.values());
+    if !has(48) && endpoints.any(|endpoint| !endpoint["GwPriority"].is_null()) {
+        return late("gw_priority", 48);
+    }
+    Ok(())
+}
+
+/// Says which paths of the host are not there: the engine makes folders of them, whatever was meant.
+fn tell_of_folders(body: &Json, saying: &Saying<'_>) {
+    let binds = body["HostConfig"]["Binds"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    for path in binds.filter_map(|bind| bind.split(':').next()).filter(|path| path.starts_with('/')) {
+        if !std::path::Path::new(path).exists() {
+            saying.say(&format!("`{path}` is not there: the engine makes an empty folder of it"));
+        }
+    }
+}
+
+/// The name that the engine knows the container's image by.
+async fn image_of(docker: &Docker, spec: &Spec, name: &str) -> Result<String, ProviderError> {
+    let asked = text(spec, "image").unwrap_or_default();
+    let reference = parse(asked);
+    let digest = reference
+        .digest
+        .ok_or_else(|| ProviderError::bug(format!("nobody said which digest the image of `{name}` has")))?;
+    let whole = format!("{}@{digest}", reference.repository);
+    let known = found("look at image", &whole, docker.inspect_image(&whole).await)?;
+    Ok(if known.is_some() { whole } else { digest.to_string() })
+}
+
+pub async fn start(docker: &Docker, id: &str, name: &str) -> Result<(), ProviderError> {
+    docker.start_container(id, None).await.map_err(|error| told("start container", name, error))
+}
+
+/// Removes a container. Its volumes stay, those without a name too.
+pub async fn remove(docker: &Docker, id: &str) -> Result<(), ProviderError> {
+    let options = RemoveContainerOptions { force: true, v: false, ..Default::default() };
+    match docker.remove_container(id, Some(options)).await {
+        Err(error) if status(&error) != Some(404) => Err(told("remove container", id, error)),
+        _ => Ok(()),
+    }
+}

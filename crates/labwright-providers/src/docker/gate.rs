@@ -1,0 +1,155 @@
+//! When a container is up: healthy where it has a health check, else running for a while without falling over.
+//! Every wait says what it waits for and has an end; a failure tells what the container itself said last.
+
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::query_parameters::LogsOptions;
+use futures_util::StreamExt;
+use labwright_plan::{ErrorKind, ProviderError, Spec};
+use serde_json::Value as Json;
+
+use super::container::inspect;
+use super::session::{Saying, text};
+
+/// A program that reads its configuration and gives up is gone within this.
+const DOUBT: Duration = Duration::from_secs(2);
+/// One that runs once may take this long.
+const ONCE: Duration = Duration::from_secs(600);
+const PAUSE: Duration = Duration::from_millis(100);
+/// Who waits longer is told what for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// What the engine takes where a health check does not say; moby/container/health.go.
+const INTERVAL: Duration = Duration::from_secs(30);
+const RETRIES: i64 = 3;
+const LINES: usize = 5;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    Up,
+    /// It runs once, to its end.
+    Ran,
+}
+
+impl Goal {
+    pub fn of(spec: &Spec) -> Goal {
+        if text(spec, "state") == Some("ran") { Goal::Ran } else { Goal::Up }
+    }
+}
+
+/// Waits until a container that was started is up.
+pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let (begun, mut told) = (Instant::now(), false);
+    let mut restarts = None;
+    loop {
+        let Some(container) = inspect(docker, id).await? else {
+            let message = format!("container `{}` was removed while it was starting", saying.id.name());
+            return Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again"));
+        };
+        let limit = limit(&container, goal);
+        let before = *restarts.get_or_insert(restart_count(&container));
+        match judge(&container, goal, before, begun.elapsed()) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(why)) => return Err(fallen(docker, id, &container, &why, saying).await),
+            None if begun.elapsed() > limit => {
+                let why = format!("is {} after {} s", standing(&container), limit.as_secs());
+                let error = fallen(docker, id, &container, &why, saying).await;
+                return Err(ProviderError { kind: ErrorKind::Timeout, retry: false, ..error });
+            }
+            None => {}
+        }
+        if !told && begun.elapsed() > PATIENCE {
+            told = true;
+            let what = match goal {
+                Goal::Ran => "has ended",
+                Goal::Up if container["State"]["Health"].is_object() => "is healthy",
+                Goal::Up => "has run for a moment without falling over",
+            };
+            saying.say(&format!("waiting until `{}` {what}, up to {} s", saying.id.name(), limit.as_secs()));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn restart_count(container: &Json) -> i64 {
+    container["RestartCount"].as_i64().unwrap_or_default()
+}
+
+/// `None`: nobody can say yet.
+fn judge(container: &Json, goal: Goal, restarts: i64, waited: Duration) -> Option<Result<(), String>> {
+    let state = &container["State"];
+    let code = state["ExitCode"].as_i64().unwrap_or_default();
+    let over = matches!(state["Status"].as_str(), Some("exited" | "dead"));
+    if restart_count(container) > restarts || state["Restarting"] == true {
+        return Some(Err(format!("fell over with {code} and was started again")));
+    }
+    match goal {
+        Goal::Ran if over && code == 0 => return Some(Ok(())),
+        _ if over => return Some(Err(format!("ended with {code}"))),
+        Goal::Ran => return None,
+        Goal::Up => {}
+    }
+    match state["Health"]["Status"].as_str() {
+        Some("healthy") => Some(Ok(())),
+        Some("unhealthy") => Some(Err("is unhealthy".into())),
+        Some("starting") => None,
+        _ => (state["Running"] == true && waited >= DOUBT).then_some(Ok(())),
+    }
+}
+
+fn standing(container: &Json) -> &str {
+    container["State"]["Health"]["Status"]
+        .as_str()
+        .or_else(|| container["State"]["Status"].as_str())
+        .unwrap_or("unclear")
+}
+
+/// As long as its health check can take to make up its mind.
+fn limit(container: &Json, goal: Goal) -> Duration {
+    if goal == Goal::Ran {
+        return ONCE;
+    }
+    let check = &container["Config"]["Healthcheck"];
+    let time = |field: &str, default: Duration| match check[field].as_u64() {
+        None | Some(0) => default,
+        Some(nanos) => Duration::from_nanos(nanos),
+    };
+    if check.is_null() {
+        return DOUBT + Duration::from_secs(10);
+    }
+    let retries = check["Retries"].as_i64().filter(|retries| *retries > 0).unwrap_or(RETRIES) as u32;
+    let round = time("Interval", INTERVAL) + time("Timeout", INTERVAL);
+    time("StartPeriod", Duration::ZERO) + round * (retries + 1) + Duration::from_secs(5)
+}
+
+async fn fallen(docker: &Docker, id: &str, container: &Json, why: &str, saying: &Saying<'_>) -> ProviderError {
+    let name = saying.id.name();
+    let checks = container["State"]["Health"]["Log"].as_array().and_then(|log| log.last());
+    let check = checks.and_then(|check| check["Output"].as_str()).map(str::trim).filter(|output| !output.is_empty());
+    let mut message = format!("container `{name}` {why}");
+    if let Some(check) = check {
+        message += &format!("; its health check said: {}", last(check));
+    }
+    let log = log(docker, id).await;
+    if !log.trim().is_empty() {
+        message += &format!("; its log ends: {}", last(&log));
+    }
+    ProviderError::rejected(message).help(format!("`docker logs {name}` on the host says more"))
+}
+
+async fn log(docker: &Docker, id: &str) -> String {
+    let options = LogsOptions { stdout: true, stderr: true, tail: LINES.to_string(), ..Default::default() };
+    let mut lines = docker.logs(id, Some(options));
+    let mut text = String::new();
+    // What cannot be read is not what went wrong.
+    while let Some(Ok(line)) = lines.next().await {
+        text += &String::from_utf8_lossy(&line.into_bytes());
+    }
+    text
+}
+
+/// The last lines, on one.
+fn last(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join(" | ")
+}
