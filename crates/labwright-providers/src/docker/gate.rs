@@ -4,19 +4,21 @@
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::query_parameters::LogsOptions;
+use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::StreamExt;
 use labwright_plan::{ErrorKind, ProviderError, Spec};
 use serde_json::Value as Json;
 
 use super::container::inspect;
+use super::probe::{GLANCE, Probe};
 use super::session::{Saying, text};
 
 /// A program that reads its configuration and gives up is gone within this.
 const DOUBT: Duration = Duration::from_secs(2);
 /// One that runs once may take this long.
 const ONCE: Duration = Duration::from_secs(600);
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long no event of the engine is waited for before the container is looked at again.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Who waits longer is told what for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the engine takes where a health check does not say; moby/container/health.go.
@@ -37,10 +39,14 @@ impl Goal {
     }
 }
 
-/// Waits until a container that was started is up.
+/// Waits until a container that was started is up. The engine's events say when to look again; while it starts, its health
+/// check is asked from here too, since the engine asks only once an interval.
 pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (begun, mut told) = (Instant::now(), false);
+    let mut events = std::pin::pin!(docker.events(Some(events_of(id))));
+    let mut listening = true;
     let mut restarts = None;
+    let mut probe: Option<Probe> = None;
     loop {
         let Some(container) = inspect(docker, id).await? else {
             let message = format!("container `{}` was removed while it was starting", saying.id.name());
@@ -58,17 +64,60 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
             }
             None => {}
         }
-        if !told && begun.elapsed() > PATIENCE {
-            told = true;
-            let what = match goal {
-                Goal::Ran => "has ended",
-                Goal::Up if container["State"]["Health"].is_object() => "is healthy",
-                Goal::Up => "has run for a moment without falling over",
-            };
-            saying.say(&format!("waiting until `{}` {what}, up to {} s", saying.id.name(), limit.as_secs()));
+        if probe.is_none() && goal == Goal::Up && container["State"]["Health"]["Status"] == "starting" {
+            probe = Probe::of(&container);
         }
-        tokio::time::sleep(PAUSE).await;
+        let next = begun.elapsed() + until(&container, goal, begun.elapsed());
+        while begun.elapsed() < next {
+            if !told && begun.elapsed() > PATIENCE {
+                told = true;
+                saying.say(&waits_for(&container, goal, limit, saying));
+            }
+            if let Some(probe) = &mut probe
+                && probe.is_due(begun.elapsed())
+                && probe.ask(docker).await
+            {
+                return Ok(());
+            }
+            let glance = if probe.is_some() { GLANCE } else { next.saturating_sub(begun.elapsed()) };
+            if !listening {
+                tokio::time::sleep(glance).await;
+                continue;
+            }
+            match tokio::time::timeout(glance, events.next()).await {
+                Err(_) => {}
+                Ok(Some(Ok(_))) => break,
+                // An engine that tells nothing is asked.
+                Ok(Some(Err(_)) | None) => listening = false,
+            }
+        }
     }
+}
+
+/// What changes how a container stands. What happened just before is told too: nothing falls between starting and listening.
+fn events_of(id: &str) -> EventsOptions {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let only = |name: &str, all: &[&str]| (name.to_string(), all.iter().map(|one| one.to_string()).collect());
+    let what = ["die", "oom", "restart", "stop", "pause", "destroy", "health_status"];
+    let filters = [only("type", &["container"]), only("container", &[id]), only("event", &what)];
+    EventsOptions { since: Some(since.as_secs().to_string()), until: None, filters: Some(filters.into_iter().collect()) }
+}
+
+/// How long until it is worth another look where nothing happens.
+fn until(container: &Json, goal: Goal, waited: Duration) -> Duration {
+    match goal == Goal::Up && !container["State"]["Health"].is_object() {
+        true => DOUBT.saturating_sub(waited).clamp(Duration::from_millis(10), PAUSE),
+        false => PAUSE,
+    }
+}
+
+fn waits_for(container: &Json, goal: Goal, limit: Duration, saying: &Saying<'_>) -> String {
+    let what = match goal {
+        Goal::Ran => "has ended",
+        Goal::Up if container["State"]["Health"].is_object() => "is healthy",
+        Goal::Up => "has run for a moment without falling over",
+    };
+    format!("waiting until `{}` {what}, up to {} s", saying.id.name(), limit.as_secs())
 }
 
 fn restart_count(container: &Json) -> i64 {

@@ -17,6 +17,7 @@ mod engine;
 mod form;
 mod gate;
 mod options;
+mod probe;
 mod reference;
 mod replace;
 

@@ -115,6 +115,10 @@ impl Session for Here {
         false
     }
 
+    fn waits(&self, kind: &str) -> bool {
+        kind == "container"
+    }
+
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
         steps.iter().map(|step| self.apply(step, progress)).collect()
     }
