@@ -299,10 +299,10 @@ web:
     assert_eq!(networks, "db_default web_to_db");
     assert!(dock.engine.docker(&["exec", "web-app-1", "/bin/busybox", "nslookup", "db"]).unwrap().contains("db"));
     for (bad, says) in [
-        ("{ image: x, deploy: { replicas: 2 } }", "`deploy` of container `app` is not supported"),
-        ("{ build: . }", "labwright builds no images"),
-        ("{ image: x, ports: [\"http\"] }", "is no port"),
-        ("{ command: x }", "needs `image`"),
+        ("{ image: x, blkio_config: { weight: 5 } }", "`blkio_config` is not supported"),
+        ("{ build: . }", "images are built elsewhere"),
+        ("{ image: x, ports: [\"http\"] }", "must be a port"),
+        ("{ command: x }", "has no image"),
     ] {
         dock.lab(&format!("web: {{ on: here, containers: {{ app: {bad} }} }}"));
         dock.desk.run(&["plan"]).code(3).says(says);
