@@ -17,7 +17,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, form, gate, network, replace, secrets};
+use super::{ENGINE, culprit, form, gate, network, replace, secrets};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -119,9 +119,28 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
     {
         spec.insert("networks".into(), asked.into());
     }
+    if spec.contains_key("state") && is_cut_off(docker, &container).await? {
+        spec.insert("state".into(), CUT_OFF.into());
+    }
     // Of what is only marked there may be fewer fields, from an older version.
     spec.retain(|field, _| wanted.spec.is_empty() || wanted.spec.contains_key(field));
     Ok(Some(Observed { spec, data: None }))
+}
+
+/// It runs in the network of a container that has stopped, is ill, or was started again since, with a network anew.
+const CUT_OFF: &str = "cut off";
+
+async fn is_cut_off(docker: &Docker, container: &Json) -> Result<bool, ProviderError> {
+    let mode = container["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    let (Some(other), true) = (mode.strip_prefix("container:"), container["State"]["Running"] == true) else {
+        return Ok(false);
+    };
+    let Some(other) = inspect(docker, other).await? else { return Ok(true) };
+    // RFC 3339 in UTC with as many digits as are needed: without the `Z` texts are in the order of time.
+    let started = |container: &Json| {
+        container["State"]["StartedAt"].as_str().unwrap_or_default().trim_end_matches('Z').to_string()
+    };
+    Ok(form::state(&other) != "running" || started(&other) > started(container))
 }
 
 /// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.
@@ -185,7 +204,7 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
     if let Err(error) = start(docker, &id, name).await {
         // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
         remove(docker, &id).await?;
-        return Err(error);
+        return Err(culprit::of_port(docker, &step.spec, error).await);
     }
     gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
 }
@@ -194,14 +213,21 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
 async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (name, id) = (step.id.name(), container["Id"].as_str().unwrap_or_default());
     match form::state(container).as_str() {
+        "running" if is_cut_off(docker, container).await? => {
+            saying.say("starting it again: the network that it lives in was made anew");
+            restart(docker, id, name).await?;
+        }
         "running" => {}
         "paused" => docker.unpause_container(id).await.map_err(|error| told("go on with container", name, error))?,
         "unhealthy" | "restarting" => {
             saying.say("starting it again");
-            let options = None::<RestartContainerOptions>;
-            docker.restart_container(id, options).await.map_err(|error| told("restart container", name, error))?;
+            restart(docker, id, name).await?;
         }
-        _ => start(docker, id, name).await?,
+        _ => {
+            if let Err(error) = start(docker, id, name).await {
+                return Err(culprit::of_port(docker, &step.spec, error).await);
+            }
+        }
     }
     gate::wait(docker, id, gate::Goal::of(&step.spec), saying).await
 }
@@ -264,6 +290,11 @@ async fn image_of(docker: &Docker, spec: &Spec, name: &str) -> Result<String, Pr
     let whole = format!("{}@{digest}", reference.repository);
     let known = found("look at image", &whole, docker.inspect_image(&whole).await)?;
     Ok(if known.is_some() { whole } else { digest.to_string() })
+}
+
+pub async fn restart(docker: &Docker, id: &str, name: &str) -> Result<(), ProviderError> {
+    let options = None::<RestartContainerOptions>;
+    docker.restart_container(id, options).await.map_err(|error| told("restart container", name, error))
 }
 
 pub async fn start(docker: &Docker, id: &str, name: &str) -> Result<(), ProviderError> {

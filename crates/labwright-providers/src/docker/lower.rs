@@ -96,6 +96,14 @@ pub fn lower_stack(
                 after.extend(containers(ground, &stack.name, other, needed));
             }
         }
+        let mut moved_by: BTreeSet<ResourceId> = BTreeSet::new();
+        for other in &container.beside {
+            let sibling = stack.containers.get(other);
+            moved_by.extend(sibling.into_iter().flat_map(|sibling| containers(ground, &stack.name, other, sibling)));
+        }
+        let lives_in = container.network_mode.as_deref().and_then(|mode| mode.strip_prefix("container:"));
+        moved_by.extend(lives_in.map(|name| ground.id("container", name)));
+        after.extend(lives_in.map(|name| ground.id("container", name)));
         for mount in &container.mounts {
             if let Mount::Volume { source: Some(source), .. } = mount {
                 after.insert(ground.id("volume", &volume_name(stack, source)));
@@ -107,6 +115,7 @@ pub fn lower_stack(
                 after.extend(attached.keys().map(|name| ground.id("network", name)));
             }
             resource.after = after.clone();
+            resource.moved_by = moved_by.clone();
             add(resource);
         }
     }

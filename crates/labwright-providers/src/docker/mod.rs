@@ -4,6 +4,7 @@
 pub mod stack;
 
 mod container;
+mod egress;
 mod image;
 mod network;
 mod volume;
@@ -15,6 +16,7 @@ mod secrets;
 mod services;
 mod session;
 
+mod culprit;
 mod engine;
 mod form;
 mod gate;
@@ -22,6 +24,7 @@ mod options;
 mod probe;
 mod reference;
 mod replace;
+mod sockets;
 
 use labwright_plan::{
     Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Provider, ProviderError, Refusal,

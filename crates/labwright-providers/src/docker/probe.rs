@@ -11,6 +11,8 @@ use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
 use serde_json::Value as Json;
 
+use super::sockets;
+
 /// How often we look whether a container listens on anything new; a few reads of `/proc`.
 pub const GLANCE: Duration = Duration::from_millis(20);
 /// The first question where nothing can be seen of it from outside, and where it can.
@@ -119,29 +121,13 @@ fn listens(id: &str, pid: u32) -> Option<BTreeSet<u64>> {
     if !group.contains(id) {
         return None;
     }
-    let mut listening = BTreeSet::new();
-    for table in ["net/tcp", "net/tcp6"] {
-        let text = std::fs::read_to_string(proc.join(table)).unwrap_or_default();
-        listening.extend(text.lines().skip(1).filter_map(|line| {
-            // `sl local_address rem_address st … inode`; 0A is LISTEN: proc(5), net/tcp.
-            let words: Vec<&str> = line.split_whitespace().collect();
-            (*words.get(3)? == "0A").then(|| words.get(9)?.parse().ok()).flatten()
-        }));
-    }
+    let listening: BTreeSet<u64> =
+        sockets::listening(&pid.to_string(), false).into_iter().map(|socket| socket.inode).collect();
     if listening.is_empty() {
         return Some(listening);
     }
-    let mut own = BTreeSet::new();
-    for process in family(pid) {
-        let Ok(files) = std::fs::read_dir(format!("/proc/{process}/fd")) else { continue };
-        for file in files.flatten() {
-            let inode = std::fs::read_link(file.path()).ok().and_then(|target| {
-                target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-            });
-            own.extend(inode.filter(|inode: &u64| listening.contains(inode)));
-        }
-    }
-    Some(own)
+    let own = family(pid).into_iter().flat_map(|process| sockets::open(&process.to_string()));
+    Some(own.filter(|inode| listening.contains(inode)).collect())
 }
 
 /// A process and its children, theirs too.

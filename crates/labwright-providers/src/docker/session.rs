@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use bollard::Docker;
+use futures_util::stream::{self, StreamExt};
 use labwright_plan::{
     Action, Context, ErrorKind, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
 };
 
 use super::image::Images;
 use super::{container, engine, image, network, secrets, volume};
+
+/// Questions to the engine at the same time; each takes it a millisecond or two.
+const AT_ONCE: usize = 16;
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
@@ -46,6 +51,21 @@ impl Here {
     }
 }
 
+async fn look(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) -> Seen {
+    let look = match wanted.id.kind() {
+        "network" => network::observe(docker, wanted).await,
+        "volume" => volume::observe(docker, wanted).await,
+        "image" => image::observe(images, wanted).await,
+        "container" => container::observe(docker, images, wanted).await,
+        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
+    };
+    match look {
+        Ok(Some(observed)) => Seen::Present(observed),
+        Ok(None) => Seen::Absent,
+        Err(error) => Seen::Unknown(error),
+    }
+}
+
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
         let mut by_engine: BTreeMap<&str, Vec<&Wanted<'_>>> = BTreeMap::new();
@@ -64,22 +84,15 @@ impl Session for Here {
         for (socket, part) in by_engine {
             let looked = engine::with(socket, async |docker| {
                 let images = Images::new(docker);
+                // Images first, one by one: containers ask for what is then known.
+                let (first, rest): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) =
+                    part.iter().copied().partition(|wanted| wanted.id.kind() == "image");
                 let mut seen = BTreeMap::new();
-                for wanted in &part {
-                    let look = match wanted.id.kind() {
-                        "network" => network::observe(docker, wanted).await,
-                        "volume" => volume::observe(docker, wanted).await,
-                        "image" => image::observe(&images, wanted).await,
-                        "container" => container::observe(docker, &images, wanted).await,
-                        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
-                    };
-                    let sight = match look {
-                        Ok(Some(observed)) => Seen::Present(observed),
-                        Ok(None) => Seen::Absent,
-                        Err(error) => Seen::Unknown(error),
-                    };
-                    seen.insert(wanted.id.clone(), sight);
+                for wanted in first {
+                    seen.insert(wanted.id.clone(), look(docker, &images, wanted).await);
                 }
+                let rest = rest.into_iter().map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted).await));
+                seen.extend(stream::iter(rest).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
                 Ok(seen)
             });
             match looked {
