@@ -3,6 +3,7 @@
 
 pub mod stack;
 
+mod apart;
 mod container;
 mod egress;
 mod image;
@@ -31,6 +32,7 @@ use labwright_plan::{
     Resource, Session,
 };
 
+pub use apart::of_environment;
 pub use lower::{Ground, lower_stack};
 pub use secrets::any as holds_secrets;
 pub use services::assets;

@@ -8,6 +8,7 @@ use labwright_model::{Finding, Findings, Parsed, Span, beside, codes};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 use serde_json::{Value as Json, json};
 
+use super::apart;
 use super::egress::{self, Through};
 use super::lock;
 use super::lower::{self, Ground, link, lower_stack};
@@ -95,6 +96,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let pinned = pinned(input, &mut out.findings);
     let mut placed = placed(input, &mut out.findings);
     one_name_each(&placed, &mut out.findings);
+    apart::check(&placed, &mut out.findings);
     let doors: Vec<Vec<Port>> = placed.iter().map(|one| doors(input.parsed, one, &placed)).collect();
     let hosts: Vec<BTreeMap<String, String>> = placed.iter().map(|one| names(one, &placed)).collect();
     for ((one, doors), names) in placed.iter_mut().zip(doors).zip(hosts) {
