@@ -38,7 +38,7 @@ seeds:
   egress: vpn
   containers:
     app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"] }}
-    side: {{ image: \"REG/app:1\", network_mode: \"service:app\" }}
+    side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], network_mode: \"service:app\" }}
 arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\" }} }} }}"
     ));
 }
