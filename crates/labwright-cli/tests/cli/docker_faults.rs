@@ -131,7 +131,7 @@ fn a_volume_that_a_stranger_uses_stays_and_the_stranger_is_named() {
     dock.engine.docker(&["run", "-d", "--name", "stranger", "-v", "web_data:/x", &image]).unwrap();
     dock.lab("other: { external: someone }");
     let volume = "here/docker/volume/web_data";
-    let gone = ["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data"];
+    let gone = ["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data", "--approve", "downtime"];
     dock.desk.run(&gone).code(5).says("`stranger` still has it").says("its data is as it was");
     dock.engine.docker(&["exec", "stranger", "test", "-e", "/x/precious"]).unwrap();
     dock.engine.docker(&["rm", "-f", "stranger"]).unwrap();

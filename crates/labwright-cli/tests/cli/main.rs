@@ -19,6 +19,7 @@ mod offline;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
+mod stacks;
 mod systemd;
 mod trace;
 mod traced;

@@ -245,6 +245,7 @@ pub async fn make(
     let secrets = secrets::write(saying.context, name, spec)?;
     let body = form::body(spec, name, &image, carried, &secrets);
     tell_of_folders(&body, saying);
+    can_all(docker, name, &body)?;
     let body: ContainerCreateBody = serde_json::from_value(body)
         .map_err(|error| ProviderError::bug(format!("cannot spell container `{name}`: {error}")))?;
     let platform = spec.get("options").map(json).and_then(|options| Some(options["platform"].as_str()?.to_string()));
@@ -268,6 +269,37 @@ pub async fn make(
         return Err(error);
     }
     Ok(made.id)
+}
+
+/// The version of the API from which on each setting means anything; older engines leave it out without a word.
+const SINCE: &[(&str, usize, &str)] = &[
+    ("/HostConfig/Annotations", 43, "annotations"),
+    ("/Healthcheck/StartInterval", 44, "healthcheck.start_interval"),
+];
+
+/// Refuses what the engine would leave out in silence.
+fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError> {
+    let version = docker.client_version();
+    let has = |minor| (version.major_version, version.minor_version) >= (1, minor);
+    let late = |said: &str, minor: usize| {
+        let message = format!("the engine knows no `{said}` yet, which container `{name}` asks for");
+        Err(ProviderError::rejected(message).help(format!(
+            "it speaks version {}.{} of Docker's API and that came with 1.{minor}: take it out, or update the engine",
+            version.major_version, version.minor_version
+        )))
+    };
+    if let Some((_, minor, said)) = SINCE.iter().find(|(at, minor, _)| !has(*minor) && !body.pointer(at).is_none_or(Json::is_null)) {
+        return late(said, *minor);
+    }
+    let mut mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+    if !has(45) && mounts.any(|mount| mount["VolumeOptions"]["Subpath"].is_string()) {
+        return late("volume.subpath", 45);
+    }
+    let mut endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object().into_iter().flat_map(|all| all.values());
+    if !has(48) && endpoints.any(|endpoint| !endpoint["GwPriority"].is_null()) {
+        return late("gw_priority", 48);
+    }
+    Ok(())
 }
 
 /// Says which paths of the host are not there: the engine makes folders of them, whatever was meant.

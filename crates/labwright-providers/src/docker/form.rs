@@ -7,7 +7,7 @@ use labwright_plan::{Sealed, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, to_value};
-use super::project::MUST_EXIST;
+use super::project::{MUST_EXIST, SUBPATH};
 use super::stack::{Healthcheck, Mount, Port};
 
 /// The label that says which secrets a container was made with, as hashes by the host's key.
@@ -225,6 +225,13 @@ fn mounts_into(
                     }));
                     continue;
                 }
+                if let Some(folder) = options.iter().find_map(|option| option.strip_prefix(SUBPATH)) {
+                    exact.push(json!({
+                        "Type": "volume", "Source": source, "Target": target, "ReadOnly": options.contains(&"ro"),
+                        "VolumeOptions": {"Subpath": folder, "NoCopy": options.contains(&"nocopy")},
+                    }));
+                    continue;
+                }
                 binds.push(format!("{source}:{target}:{}", rest.unwrap_or("rw")));
             }
         }
@@ -348,7 +355,10 @@ fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
         if !given[target].is_null() {
             continue;
         }
-        let ending = ending(mount, asked.iter().find(|asked| asked.split(':').nth(1) == Some(target)));
+        let exact = inspect["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+        let exact = exact.into_iter().find(|exact| exact["Target"] == target).unwrap_or(&Json::Null);
+        let asked_so = asked.iter().find(|asked| asked.split(':').nth(1) == Some(target));
+        let ending = ending(mount, exact, asked_so);
         let found = match text("Type") {
             "volume" if is_nameless(text("Name")) => {
                 let found = format!(":{target}{ending}");
@@ -374,13 +384,15 @@ fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
 }
 
 /// The options of a mount, as `mount` spells them. `asked`: how this one is asked for.
-fn ending(mount: &Json, asked: Option<&&str>) -> String {
+fn ending(mount: &Json, made: &Json, asked: Option<&&str>) -> String {
     let mode = mount["Mode"].as_str().unwrap_or_default().split(',');
     let propagation = mount["Propagation"].as_str().filter(|given| !matches!(*given, "" | "rprivate"));
     // Whether the engine would have made the path leaves no trace.
     let exact = asked.and_then(|asked| asked.splitn(3, ':').nth(2)?.split(',').find(|option| *option == MUST_EXIST));
     let mut options: Vec<&str> = mode.filter(|option| matches!(*option, "z" | "Z" | "nocopy")).collect();
     options.extend(propagation.into_iter().chain(exact));
+    let folder = made["VolumeOptions"]["Subpath"].as_str().map(|folder| format!("{SUBPATH}{folder}"));
+    options.extend(folder.as_deref());
     options.sort_unstable();
     let all: Vec<&str> = (mount["RW"] == false).then_some("ro").into_iter().chain(options).collect();
     if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
@@ -411,8 +423,11 @@ fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
     let name = inspect["Name"].as_str().unwrap_or_default().trim_start_matches('/');
     let asked = wanted.map(super::engine::json).unwrap_or_default();
     let networks = entries(&inspect["NetworkSettings"]["Networks"]).map(|(network, endpoint)| {
+        // The engine adds the beginning of the id and the host name by itself.
+        let own = |alias: &str| id.starts_with(alias) || alias == name || inspect["Config"]["Hostname"] == alias;
+        let said = |alias: &str| texts(&asked[network]["aliases"]).any(|said| said == alias);
         let mut aliases: Vec<&str> =
-            texts(&endpoint["Aliases"]).filter(|alias| !id.starts_with(alias) && *alias != name).collect();
+            texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
         aliases.sort_unstable();
         aliases.dedup();
         let mut found = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::query_parameters::{EventsOptions, LogsOptions};
 use futures_util::StreamExt;
+use futures_util::future::{Either, select};
 use labwright_plan::{ErrorKind, ProviderError, Spec};
 use serde_json::Value as Json;
 
 use super::container::inspect;
-use super::probe::{GLANCE, Probe};
+use super::probe::{Asking, GLANCE, Probe};
 use super::session::{Saying, text};
 
 /// A program that reads its configuration and gives up is gone within this.
@@ -47,6 +48,7 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
     let mut listening = true;
     let mut restarts = None;
     let mut probe: Option<Probe> = None;
+    let mut asking: Option<Asking> = None;
     loop {
         let Some(container) = inspect(docker, id).await? else {
             let message = format!("container `{}` was removed while it was starting", saying.id.name());
@@ -74,21 +76,37 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
                 saying.say(&waits_for(&container, goal, limit, saying));
             }
             if let Some(probe) = &mut probe
+                && asking.is_none()
                 && probe.is_due(begun.elapsed())
-                && probe.ask(docker).await
             {
-                return Ok(());
+                asking = Some(probe.ask(docker));
             }
             let glance = if probe.is_some() { GLANCE } else { next.saturating_sub(begun.elapsed()) };
-            if !listening {
-                tokio::time::sleep(glance).await;
-                continue;
-            }
-            match tokio::time::timeout(glance, events.next()).await {
-                Err(_) => {}
-                Ok(Some(Ok(_))) => break,
-                // An engine that tells nothing is asked.
-                Ok(Some(Err(_)) | None) => listening = false,
+            let event = async {
+                match listening {
+                    true => tokio::time::timeout(glance, events.next()).await.ok(),
+                    false => {
+                        tokio::time::sleep(glance).await;
+                        None
+                    }
+                }
+            };
+            let event = std::pin::pin!(event);
+            let asked = asking.is_some();
+            let answer: Asking = asking.take().unwrap_or_else(|| Box::pin(std::future::pending()));
+            match select(answer, event).await {
+                Either::Left((answer, _)) if answer.is_well => return Ok(()),
+                Either::Left((answer, _)) => probe.iter_mut().for_each(|probe| probe.heed(&answer)),
+                Either::Right((event, answer)) => {
+                    // Whatever was asked goes on being asked.
+                    asking = asked.then_some(answer);
+                    match event {
+                        None => {}
+                        Some(Some(Ok(_))) => break,
+                        // An engine that tells nothing is looked at.
+                        Some(Some(Err(_)) | None) => listening = false,
+                    }
+                }
             }
         }
     }

@@ -12,8 +12,8 @@ use super::reference::parse;
 use super::stack::{Attachment, Carried, Condition, Container, Given, Mount, Network, Stack};
 use super::{NAME, form, network, options, volume};
 
-/// Where files that containers are given stand on the host.
-const FILES: &str = "/etc/labwright/stacks";
+/// Where configs stand in a stack's folder.
+const CONFIGS: &str = ".configs";
 
 /// Where a stack goes.
 pub struct Ground<'a> {
@@ -268,7 +268,7 @@ fn short(content: &[u8]) -> Value {
 
 /// Where a file that a container is given stands on the host.
 fn place(stack: &Stack, key: &str, path: &str) -> String {
-    format!("{FILES}/{}/{key}{}", stack.name, path.replace('/', "_"))
+    format!("{}/{CONFIGS}/{key}{}", stack.folder, path.replace('/', "_"))
 }
 
 fn folder(ground: &Ground<'_>, path: &str) -> Resource {
@@ -319,11 +319,7 @@ fn files(stack: &Stack, key: &str, container: &Container, ground: &Ground<'_>) -
     let mut files = Vec::new();
     for (path, given) in &container.configs {
         let place = place(stack, key, path);
-        let mut folders = above(ground, &place);
-        let own = folder(ground, "/etc/labwright").with("mode", "0755");
-        if let Some(first) = folders.first_mut() {
-            first.after.insert(own.id.clone());
-        }
+        let folders = above(ground, &place);
         let owner = |number: Option<u32>| number.map(|number| number.to_string());
         let mut file = ground
             .of_host("file", &place)
@@ -333,7 +329,6 @@ fn files(stack: &Stack, key: &str, container: &Container, ground: &Ground<'_>) -
             .with_some("owner", owner(given.uid))
             .with_some("group", owner(given.gid));
         file.after.extend(folders.last().map(|folder| folder.id.clone()));
-        files.push(own);
         files.extend(folders);
         files.push(file);
     }

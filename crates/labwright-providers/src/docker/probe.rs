@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -80,15 +81,31 @@ impl Probe {
         due
     }
 
-    /// Whether its check says that it is well.
-    pub async fn ask(&mut self, docker: &Docker) -> bool {
-        let begun = Instant::now();
-        let asked = tokio::time::timeout(HUNG, ask(docker, &self.id, &self.command)).await;
-        self.hung = asked.is_err();
-        // A check that takes long is asked seldom.
-        self.next += begun.elapsed() * 2;
-        asked.unwrap_or_default().unwrap_or_default()
+    /// Asks its check, to be waited for beside other things.
+    pub fn ask(&self, docker: &Docker) -> Asking {
+        let (docker, id, command) = (docker.clone(), self.id.clone(), self.command.clone());
+        Box::pin(async move {
+            let begun = Instant::now();
+            let asked = tokio::time::timeout(HUNG, ask(&docker, &id, &command)).await;
+            Answer { is_well: asked == Ok(Some(true)), hung: asked.is_err(), took: begun.elapsed() }
+        })
     }
+
+    /// A check that takes long is asked seldom, and one that hangs never again.
+    pub fn heed(&mut self, answer: &Answer) {
+        self.hung = answer.hung;
+        self.next += answer.took * 2;
+    }
+}
+
+/// A question that is under way.
+pub type Asking = Pin<Box<dyn Future<Output = Answer>>>;
+
+/// What came of it.
+pub struct Answer {
+    pub is_well: bool,
+    hung: bool,
+    took: Duration,
 }
 
 /// `None`: nobody can say.

@@ -84,7 +84,6 @@ fn what_is_not_understood_is_named() {
     for (container, says) in [
         ("{ image: x, volumes: [{ type: image, source: y, target: /y }] }", "mounting an image is not supported"),
         ("{ image: x, volumes: [\"~/data:/data\"] }", "no path that the host could know"),
-        ("{ image: x, volumes: [{ type: volume, source: vol, target: /y, volume: { subpath: z } }] }", "a part of a volume"),
         ("{ image: x, security_opt: [\"seccomp:./profile.json\"] }", "a seccomp profile in a file"),
         ("{ image: x, deploy: { placement: { constraints: [a] } } }", "only a swarm heeds `deploy.placement`"),
         ("{ image: x, deploy: { replicas: 2 }, ports: [\"80:80\"] }", "cannot all have the one port"),

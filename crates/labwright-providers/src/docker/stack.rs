@@ -10,6 +10,8 @@ use serde_json::{Map, Value as Json};
 pub struct Stack {
     /// The Compose project: letters, digits, `-` and `_`.
     pub name: String,
+    /// Its folder on the host.
+    pub folder: String,
     pub containers: BTreeMap<String, Container>,
     /// By their key in the file; containers refer to them by it.
     pub networks: BTreeMap<String, Network>,

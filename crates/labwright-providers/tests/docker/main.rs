@@ -130,12 +130,6 @@ fn no_file_of_the_corpus_is_refused_but_for_what_must_be() {
                 ],
             ),
             (
-                "home-assistant.yaml",
-                [
-                    "error LW-SVC-102 home-assistant.yaml:36: a part of a volume is not supported",
-                ],
-            ),
-            (
                 "long/compose.yaml",
                 [
                     "error LW-SVC-102 long/compose.yaml:51: labels of a volume are not given where it is mounted",
@@ -166,4 +160,62 @@ fn no_file_of_the_corpus_is_refused_but_for_what_must_be() {
             ),
         ]
     "#]].assert_debug_eq(&failed);
+}
+
+/// A lab of one host, as all providers lower it.
+fn of_lab(services: &str) -> (Lowered, Vec<String>) {
+    let lab = format!("compute: {{ hosts: {{ d: {{ address: 10.0.0.7 }} }} }}\nservices:\n{services}");
+    let parsed = parse("lab.yaml", &Corpus(lab));
+    let (assets, mut lowered) = (BTreeMap::new(), Lowered::default());
+    ALL.iter().for_each(|provider| Provider::lower(*provider, &Input { parsed: &parsed, assets: &assets }, &mut lowered));
+    let said = parsed.findings.iter().chain(&lowered.findings).map(|finding| finding.message.clone()).collect();
+    (lowered, said)
+}
+
+#[test]
+fn a_process_is_a_unit_with_its_user_its_port_and_its_order() {
+    let (lowered, said) = of_lab(
+        "  book: { run: { command: [guestbook, --port, \"${port}\", \"50% off\"], user: guest, environment: { DB: \"pw=${secret.pg}\" }, restart: on-failure }, on: d, needs: [db] }
+  db: { containers: { pg: { image: \"pg:16\" } }, port: 5432, on: d }
+  web: { containers: { app: { image: \"web:1\" } }, on: d, needs: [book] }
+  alone: { run: /usr/bin/alone, on: d }
+",
+    );
+    assert_eq!(said, Vec::<String>::new());
+    let find = |id: &str| lowered.resources.iter().find(|resource| resource.id.as_str() == id).unwrap_or_else(|| panic!("{id}"));
+    let unit = find("d/host/unit/lab-book.service");
+    expect_test::expect![[r##"
+        # Written by labwright.
+        [Unit]
+        Description=book
+        Wants=network-online.target
+        After=network-online.target docker.service
+
+        [Service]
+        Type=exec
+        ExecStart=guestbook --port 27400 "50%% off"
+        Restart=on-failure
+        RestartSec=2
+        NoNewPrivileges=yes
+        PrivateTmp=yes
+        User=guest
+
+        [Install]
+        WantedBy=multi-user.target
+    "##]].assert_eq(unit.spec["content"].text().unwrap());
+    assert_eq!((&unit.spec["running"], &unit.spec["enabled"]), (&Value::Bool(true), &Value::Bool(true)));
+    let after: Vec<&str> = unit.after.iter().map(|id| id.as_str()).collect();
+    assert!(after.contains(&"d/docker/container/db-pg-1") && after.contains(&"d/host/user/guest"), "{after:?}");
+    assert_eq!(find("d/host/user/guest").spec["system"], Value::Bool(true));
+    // A process of the host reaches the container at loopback; a container reaches the process at the host's address.
+    assert_eq!(find("d/docker/container/db-pg-1").spec["ports"].to_string(), "[127.0.0.1:5432:5432/tcp]");
+    let web = find("d/docker/container/web-app-1");
+    assert_eq!(web.spec["options"].to_string(), "{extra_hosts: [book:10.0.0.7]}");
+    assert!(web.after.iter().any(|id| id.as_str() == "d/host/unit/lab-book.service"));
+    assert!(find("d/host/unit/lab-alone.service").spec["content"].text().unwrap().contains("DynamicUser=yes"));
+    // The secret is in a file in memory, and not in the unit.
+    let file = find("d/host/file//etc/labwright/lab-book.service.environment");
+    assert_eq!(file.spec["content"].to_string(), "secret `pg`");
+    let (_, said) = of_lab("  x: { run: [x, \"${secret.pg}\"], on: d }\n");
+    assert!(said.iter().any(|said| said.contains("is shown by `ps`")), "{said:?}");
 }

@@ -64,8 +64,7 @@ fn one(making: &mut Making<'_>, key: &str, mount: &Spanned<Written>, stack: &mut
                     options.push("nocopy".to_string());
                 }
                 if let Some(subpath) = &volume.subpath {
-                    let help = "mount the volume whole, or make one of its own for the folder";
-                    making.unsupported(&at, subpath.span, "a part of a volume is not supported", help);
+                    options.push(format!("{SUBPATH}{}", making.text(&at, subpath.span, &subpath.value)));
                 }
                 if !volume.labels.is_empty() {
                     let help = "say them under the project's `volumes`";
@@ -119,6 +118,9 @@ fn one(making: &mut Making<'_>, key: &str, mount: &Spanned<Written>, stack: &mut
 
 /// The option of a path that the engine must not make a folder of.
 pub const MUST_EXIST: &str = "must-exist";
+
+/// The front of the option that says which folder of a volume is meant.
+pub const SUBPATH: &str = "subpath=";
 
 /// Brings a path beside the Compose file along. Returns where it is on the host.
 fn carried(making: &mut Making<'_>, at: &str, source: &Spanned<String>, read_only: bool, stack: &mut Stack) -> Option<String> {

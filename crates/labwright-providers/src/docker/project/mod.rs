@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::stack::{Attachment, Condition, Container, Healthcheck, Port, Stack};
 
-pub use files::{MUST_EXIST, assets};
+pub use files::{MUST_EXIST, SUBPATH, assets};
 
 /// What a project is made a stack with.
 pub struct Making<'a> {
@@ -82,7 +82,7 @@ fn last(key: &str) -> &str {
 /// The stack of a project: its services that run, and what they share.
 pub fn stack(making: &mut Making<'_>) -> Stack {
     let project = making.project;
-    let mut stack = Stack { name: project.name.clone(), ..Stack::default() };
+    let mut stack = Stack { name: project.name.clone(), folder: making.folder.to_string(), ..Stack::default() };
     shared::into(making, &mut stack);
     for (key, service) in project.enabled() {
         let container = container(making, key, service, &mut stack);
