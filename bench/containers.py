@@ -15,7 +15,7 @@ ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDe
 ap.add_argument('--n', default='10,100'); ap.add_argument('--runs', type=int, default=9)
 ap.add_argument('--labwright', default=os.path.dirname(os.path.abspath(__file__)) + '/../target/release/labwright')
 ap.add_argument('--work', default='/tmp/labwright-bench/work/g')
-A = ap.parse_args(); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W + '/img/bin')
+A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W + '/img/bin')
 SOCKET = W + '/docker.sock'; ENV = dict(os.environ, DOCKER_HOST='unix://' + SOCKET, HOME=W, LABWRIGHT_STATE_DIR=W + '/state'); IMAGE = '127.0.0.1:1/app:1'
 def docker(*args): return subprocess.run(['docker', *args], env=ENV, check=True, capture_output=True, text=True).stdout
 

@@ -6,21 +6,22 @@
 Each container is one tiny static C server: it sleeps a known time, then listens; its health check is one GET by the same
 program. One Compose file for all tools: `network_mode: host`, `depends_on` with `service_healthy`, and the interval of the
 health checks that the tool's name says. The limit is the critical path of the sleeps (no orchestrator can beat it); `floor`
-starts the same programs without containers, each as soon as the last of its needs listens.
+starts the same programs without containers, each as soon as the last of its needs listens; `engine` starts containers that were made
+before the clock runs, by the engine's API, in the same way: what a container costs at least, with nobody judging its health.
 The engine is a dockerd of the script's own, in a network namespace with nothing but loopback, and its folder is --work.
 Columns: ready = seconds until all listen; x = that divided by the limit; return = seconds until the tool said so;
 lag = from the moment the last need of a container listened to its own start, median and largest, in milliseconds;
 order = containers that started before a need listened (must be 0); cpu = seconds of the machine, everything.
 Needs root, dockerd, docker-compose, gcc, busybox-static.
 """
-import argparse, json, os, shutil, signal, statistics as st, subprocess, sys, time
+import argparse, http.client, json, os, shutil, signal, socket, statistics as st, subprocess, sys, threading, time
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-ap.add_argument('--runs', type=int, default=3); ap.add_argument('--tools', default='floor,labwright-1s,labwright-30s,compose-200ms,compose-1s')
+ap.add_argument('--runs', type=int, default=3); ap.add_argument('--tools', default='floor,engine,labwright-1s,labwright-30s,compose-200ms,compose-1s')
 ap.add_argument('--labwright', default=os.path.dirname(os.path.abspath(__file__)) + '/../target/release/labwright')
 ap.add_argument('--compose', default='docker-compose'); ap.add_argument('--work', default='/tmp/labwright-bench/work/f')
 ap.add_argument('--timeout', type=int, default=180); ap.add_argument('--scale', type=float, default=1, help='multiply every sleep')
-A = ap.parse_args(); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W + '/img')
+A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W + '/img')
 SVC = r'''
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,18 @@ def events():
     for line in lines:
         name, what, at = line.split(); seen.setdefault(name, {})[what] = float(at)
     return seen
+class Engine(http.client.HTTPConnection):
+    def connect(self): self.sock = socket.socket(socket.AF_UNIX); self.sock.connect(SOCKET)
+def start(name):
+    c = Engine('localhost'); c.request('POST', f'/containers/bench-{name}/start'); r = c.getresponse(); r.read()
+    if r.status != 204: sys.stderr.write(f'start {name}: {r.status}\n')
+def by_engine(until):
+    left = set(G)
+    while left and time.monotonic() < until:
+        seen = events()
+        for name in [n for n in left if all('ready' in seen.get(d, {}) for d in G[n][1])]:
+            left.discard(name); threading.Thread(target=start, args=(name,), daemon=True).start()
+        time.sleep(.005)
 def cpu(): return sum(map(int, open('/proc/stat').readline().split()[1:4])) / os.sysconf('SC_CLK_TCK')
 
 daemon = engine(); rows = {}
@@ -105,11 +118,14 @@ try:
     for _ in range(A.runs):
         for tool in A.tools.split(','):
             if os.path.exists(LOG): os.unlink(LOG)
-            shutil.rmtree(W + '/state', ignore_errors=True); cmd, folder = command(tool)
+            shutil.rmtree(W + '/state', ignore_errors=True); cmd, folder = command(tool) if tool != 'engine' else (['sleep', '100000'], W)
+            if tool == 'engine':
+                for n in G: docker('create', '--name', 'bench-' + n, '--network', 'host', '-v', f'{W}:{W}', IMAGE, *argv(n))
             env = dict(ENV, LABWRIGHT_STATE_DIR=W + '/state'); c0 = cpu(); t0 = time.monotonic()
             p = subprocess.Popen(cmd, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=open(W + '/last.out', 'w'), stderr=subprocess.STDOUT, start_new_session=True)
             ready = returned = None
-            while time.monotonic() - t0 < A.timeout and (ready is None or (returned is None and tool != 'floor')):
+            if tool == 'engine': threading.Thread(target=by_engine, args=(t0 + A.timeout,), daemon=True).start()
+            while time.monotonic() - t0 < A.timeout and (ready is None or (returned is None and tool not in ('floor', 'engine'))):
                 if returned is None and p.poll() is not None: returned = time.monotonic() - t0
                 if ready is None and sum('ready' in e for e in events().values()) == len(G): ready = max(e['ready'] for e in events().values()) - t0
                 if returned is not None and p.returncode and ready is None: break

@@ -118,19 +118,6 @@ impl Engine {
         Ok(String::from_utf8(run(self.inside()?.args(args))?)?)
     }
 
-    /// Lets the registry send so many kilobytes a second and no more.
-    pub fn slow_registry(&self, kilobytes: u32) -> Result<()> {
-        let rules = format!(
-            "table inet slow {{\n chain out {{\n type filter hook output priority 0\n tcp sport 5000 limit rate over {kilobytes} kbytes/second burst 64 kbytes drop\n }}\n}}\n"
-        );
-        feed(self.inside()?.args(["nft", "-f", "-"]), rules.as_bytes()).map(drop)
-    }
-
-    /// Takes that back.
-    pub fn fast_registry(&self) -> Result<()> {
-        run(self.inside()?.args(["nft", "delete", "table", "inet", "slow"])).map(drop)
-    }
-
     fn until(&self, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
         let begun = Instant::now();
         while !is_so() {

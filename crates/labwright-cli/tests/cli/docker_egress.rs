@@ -20,8 +20,8 @@ fn outside(dock: &Dock) {
 /// Whether a container reaches the world.
 fn reaches(dock: &Dock, container: &str) -> bool {
     let url = format!("http://{OUTSIDE}/");
-    let asked = dock.engine.docker(&["exec", container, "/bin/busybox", "wget", "-q", "-T", "2", "-O-", &url]);
-    asked.is_ok_and(|page| page == "the world")
+    let wget = ["exec", container, "/bin/busybox", "timeout", "3", "/bin/busybox", "wget", "-q", "-O-", &url];
+    dock.engine.docker(&wget).is_ok_and(|page| page == "the world")
 }
 
 fn lives_with(dock: &Dock, container: &str, gateway: &str) {
@@ -59,9 +59,9 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     // Its port is the gateway's, and who needs it finds it there by its name.
     assert!(dock.inspect("{{.HostConfig.PortBindings}}", "vpn-tunnel-1").contains("8080"));
     assert_eq!(dock.inspect("{{.HostConfig.PortBindings}}", "seeds-app-1"), "map[]");
-    let page = dock.engine.beside(&["busybox", "wget", "-q", "-T", "2", "-O-", "http://127.0.0.1:8080/"]).unwrap();
+    let page = dock.engine.beside(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:8080/"]).unwrap();
     assert_eq!(page.trim(), "seeds");
-    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-T", "2", "-O-", "http://seeds/"];
+    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds/"];
     assert_eq!(dock.engine.docker(&asked).unwrap(), "seeds");
 
     // The gateway dies: nothing leaves, though the service runs on.

@@ -82,8 +82,9 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
                 asking = Some(probe.ask(docker));
             }
             let glance = if probe.is_some() { GLANCE } else { next.saturating_sub(begun.elapsed()) };
+            let hears = listening;
             let event = async {
-                match listening {
+                match hears {
                     true => tokio::time::timeout(glance, events.next()).await.ok(),
                     false => {
                         tokio::time::sleep(glance).await;
