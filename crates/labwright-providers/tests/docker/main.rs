@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 use labwright_model::{Files, Severity, parse};
 use labwright_plan::{Input, Lowered, Provider, Value};
-use labwright_providers::ALL;
+use labwright_providers::{docker::Docker, host::Host};
+
+/// Those that a service becomes resources of.
+const PROVIDERS: &[&dyn Provider] = &[&Host, &Docker];
 
 /// A lab file in memory, and the corpus as it lies on the disk.
 struct Corpus(String);
