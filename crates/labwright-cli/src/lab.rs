@@ -97,7 +97,8 @@ fn below(
     assets: &mut BTreeMap<String, Result<Vec<u8>, String>>,
 ) -> Result<(), String> {
     let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| e.to_string())?;
+    let mut paths =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| e.to_string())?;
     paths.sort();
     for path in paths {
         let name = path.to_str().ok_or_else(|| format!("the name of `{}` is not UTF-8", path.display()))?;

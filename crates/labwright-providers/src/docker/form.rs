@@ -41,7 +41,9 @@ pub fn mount(mount: &Mount, volume: impl Fn(&str) -> String) -> String {
         if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
     };
     match mount {
-        Mount::Bind { source, target, read_only, options } => format!("{source}:{target}{}", ending(*read_only, options)),
+        Mount::Bind { source, target, read_only, options } => {
+            format!("{source}:{target}{}", ending(*read_only, options))
+        }
         Mount::Volume { source, target, read_only, options } => {
             let source = source.as_deref().map(volume).unwrap_or_default();
             format!("{source}:{target}{}", ending(*read_only, options))
@@ -142,6 +144,7 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("com.docker.compose.config-hash".into(), json!(hash)),
         ("com.docker.compose.version".into(), json!("2.0.0")),
         ("com.docker.compose.project.config_files".into(), json!("lab.yaml")),
+        ("com.docker.compose.project.working_dir".into(), json!(text("folder"))),
         ("dev.labwright.resource".into(), json!(name)),
         (IMAGE_LABEL.into(), json!(text("image"))),
     ];
@@ -197,12 +200,7 @@ fn ports_into(spec: &Spec, body: &mut Json) {
     body["HostConfig"]["PortBindings"] = Json::Object(bindings);
 }
 
-fn mounts_into(
-    spec: &Spec,
-    carried: &BTreeMap<String, String>,
-    secrets: &BTreeMap<String, String>,
-    body: &mut Json,
-) {
+fn mounts_into(spec: &Spec, carried: &BTreeMap<String, String>, secrets: &BTreeMap<String, String>, body: &mut Json) {
     let (mut binds, mut memory, mut nameless) = (Vec::new(), Map::new(), Map::new());
     let mut exact: Vec<Json> = Vec::new();
     let mut carried = carried.clone();
@@ -218,7 +216,8 @@ fn mounts_into(
                 carried.remove(target);
                 let options: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).collect();
                 if options.contains(&MUST_EXIST) {
-                    let propagation = options.iter().find(|option| PROPAGATIONS.contains(option)).unwrap_or(&"rprivate");
+                    let propagation =
+                        options.iter().find(|option| PROPAGATIONS.contains(option)).unwrap_or(&"rprivate");
                     exact.push(json!({
                         "Type": "bind", "Source": source, "Target": target, "ReadOnly": options.contains(&"ro"),
                         "BindOptions": {"Propagation": propagation},
@@ -426,20 +425,22 @@ fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
         // The engine adds the beginning of the id and the host name by itself.
         let own = |alias: &str| id.starts_with(alias) || alias == name || inspect["Config"]["Hostname"] == alias;
         let said = |alias: &str| texts(&asked[network]["aliases"]).any(|said| said == alias);
-        let mut aliases: Vec<&str> =
-            texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
+        let mut aliases: Vec<&str> = texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
         aliases.sort_unstable();
         aliases.dedup();
         let mut found = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);
         let mut note = |name: &str, value: &Json| {
-            let says = !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
+            let says =
+                !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
             if says {
                 found.insert(name.into(), to_value(value.clone()));
             }
         };
         ADDRESSES.iter().for_each(|address| note(address, &endpoint["IPAMConfig"][address]));
         // The rest the engine fills in by itself, where nobody asks.
-        for (field, _) in entries(&asked[network]).filter(|(field, _)| *field != "aliases" && !ADDRESSES.contains(field)) {
+        for (field, _) in
+            entries(&asked[network]).filter(|(field, _)| *field != "aliases" && !ADDRESSES.contains(field))
+        {
             note(field, &endpoint[field]);
         }
         (network.to_string(), Value::Map(found))
