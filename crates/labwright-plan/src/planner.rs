@@ -294,7 +294,8 @@ impl Planner<'_> {
         // A package may bring the very file, user or unit that comes after it: only then is it known what is there.
         // One that is only adopted brings nothing.
         let maker = resource.after.iter().find(|need| need.is_all() && self.makers.contains(*need));
-        let expect = match maker {
+        let mover = resource.moved_by.iter().find(|id| self.steps.contains_key(*id));
+        let expect = match maker.or(mover) {
             Some(maker) => Expect::AfterStep { steps: maker.clone(), seen },
             None => Expect::Fingerprint(seen),
         };

@@ -49,6 +49,11 @@ pub trait Session: Send + Sync {
     fn batches(&self, kind: &str) -> bool;
     /// As `apply`, for steps of a kind that batches: one answer for each step, in order.
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>>;
+    /// Whether steps of a kind mostly wait for something else, such as a container until it is healthy: many of them may be
+    /// under way at once, and none of them keeps one that works from being begun.
+    fn waits(&self, _kind: &str) -> bool {
+        false
+    }
     /// Puts back what a reboot took from what was applied, such as files kept in memory. Returns how many things.
     fn restore(&self) -> Result<usize, ProviderError> {
         Ok(0)

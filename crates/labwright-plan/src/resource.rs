@@ -108,6 +108,10 @@ pub struct Resource {
     pub spec: Spec,
     /// What must be in place first.
     pub after: BTreeSet<ResourceId>,
+    /// What it looks different after: a container that lives in the network of one that is made anew. It is looked at before
+    /// their steps, and not once more after them.
+    #[serde(skip)]
+    pub moved_by: BTreeSet<ResourceId>,
     /// The lab file says to take it over if it is there and is not the lab's.
     pub adopt: bool,
     /// Where the lab file says so.
@@ -117,7 +121,7 @@ pub struct Resource {
 
 impl Resource {
     pub fn new(id: ResourceId, span: Span) -> Self {
-        Resource { id, spec: Spec::new(), after: BTreeSet::new(), adopt: false, span }
+        Resource { id, spec: Spec::new(), after: BTreeSet::new(), moved_by: BTreeSet::new(), adopt: false, span }
     }
 
     #[must_use]

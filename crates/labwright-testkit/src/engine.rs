@@ -27,11 +27,19 @@ pub struct Engine {
 impl Engine {
     /// Starts both in a folder of the test's own.
     pub fn start(dir: &Path) -> Result<Engine> {
+        Engine::start_with(dir, None)
+    }
+
+    /// As `start`, with a disk of so many mebibytes for all that the engine keeps; it is gone with the engine.
+    pub fn start_with(dir: &Path, disk: Option<u32>) -> Result<Engine> {
         crate::missing::check()?;
         fs::create_dir_all(dir.join("data"))?;
         let mut holder = tool("unshare");
         holder.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
-        holder.arg("ip link set lo up; echo ready; exec sleep infinity").stdin(Stdio::null()).stdout(Stdio::piped());
+        let data = dir.join("data");
+        let disk = disk.map(|size| format!("mount -t tmpfs -o size={size}m,mode=0700 tmpfs '{}' && ", data.display()));
+        let disk = disk.unwrap_or_default();
+        holder.arg(format!("{disk}ip link set lo up && echo ready && exec sleep infinity")).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut holder = holder.spawn().context("start `unshare`")?;
         let mut ready = [0; 6];
         std::io::Read::read_exact(&mut holder.stdout.take().context("take output")?, &mut ready)?;
@@ -54,11 +62,21 @@ impl Engine {
         Ok(command)
     }
 
+    /// A command in the engine's network, from where containers can be reached by their addresses.
+    pub fn beside(&self, program: &Path) -> Result<Command> {
+        let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
+        let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
+        let mut command = tool("nsenter");
+        command.args(["--target", &child, "--net", "--"]).arg(program);
+        Ok(command)
+    }
+
     pub fn start_dockerd(&mut self) -> Result<()> {
         let at = |name: &str| self.dir.join(name).display().to_string();
         let mut command = self.inside()?;
         command.arg("dockerd").args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
         command.args(["--host", &format!("unix://{}", at("docker.sock")), "--group", "root"]);
+        command.args(["--max-download-attempts", "2"]);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("dockerd.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.dockerd = Some(command.spawn().context("start `dockerd`")?);
@@ -104,6 +122,11 @@ impl Engine {
         Ok(())
     }
 
+    /// Runs a program beside the engine, in its network and its mounts; returns what it prints.
+    pub fn beside(&self, args: &[&str]) -> Result<String> {
+        Ok(String::from_utf8(run(self.inside()?.args(args))?)?)
+    }
+
     fn until(&self, what: &str, is_so: impl Fn() -> bool) -> Result<()> {
         let begun = Instant::now();
         while !is_so() {
@@ -130,13 +153,18 @@ impl Engine {
     /// Makes an image of busybox, pushes it, and removes it here again. `changes`: lines of a Dockerfile, such as `CMD [...]`.
     /// Returns its digest.
     pub fn publish(&self, name: &str, changes: &[&str]) -> Result<String> {
+        self.publish_with(name, changes, 0)
+    }
+
+    /// As `publish`, with so many bytes in it that do not compress.
+    pub fn publish_with(&self, name: &str, changes: &[&str], weight: usize) -> Result<String> {
         let root = self.dir.join("image");
         fs::create_dir_all(root.join("bin"))?;
         fs::create_dir_all(root.join("tmp"))?;
         fs::copy("/bin/busybox", root.join("bin/busybox")).context("copy /bin/busybox")?;
         for applet in [
             "sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo",
-            "stat", "nslookup",
+            "stat", "nslookup", "mkdir",
         ] {
             let link = root.join("bin").join(applet);
             if !link.exists() {
@@ -146,6 +174,16 @@ impl Engine {
         fs::create_dir_all(root.join("etc"))?;
         fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:70:71::/:/bin/sh\n")?;
         fs::write(root.join("etc/group"), "root:x:0:\napp:x:71:\nkeys:x:72:\n")?;
+        // A generator of its own (xorshift64): the same bytes each time, and no program can make them fewer.
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut bytes = Vec::with_capacity(weight + 8);
+        while bytes.len() < weight {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            bytes.extend_from_slice(&state.to_le_bytes());
+        }
+        fs::write(root.join("weight"), bytes)?;
         fs::write(root.join("version"), format!("{name} {changes:?}"))?;
         let tar = run(tool("tar").args(["-C"]).arg(&root).args(["--owner=0", "--group=0", "-c", "."]))?;
         let whole = format!("{REGISTRY}/{name}");

@@ -23,6 +23,9 @@ pub struct PlanArgs {
     /// Only hosts with this tag.
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
+    /// Only what is placed in this environment, with what it comes after on its hosts.
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with = "only")]
+    pub environment: Option<String>,
     /// Also remove what is the lab's and no longer declared. Data is kept all the same.
     #[arg(long)]
     pub prune: bool,
@@ -47,13 +50,38 @@ impl PlanArgs {
             false if self.adopt.is_empty() => Adopt::AsDeclared,
             false => Adopt::These(ids(&self.adopt)?),
         };
+        let only = match &self.environment {
+            Some(environment) => of_environment(ready, environment)?,
+            None => self.only.clone(),
+        };
         Ok(Options {
-            selection: Selection { only: self.only.clone(), exclude: self.exclude.clone(), hosts },
+            selection: Selection { only, exclude: self.exclude.clone(), hosts },
             prune: self.prune,
             delete_data: ids(&self.delete_data)?,
             adopt,
             release_brake: self.release_brake,
         })
+    }
+}
+
+/// What is placed in an environment, as patterns of ids.
+fn of_environment(ready: &Ready, environment: &str) -> Result<Vec<String>, CliError> {
+    let declared: Vec<&str> = ready.parsed.lab.environments.iter().map(|name| name.value.as_str()).collect();
+    if !declared.contains(&environment) {
+        let error = CliError::usage(format!("this lab has no environment `{environment}`"));
+        return Err(error.hint(match labwright_model::finding::nearest(environment, declared.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if declared.is_empty() => "declare environments: `environments: [dev, prod]`".into(),
+            None => format!("it has {}", declared.join(", ")),
+        }));
+    }
+    let desired = |pattern: &String| ready.desired.iter().any(|resource| Selection::covers(pattern, resource.id.as_str()));
+    let patterns: Vec<String> =
+        labwright_providers::docker::of_environment(&ready.parsed, environment).into_iter().filter(desired).collect();
+    match patterns.is_empty() {
+        true => Err(CliError::usage(format!("nothing is placed in `{environment}`"))
+            .hint(format!("place a service there: `environments: [{environment}]` in the service"))),
+        false => Ok(patterns),
     }
 }
 

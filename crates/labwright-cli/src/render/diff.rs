@@ -32,7 +32,9 @@ pub fn lines(change: &Change, full: bool) -> Vec<String> {
         (Value::Null, after) => vec![format!("{}: {after}", change.field)],
         (Value::Map(before), Value::Map(after)) => {
             let changed = after.iter().filter(|(key, value)| before.get(*key).is_none_or(|old| !old.same(value)));
-            changed.map(|(key, _)| format!("{}: `{key}` changes", change.field)).collect()
+            let gone = before.keys().filter(|key| !after.contains_key(*key));
+            let gone = gone.map(|key| format!("{}: `{key}` goes", change.field));
+            changed.map(|(key, _)| format!("{}: `{key}` changes", change.field)).chain(gone).collect()
         }
         (before, after) => vec![format!("{}: {before} -> {after}", change.field)],
     }

@@ -433,6 +433,10 @@ impl Crew for Hands<'_> {
         batches.then(|| format!("{provider}/{kind}/{}", step.action == Action::Delete))
     }
 
+    fn waits(&self, step: &Step) -> bool {
+        self.sessions.get(step.id.provider()).is_some_and(|session| session.waits(step.id.kind()))
+    }
+
     fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
         for step in steps {
             self.agent.send(Reply::Event(Event::Started { id: step.id.clone() }));

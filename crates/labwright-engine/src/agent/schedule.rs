@@ -10,11 +10,17 @@ use crate::protocol::Outcome;
 
 /// More workers would only wait for the same disk, dpkg or systemd.
 const WORKERS: usize = 4;
+/// Steps that only wait for something cost a thread each.
+const WAITERS: usize = 64;
 
 /// What the steps are made true with.
 pub trait Crew: Sync {
     /// Steps with equal keys that are ready at the same time go together; `None`: alone.
     fn batch(&self, step: &Step) -> Option<String>;
+    /// Whether a step mostly waits for something: it is no work.
+    fn waits(&self, _step: &Step) -> bool {
+        false
+    }
     /// Makes steps true: one outcome for each, in order.
     fn make(&self, steps: &[&Step]) -> Vec<Outcome>;
     /// Called once for each step, in the order in which they end.
@@ -25,11 +31,39 @@ struct State {
     /// For each step, how many of its needs have not ended; needs elsewhere count.
     waiting: Vec<usize>,
     ready: BTreeSet<usize>,
+    /// As `ready`: those that only wait for something.
+    ready_to_wait: BTreeSet<usize>,
+    /// Which steps only wait, once somebody works on the board.
+    waits: Vec<bool>,
     running: usize,
+    /// How many workers are at something that is work, and how many wait.
+    busy: usize,
+    idle: usize,
     /// Why a step will not run, once that is known.
     doomed: HashMap<usize, String>,
     left: usize,
     stopped: Option<String>,
+}
+
+impl State {
+    fn make_ready(&mut self, step: usize) {
+        match self.waits.get(step) {
+            Some(true) => self.ready_to_wait.insert(step),
+            _ => self.ready.insert(step),
+        };
+    }
+
+    /// The next step that there is room for: what takes long by itself is begun first.
+    fn next(&mut self) -> Option<usize> {
+        let wait = if self.idle < WAITERS { self.ready_to_wait.pop_first() } else { None };
+        wait.or_else(|| if self.busy < WORKERS { self.ready.pop_first() } else { None })
+    }
+
+    /// How many steps could be begun now.
+    fn room(&self) -> usize {
+        let waits = self.ready_to_wait.len().min(WAITERS.saturating_sub(self.idle));
+        waits + self.ready.len().min(WORKERS.saturating_sub(self.busy))
+    }
 }
 
 pub struct Board<'a> {
@@ -54,7 +88,18 @@ impl<'a> Board<'a> {
         }
         let ready = (0..steps.len()).filter(|i| waiting[*i] == 0).collect();
         let left = steps.len();
-        let state = State { waiting, ready, running: 0, doomed: HashMap::new(), left, stopped: None };
+        let state = State {
+            waiting,
+            ready,
+            ready_to_wait: BTreeSet::new(),
+            waits: Vec::new(),
+            running: 0,
+            busy: 0,
+            idle: 0,
+            doomed: HashMap::new(),
+            left,
+            stopped: None,
+        };
         Board { steps, dependents, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -82,15 +127,21 @@ impl<'a> Board<'a> {
             }
             state.waiting[i] -= 1;
             if state.waiting[i] == 0 {
-                state.ready.insert(i);
+                state.make_ready(i);
             }
         }
     }
 
     /// Runs until every step has an outcome.
     pub fn run(&self, crew: &dyn Crew) {
+        let mut state = self.lock();
+        state.waits = self.steps.iter().map(|step| crew.waits(step)).collect();
+        std::mem::take(&mut state.ready).into_iter().for_each(|i| state.make_ready(i));
+        let waiting = state.waits.iter().filter(|waits| **waits).count();
+        let workers = WORKERS.min(self.steps.len() - waiting) + WAITERS.min(waiting);
+        drop(state);
         std::thread::scope(|scope| {
-            for _ in 1..WORKERS.min(self.steps.len()) {
+            for _ in 1..workers {
                 scope.spawn(|| self.work(crew));
             }
             self.work(crew);
@@ -113,11 +164,13 @@ impl<'a> Board<'a> {
                 let rest: Vec<usize> = state
                     .ready
                     .iter()
+                    .chain(&state.ready_to_wait)
                     .copied()
                     .chain((0..self.steps.len()).filter(|i| state.waiting[*i] > 0))
                     .collect();
                 state.left = 0;
                 state.ready.clear();
+                state.ready_to_wait.clear();
                 drop(state);
                 for i in rest {
                     crew.ended(&self.steps[i], &Outcome::NotStarted { because: because.clone() });
@@ -125,7 +178,7 @@ impl<'a> Board<'a> {
                 self.changed.notify_all();
                 return;
             }
-            let Some(first) = state.ready.pop_first() else {
+            let Some(first) = state.next() else {
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
@@ -141,13 +194,16 @@ impl<'a> Board<'a> {
                 state.ready.retain(|i| !more.contains(i));
                 batch.extend(more);
             }
+            let waits = state.waits[first];
             state.running += batch.len();
+            *(if waits { &mut state.idle } else { &mut state.busy }) += 1;
             drop(state);
             let steps: Vec<&Step> = batch.iter().map(|i| &self.steps[*i]).collect();
             let outcomes = crew.make(&steps);
             let ended: Vec<(usize, Outcome)> = batch.into_iter().zip(outcomes).collect();
             state = self.lock();
             state.running -= ended.len();
+            *(if waits { &mut state.idle } else { &mut state.busy }) -= 1;
             state = self.end(state, crew, &ended);
         }
     }
@@ -173,7 +229,7 @@ impl<'a> Board<'a> {
         if state.left == 0 || state.stopped.is_some() {
             self.changed.notify_all();
         } else {
-            (1..state.ready.len().min(WORKERS)).for_each(|_| self.changed.notify_one());
+            (1..state.room()).for_each(|_| self.changed.notify_one());
         }
         state
     }
@@ -216,12 +272,18 @@ mod tests {
         most: AtomicUsize,
         /// Steps whose names start with this go together.
         together: &'static str,
+        /// Steps whose names start with this only wait.
+        waiting: &'static str,
         slow: bool,
     }
 
     impl Crew for Log {
         fn batch(&self, step: &Step) -> Option<String> {
             (!self.together.is_empty() && step.id.name().starts_with(self.together)).then(|| self.together.to_string())
+        }
+
+        fn waits(&self, step: &Step) -> bool {
+            !self.waiting.is_empty() && step.id.name().starts_with(self.waiting)
         }
 
         fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
@@ -264,6 +326,22 @@ mod tests {
         let steps = steps("a b c d");
         Board::new(&steps, &BTreeSet::new()).run(&log);
         assert!(log.most.load(Ordering::SeqCst) > 1);
+    }
+
+    #[test]
+    fn steps_that_wait_leave_room_for_those_that_work() {
+        let most = |text: &str| {
+            let (steps, log) = (steps(text), Log { slow: true, waiting: "w", ..Log::default() });
+            Board::new(&steps, &BTreeSet::new()).run(&log);
+            assert_eq!(log.lines.into_inner().unwrap().len(), steps.len(), "{text}");
+            log.most.load(Ordering::SeqCst)
+        };
+        let named = |letter: &str, count| (0..count).map(|i| format!("{letter}{i:02} ")).collect::<String>();
+        assert_eq!(most(&named("a", 20)), WORKERS);
+        assert!(most(&named("w", 20)) > 10);
+        assert!(most(&(named("w", 10) + &named("x", 10))) > WORKERS);
+        // What waits does not keep what works from being begun, whatever comes first.
+        assert!(most(&(named("w", 70) + "x>w00 y>x w99>y")) > WORKERS);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! What replaces one, and how it comes back, is in `replace`; when one counts as up, in `gate`.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
@@ -17,7 +18,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, form, gate, network, replace, secrets};
+use super::{ENGINE, culprit, form, gate, network, replace, secrets, session};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -48,6 +49,8 @@ pub const KIND: Kind = Kind {
         },
         told_once("stack", "The stack it belongs to, for Compose's tools."),
         told_once("service", "What it is called in its stack, for Compose's tools."),
+        told_once("folder", "The folder of its stack on the host, for Compose's tools."),
+        told_once("probe", "What it is asked to tell that it works, where it does not tell by itself."),
         told_once("number", "Which of several containers of its service it is."),
         ENGINE,
     ],
@@ -100,7 +103,7 @@ pub async fn inspect(docker: &Docker, name: &str) -> Look<Json> {
     Ok(container.map(|container| json(&container)).filter(fits))
 }
 
-pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) -> Look {
+pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>, replaced: &session::Replaced) -> Look {
     let Some(container) = look(docker, wanted.id.name(), wanted.spec).await? else { return Ok(None) };
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
@@ -115,13 +118,32 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
     }
     if let Some(asked) = text(wanted.spec, "networks")
         && let Some(id) = text(&spec, "networks").and_then(|mode| mode.strip_prefix("container:"))
-        && lives_with(docker, id, asked).await?
+        && (lives_with(docker, id, asked).await? || lived_with(replaced, id, asked))
     {
         spec.insert("networks".into(), asked.into());
+    }
+    if spec.contains_key("state") && is_cut_off(docker, &container).await? {
+        spec.insert("state".into(), CUT_OFF.into());
     }
     // Of what is only marked there may be fewer fields, from an older version.
     spec.retain(|field, _| wanted.spec.is_empty() || wanted.spec.contains_key(field));
     Ok(Some(Observed { spec, data: None }))
+}
+
+/// It runs in the network of a container that has stopped, is ill, or was started again since, with a network anew.
+const CUT_OFF: &str = "cut off";
+
+async fn is_cut_off(docker: &Docker, container: &Json) -> Result<bool, ProviderError> {
+    let mode = container["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    let (Some(other), true) = (mode.strip_prefix("container:"), container["State"]["Running"] == true) else {
+        return Ok(false);
+    };
+    let Some(other) = inspect(docker, other).await? else { return Ok(true) };
+    // RFC 3339 in UTC with as many digits as are needed: without the `Z` texts are in the order of time.
+    let started = |container: &Json| {
+        container["State"]["StartedAt"].as_str().unwrap_or_default().trim_end_matches('Z').to_string()
+    };
+    Ok(form::state(&other) != "running" || started(&other) > started(container))
 }
 
 /// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.
@@ -132,6 +154,12 @@ async fn lives_with(docker: &Docker, id: &str, asked: &str) -> Result<bool, Prov
     let of_stack = format!("container:{}-{}-{}", label("project"), label("service"), label("container-number"));
     let name = other["Name"].as_str().unwrap_or_default().trim_start_matches('/');
     Ok(asked.strip_prefix("container:") == Some(name) || asked == of_stack)
+}
+
+/// Whether that was so until this very run put another container in its place.
+fn lived_with(replaced: &session::Replaced, id: &str, asked: &str) -> bool {
+    let replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
+    replaced.get(id).is_some_and(|name| asked.strip_prefix("container:") == Some(name))
 }
 
 /// What a container's image is called: as it is asked for, where it is another one of the same repository.
@@ -175,7 +203,12 @@ async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), Pro
     match look(docker, name, &step.spec).await? {
         None => create(docker, step, saying).await,
         Some(container) if step.action == Action::Update => bring_up(docker, step, &container, saying).await,
-        Some(container) => replace::replace(docker, step, &container, saying).await,
+        Some(container) => {
+            replace::replace(docker, step, &container, saying).await?;
+            let id = container["Id"].as_str().unwrap_or_default().to_string();
+            saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(id, name.to_string());
+            Ok(())
+        }
     }
 }
 
@@ -186,7 +219,7 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
     if let Err(error) = start(docker, &id, name).await {
         // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
         remove(docker, &id).await?;
-        return Err(error);
+        return Err(culprit::of_port(docker, &step.spec, error).await);
     }
     gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
 }
@@ -195,14 +228,21 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
 async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (name, id) = (step.id.name(), container["Id"].as_str().unwrap_or_default());
     match form::state(container).as_str() {
+        "running" if is_cut_off(docker, container).await? => {
+            saying.say("starting it again: the network that it lives in was made anew");
+            restart(docker, id, name).await?;
+        }
         "running" => {}
         "paused" => docker.unpause_container(id).await.map_err(|error| told("go on with container", name, error))?,
         "unhealthy" | "restarting" => {
             saying.say("starting it again");
-            let options = None::<RestartContainerOptions>;
-            docker.restart_container(id, options).await.map_err(|error| told("restart container", name, error))?;
+            restart(docker, id, name).await?;
         }
-        _ => start(docker, id, name).await?,
+        _ => {
+            if let Err(error) = start(docker, id, name).await {
+                return Err(culprit::of_port(docker, &step.spec, error).await);
+            }
+        }
     }
     gate::wait(docker, id, gate::Goal::of(&step.spec), saying).await
 }
@@ -296,6 +336,11 @@ async fn image_of(docker: &Docker, spec: &Spec, name: &str) -> Result<String, Pr
     let whole = format!("{}@{digest}", reference.repository);
     let known = found("look at image", &whole, docker.inspect_image(&whole).await)?;
     Ok(if known.is_some() { whole } else { digest.to_string() })
+}
+
+pub async fn restart(docker: &Docker, id: &str, name: &str) -> Result<(), ProviderError> {
+    let options = None::<RestartContainerOptions>;
+    docker.restart_container(id, options).await.map_err(|error| told("restart container", name, error))
 }
 
 pub async fn start(docker: &Docker, id: &str, name: &str) -> Result<(), ProviderError> {

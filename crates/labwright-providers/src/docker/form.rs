@@ -144,6 +144,7 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("com.docker.compose.config-hash".into(), json!(hash)),
         ("com.docker.compose.version".into(), json!("2.0.0")),
         ("com.docker.compose.project.config_files".into(), json!("lab.yaml")),
+        ("com.docker.compose.project.working_dir".into(), json!(text("folder"))),
         ("dev.labwright.resource".into(), json!(name)),
         (IMAGE_LABEL.into(), json!(text("image"))),
     ];

@@ -196,8 +196,10 @@ fn settle_beside(desired: &mut [Resource]) {
         spec.remove("beside");
         Fingerprint::of(&spec).as_str()[..16].to_string()
     };
-    let key = |resource: &Resource, service: &str| {
-        format!("{}/{}/{service}", resource.id.host(), text(&resource.spec, "stack").unwrap_or_default())
+    // Another stack's is named with it: `STACK/SERVICE`.
+    let key = |resource: &Resource, service: &str| match service.contains('/') {
+        true => format!("{}/{service}", resource.id.host()),
+        false => format!("{}/{}/{service}", resource.id.host(), text(&resource.spec, "stack").unwrap_or_default()),
     };
     let mut known: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
     for resource in desired.iter().filter(container) {

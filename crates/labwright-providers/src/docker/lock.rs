@@ -35,16 +35,21 @@ pub fn read(content: &[u8]) -> Result<Lock, String> {
 pub fn after(before: Option<&[u8]>, applied: &[Resource], failed: &BTreeSet<&ResourceId>) -> Option<Vec<u8>> {
     let before = before.and_then(|content| read(content).ok());
     let ours = |kind: &'static str| applied.iter().filter(move |r| r.id.provider() == NAME && r.id.kind() == kind);
-    let mut images = BTreeMap::new();
+    let mut images: BTreeMap<String, Option<String>> = BTreeMap::new();
     for image in ours("image").filter(|image| !image.id.name().contains('@')) {
         let name = image.id.name();
         let useless = failed.contains(&image.id)
             || ours("container").any(|container| container.after.contains(&image.id) && failed.contains(&container.id));
         let held = before.as_ref().and_then(|before| before.images.get(name).cloned());
         let digest = if useless { held } else { text(&image.spec, "digest").map(str::to_string) };
-        images.extend(digest.map(|digest| (name.to_string(), digest)));
+        let Some(digest) = digest else { continue };
+        // Two hosts that found different things under one name, such as what each built itself, are held to neither.
+        let agreed = images.entry(name.to_string()).or_insert_with(|| Some(digest.clone()));
+        if agreed.as_ref() != Some(&digest) {
+            *agreed = None;
+        }
     }
-    written(before.as_ref(), images)
+    written(before.as_ref(), images.into_iter().filter_map(|(name, digest)| Some((name, digest?))).collect())
 }
 
 /// The file's content without these images, or without any: the next plan asks their registries.
@@ -63,4 +68,27 @@ fn written(before: Option<&Lock>, images: BTreeMap<String, String>) -> Option<Ve
     let mut content = serde_json::to_vec_pretty(&now).ok()?;
     content.push(b'\n');
     Some(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use labwright_model::Span;
+
+    use super::*;
+
+    #[test]
+    fn what_two_hosts_do_not_agree_on_is_not_held() {
+        let image = |host: &str, name: &str, digest: &str| {
+            Resource::new(ResourceId::new(host, NAME, "image", name), Span::NONE).with("digest", digest)
+        };
+        let all = [
+            image("a", "built:1", "sha256:a"),
+            image("a", "app:1", "sha256:c"),
+            image("b", "built:1", "sha256:b"),
+            image("b", "app:1", "sha256:c"),
+        ];
+        let content = after(None, &all, &BTreeSet::new()).unwrap();
+        let held: Vec<(String, String)> = read(&content).unwrap().images.into_iter().collect();
+        assert_eq!(held, [("app:1".to_string(), "sha256:c".to_string())]);
+    }
 }

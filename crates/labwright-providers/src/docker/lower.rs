@@ -98,6 +98,14 @@ pub fn lower_stack(
                 after.extend(containers(ground, &stack.name, other, needed));
             }
         }
+        let mut moved_by: BTreeSet<ResourceId> = BTreeSet::new();
+        for other in &container.beside {
+            let sibling = stack.containers.get(other);
+            moved_by.extend(sibling.into_iter().flat_map(|sibling| containers(ground, &stack.name, other, sibling)));
+        }
+        let lives_in = container.network_mode.as_deref().and_then(|mode| mode.strip_prefix("container:"));
+        moved_by.extend(lives_in.map(|name| ground.id("container", name)));
+        after.extend(lives_in.map(|name| ground.id("container", name)));
         for mount in &container.mounts {
             if let Mount::Volume { source: Some(source), .. } = mount {
                 after.insert(ground.id("volume", &volume_name(stack, source)));
@@ -109,6 +117,7 @@ pub fn lower_stack(
                 after.extend(attached.keys().map(|name| ground.id("network", name)));
             }
             resource.after = after.clone();
+            resource.moved_by = moved_by.clone();
             add(resource);
         }
     }
@@ -180,7 +189,9 @@ fn one(
         .with("state", if stack.containers.values().any(once) { "ran" } else { "running" })
         .with("stack", stack.name.as_str())
         .with("service", key)
+        .with("folder", stack.folder.as_str())
         .with("number", number)
+        .with_some("probe", container.probe.as_deref())
 }
 
 fn texts(map: &BTreeMap<String, String>) -> Value {
@@ -242,7 +253,7 @@ fn read<'a>(stack: &'a Stack, container: &'a Container) -> impl Iterator<Item = 
     stack.carried.iter().map(|(path, carried)| (path.as_str(), carried)).filter(move |(path, _)| {
         let below =
             |source: &&str| path.strip_prefix(*source).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        sources.iter().any(|source| below(&source))
+        sources.iter().any(below)
     })
 }
 

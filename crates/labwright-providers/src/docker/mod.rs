@@ -3,7 +3,9 @@
 
 pub mod stack;
 
+mod apart;
 mod container;
+mod egress;
 mod image;
 mod network;
 mod volume;
@@ -15,18 +17,22 @@ mod secrets;
 mod services;
 mod session;
 
+mod culprit;
 mod engine;
 mod form;
 mod gate;
 mod options;
+mod probe;
 mod reference;
 mod replace;
+mod sockets;
 
 use labwright_plan::{
     Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Provider, ProviderError, Refusal,
     Resource, Session,
 };
 
+pub use apart::of_environment;
 pub use lower::{Ground, lower_stack};
 pub use secrets::any as holds_secrets;
 pub use services::assets;

@@ -48,7 +48,7 @@ static SETTINGS: &[Setting] = &[
     setting("user", "/User", Form::Plain, Default::Image),
     setting("working_dir", "/WorkingDir", Form::Plain, Default::Image),
     setting("hostname", "/Hostname", Form::Plain, Default::Engine),
-    setting("domainname", "/Domainname", Form::Plain, Default::Nothing),
+    setting("domainname", "/Domainname", Form::Plain, Default::Engine),
     setting("stop_signal", "/StopSignal", Form::Plain, Default::Either(&["SIGTERM"])),
     setting("stop_grace_period", "/StopTimeout", Form::Plain, Default::Nothing),
     setting("tty", "/Tty", Form::Plain, Default::Nothing),

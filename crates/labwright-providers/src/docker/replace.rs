@@ -2,11 +2,12 @@
 //! The old one is removed only when the new one is up; otherwise it comes back as it was, with its old image.
 
 use bollard::Docker;
-use bollard::query_parameters::{RenameContainerOptions, StopContainerOptions};
+use bollard::query_parameters::{ListContainersOptions, RenameContainerOptions, StopContainerOptions};
 use labwright_plan::{ErrorKind, ProviderError, Spec, Step, Value};
 use serde_json::Value as Json;
 
-use super::container::{inspect, make, remove, start};
+use super::container::{inspect, make, remove, restart, start};
+use super::culprit;
 use super::engine::{status, told};
 use super::form;
 use super::gate::{self, Goal};
@@ -45,7 +46,7 @@ pub async fn replace(docker: &Docker, step: &Step, old: &Json, saying: &Saying<'
     let new_id = make(docker, name, &interim, &step.spec, &form::nameless(old), saying).await?;
     let ran = old["State"]["Running"] == true;
     // One that runs once, and one that shares what only one may have, starts when the old one has stopped.
-    let overlap = !shares(&step.spec) && Goal::of(&step.spec) == Goal::Up;
+    let overlap = !shares(&step.spec) && Goal::of(&step.spec) != Goal::Ran;
     let swapped = swap(docker, (old_id, &new_id), step, overlap, saying).await;
     if let Err(error) = swapped {
         return Err(come_back(docker, (old_id, &new_id), ran, error, saying).await);
@@ -69,7 +70,9 @@ async fn swap(
         saying.say("down from here: the old container stops, since both cannot have its ports, volumes or addresses");
         stop(docker, old, saying).await?;
     }
-    start(docker, new, step.id.name()).await?;
+    if let Err(error) = start(docker, new, step.id.name()).await {
+        return Err(culprit::of_port(docker, &step.spec, error).await);
+    }
     gate::wait(docker, new, Goal::of(&step.spec), saying).await
 }
 
@@ -104,6 +107,7 @@ async fn come_back(
         if ran && !inspect(docker, old).await?.is_some_and(|container| running(&container)) {
             start(docker, old, saying.id.name()).await?;
             gate::wait(docker, old, Goal::Up, saying).await?;
+            reattach(docker, old, saying).await?;
         }
         Ok::<(), ProviderError>(())
     };
@@ -119,6 +123,22 @@ async fn come_back(
         )
         .help(format!("on the host: `docker start {}`", saying.id.name())),
     }
+}
+
+/// Starts those again that live in the network of a container: it has a new one since it was started again.
+async fn reattach(docker: &Docker, id: &str, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let mode = format!("container:{id}");
+    let running = docker.list_containers(None::<ListContainersOptions>).await;
+    for container in running.map_err(|error| told("list containers beside", saying.id.name(), error))? {
+        let lives_there = container.host_config.and_then(|config| config.network_mode) == Some(mode.clone());
+        if let (Some(other), true) = (container.id, lives_there) {
+            let names = container.names.unwrap_or_default();
+            let name = names.first().map_or(other.as_str(), |name| name.trim_start_matches('/'));
+            saying.say(&format!("starting `{name}` again, which lives in its network"));
+            restart(docker, &other, name).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Stops a container within its own grace period; one that is stopped already is fine.

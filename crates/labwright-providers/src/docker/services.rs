@@ -8,6 +8,8 @@ use labwright_model::{Finding, Findings, Parsed, Span, beside, codes};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 use serde_json::{Value as Json, json};
 
+use super::apart;
+use super::egress::{self, Through};
 use super::lock;
 use super::lower::{self, Ground, link, lower_stack};
 use super::project::{self, Making};
@@ -19,36 +21,42 @@ const FOLDERS: &str = "/srv/labwright";
 const LOOPBACK: &str = "127.0.0.1";
 
 /// One service on one host.
-struct Placed<'a> {
-    host: &'a str,
+pub struct Placed<'a> {
+    pub host: &'a str,
     /// Where others reach the host.
-    address: String,
-    service: &'a str,
-    environment: Option<&'a str>,
-    entry: &'a Service,
-    what: What,
-    span: Span,
+    pub address: String,
+    pub service: &'a str,
+    pub environment: Option<&'a str>,
+    pub entry: &'a Service,
+    pub what: What,
+    pub span: Span,
+    /// Whose network its containers live in.
+    pub through: Option<Through>,
 }
 
-enum What {
+pub enum What {
     Stack(Stack),
     /// A unit of the host.
     Process(ResourceId),
 }
 
 impl Placed<'_> {
-    fn stack(&self) -> Option<&Stack> {
+    pub fn stack(&self) -> Option<&Stack> {
         match &self.what {
             What::Stack(stack) => Some(stack),
             What::Process(_) => None,
         }
     }
 
+    /// Whether the two are placed in different environments, and have nothing to do with each other.
+    pub fn is_apart(&self, other: &Placed<'_>) -> bool {
+        matches!((self.environment, other.environment), (Some(a), Some(b)) if a != b)
+    }
+
     /// Whether it cannot work without another. In an environment, that is the other one's in the same.
     fn needs(&self, other: &Placed<'_>) -> bool {
-        let apart = matches!((self.environment, other.environment), (Some(a), Some(b)) if a != b);
         let itself = (self.service, self.environment) == (other.service, other.environment);
-        !apart && !itself && self.entry.needs.iter().any(|need| need.value == other.service)
+        !self.is_apart(other) && !itself && self.entry.needs.iter().any(|need| need.value == other.service)
     }
 
     /// What has to be in place before whatever needs it.
@@ -88,6 +96,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let pinned = pinned(input, &mut out.findings);
     let mut placed = placed(input, &mut out.findings);
     one_name_each(&placed, &mut out.findings);
+    apart::check(&placed, &mut out.findings);
     let doors: Vec<Vec<Port>> = placed.iter().map(|one| doors(input.parsed, one, &placed)).collect();
     let hosts: Vec<BTreeMap<String, String>> = placed.iter().map(|one| names(one, &placed)).collect();
     for ((one, doors), names) in placed.iter_mut().zip(doors).zip(hosts) {
@@ -95,10 +104,12 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         let What::Stack(stack) = &mut one.what else { continue };
         stack.containers.values_mut().for_each(|container| name_hosts(container, &names));
     }
+    egress::route(&mut placed, &mut out.findings);
     one_port_each(&placed, &mut out.findings);
+    let joins = joins(&placed);
     let mut known: BTreeSet<ResourceId> = out.resources.iter().map(|resource| resource.id.clone()).collect();
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
-    for one in &placed {
+    for (one, joins) in placed.iter().zip(&joins) {
         let after = after(one, &placed);
         let stack = match &one.what {
             What::Stack(stack) => stack,
@@ -118,7 +129,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
             adopt: false,
             span: one.span,
         };
-        for resource in lower_stack(stack, &ground, &joins(one, &placed), &after) {
+        for resource in lower_stack(stack, &ground, joins, &after) {
             // What the lab file says of a file or folder itself counts.
             if !known.contains(&resource.id) {
                 resources.entry(resource.id.clone()).or_insert(resource);
@@ -160,6 +171,7 @@ fn placed<'a>(input: &Input<'a>, findings: &mut Findings) -> Vec<Placed<'a>> {
                 environment,
                 entry: &placement.entry,
                 what,
+                through: None,
                 span: if project.is_some() { span } else { parsed.span_of(&["services", &placement.service]) },
             });
         }
@@ -231,7 +243,9 @@ fn one_name_each(placed: &[Placed<'_>], findings: &mut Findings) {
 
 /// One port of a host for two containers: one of them would not start.
 fn one_port_each(placed: &[Placed<'_>], findings: &mut Findings) {
-    let mut taken: BTreeMap<(&str, String, String), Vec<(String, &Placed<'_>)>> = BTreeMap::new();
+    // By host, port and protocol: the address, and whose it is.
+    type Taken<'a> = BTreeMap<(&'a str, String, String), Vec<(String, &'a Placed<'a>)>>;
+    let mut taken: Taken<'_> = BTreeMap::new();
     for one in placed {
         let ports = one.stack().into_iter().flat_map(|stack| stack.containers.values()).flat_map(|c| &c.ports);
         for port in ports {
@@ -293,12 +307,23 @@ fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
     near.into_iter().chain(far.then(|| port(None))).collect()
 }
 
+/// Opens the port that a service's own is, and says what tells that it works.
 fn open(one: &mut Placed<'_>, doors: Vec<Port>) {
-    let Some((key, _)) = one.door() else { return };
+    let Some((key, number)) = one.door() else { return };
+    let probe = one.entry.probe.as_ref().and_then(|probe| match (&probe.path, &probe.url) {
+        (Some(path), None) if probe.expect.iter().any(|wanted| wanted.value == "[STATUS] == 200") => {
+            Some(format!("{number}/{}", path.trim_start_matches('/')))
+        }
+        // What else it is to answer is for whoever watches it; here it is enough that somebody is there.
+        (Some(_), None) => Some(number.to_string()),
+        (None, Some(url)) if url.starts_with("tcp://") => Some(number.to_string()),
+        _ => None,
+    });
     if let What::Stack(stack) = &mut one.what
         && let Some(container) = stack.containers.get_mut(&key)
     {
         container.ports.extend(doors);
+        container.probe = probe.filter(|_| container.healthcheck.is_none());
     }
 }
 
@@ -324,35 +349,54 @@ fn name_hosts(container: &mut Container, names: &BTreeMap<String, String>) {
     }
 }
 
-/// The networks in which a stack meets those it needs and those that need it: names lead nowhere else.
-fn joins(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
-    let mut joins = BTreeMap::new();
-    let Some(stack) = one.stack() else { return joins };
-    for other in all.iter().filter(|other| other.host == one.host) {
-        let Some(other_stack) = other.stack() else { continue };
-        if one.needs(other) {
-            let members = stack.containers.keys().map(|key| (key.clone(), BTreeSet::new()));
-            joins.insert(link(&other_stack.name, &stack.name), members.collect());
-        }
-        if other.needs(one) {
-            let door = one.door().map(|(key, _)| key);
-            let alone = stack.containers.len() == 1;
-            let called = |key: &String| {
-                let own = format!("{}-{key}", one.service);
-                let is_it = alone || door.as_ref() == Some(key) || (door.is_none() && key == one.service);
-                BTreeSet::from_iter([own].into_iter().chain(is_it.then(|| one.service.to_string())))
-            };
+/// For each stack, the networks in which it meets those it needs and those that need it: names lead nowhere else. What
+/// lives in a gateway's network meets others there: the gateway's container has its names.
+fn joins(all: &[Placed<'_>]) -> Vec<BTreeMap<String, Members>> {
+    let mut joins: Vec<BTreeMap<String, Members>> = vec![BTreeMap::new(); all.len()];
+    let mut join = |n: usize, key: &String, network: &str, names: BTreeSet<String>| {
+        let (n, key) = all[n].through.as_ref().map_or((n, key), |through| (through.gateway, &through.key));
+        joins[n].entry(network.to_string()).or_default().entry(key.clone()).or_default().extend(names);
+    };
+    for (n, one) in all.iter().enumerate() {
+        let Some(stack) = one.stack() else { continue };
+        for (m, other) in all.iter().enumerate().filter(|(_, other)| other.host == one.host) {
+            let Some(other_stack) = other.stack() else { continue };
+            let lives_there = one.through.as_ref().is_some_and(|through| through.gateway == m);
+            if !one.needs(other) && !lives_there {
+                continue;
+            }
+            let network = link(&other_stack.name, &stack.name);
+            for key in stack.containers.keys() {
+                // Siblings in there know each other by name still.
+                let names = if lives_there { called(one, stack, key) } else { BTreeSet::new() };
+                join(n, key, &network, names);
+            }
             // Whoever says which container its port is of shows no other.
-            let shown = stack.containers.keys().filter(|key| door.as_ref().is_none_or(|door| door == *key));
-            joins.insert(link(&stack.name, &other_stack.name), shown.map(|key| (key.clone(), called(key))).collect());
+            let door = other.door().map(|(key, _)| key);
+            for key in other_stack.containers.keys().filter(|key| door.as_ref().is_none_or(|door| door == *key)) {
+                join(m, key, &network, called(other, other_stack, key));
+            }
         }
     }
     joins
 }
 
+/// What each container is called in a network, by its key.
+type Members = BTreeMap<String, BTreeSet<String>>;
+
+/// What a container of a service is called by those who need it.
+fn called(one: &Placed<'_>, stack: &Stack, key: &String) -> BTreeSet<String> {
+    let door = one.door().map(|(key, _)| key);
+    let is_it = stack.containers.len() == 1 || door.as_ref() == Some(key) || (door.is_none() && key == one.service);
+    let inside = one.through.is_some().then(|| key.clone());
+    let own = format!("{}-{key}", one.service);
+    BTreeSet::from_iter([own].into_iter().chain(is_it.then(|| one.service.to_string())).chain(inside))
+}
+
 /// The containers and units of the services that one needs, wherever they run.
 fn after(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeSet<ResourceId> {
-    all.iter().filter(|other| one.needs(other)).flat_map(Placed::resources).collect()
+    let gateway = one.through.as_ref().and_then(|through| all.get(through.gateway));
+    all.iter().filter(|other| one.needs(other)).chain(gateway).flat_map(Placed::resources).collect()
 }
 
 #[cfg(test)]

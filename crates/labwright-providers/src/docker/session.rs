@@ -2,13 +2,19 @@
 //! Keeps no connection: each call has its own, so that several may be made at once.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+use bollard::Docker;
+use futures_util::stream::{self, StreamExt};
 use labwright_plan::{
     Action, Context, ErrorKind, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
 };
 
 use super::image::Images;
 use super::{container, engine, image, network, secrets, volume};
+
+/// Questions to the engine at the same time; each takes it a millisecond or two.
+const AT_ONCE: usize = 16;
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
@@ -17,13 +23,19 @@ pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
 pub struct Here {
     context: Context,
     applied: BTreeMap<ResourceId, Spec>,
+    replaced: Replaced,
 }
+
+/// Containers that this run took others' places with: whose they were, by the ids of those that are gone. Whoever lived in
+/// the network of one has a step of its own, which must not be refused because of this.
+pub type Replaced = Mutex<BTreeMap<String, String>>;
 
 /// Says what is going on with one step.
 pub struct Saying<'a> {
     pub id: &'a ResourceId,
     pub progress: &'a dyn Progress,
     pub context: &'a Context,
+    pub replaced: &'a Replaced,
 }
 
 impl Saying<'_> {
@@ -36,13 +48,32 @@ impl Saying<'_> {
 impl Here {
     pub fn new(context: &Context) -> Self {
         let applied = context.applied.iter().filter(|(id, _)| id.provider() == super::NAME);
-        Here { context: context.clone(), applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect() }
+        Here {
+            context: context.clone(),
+            applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect(),
+            replaced: Replaced::default(),
+        }
     }
 
     /// Where the engine of a resource listens.
     fn socket<'a>(&'a self, id: &ResourceId, spec: &'a Spec) -> &'a str {
         let of = |spec: &'a Spec| text(spec, "engine");
         of(spec).or_else(|| of(self.applied.get(id)?)).unwrap_or(engine::SOCKET)
+    }
+}
+
+async fn look(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>, replaced: &Replaced) -> Seen {
+    let look = match wanted.id.kind() {
+        "network" => network::observe(docker, wanted).await,
+        "volume" => volume::observe(docker, wanted).await,
+        "image" => image::observe(images, wanted).await,
+        "container" => container::observe(docker, images, wanted, replaced).await,
+        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
+    };
+    match look {
+        Ok(Some(observed)) => Seen::Present(observed),
+        Ok(None) => Seen::Absent,
+        Err(error) => Seen::Unknown(error),
     }
 }
 
@@ -64,22 +95,15 @@ impl Session for Here {
         for (socket, part) in by_engine {
             let looked = engine::with(socket, async |docker| {
                 let images = Images::new(docker);
+                // Images first, one by one: containers ask for what is then known.
+                let (first, rest): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) =
+                    part.iter().copied().partition(|wanted| wanted.id.kind() == "image");
                 let mut seen = BTreeMap::new();
-                for wanted in &part {
-                    let look = match wanted.id.kind() {
-                        "network" => network::observe(docker, wanted).await,
-                        "volume" => volume::observe(docker, wanted).await,
-                        "image" => image::observe(&images, wanted).await,
-                        "container" => container::observe(docker, &images, wanted).await,
-                        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
-                    };
-                    let sight = match look {
-                        Ok(Some(observed)) => Seen::Present(observed),
-                        Ok(None) => Seen::Absent,
-                        Err(error) => Seen::Unknown(error),
-                    };
-                    seen.insert(wanted.id.clone(), sight);
+                for wanted in first {
+                    seen.insert(wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await);
                 }
+                let rest = rest.into_iter().map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
+                seen.extend(stream::iter(rest).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
                 Ok(seen)
             });
             match looked {
@@ -96,7 +120,7 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying { id: &step.id, progress, context: &self.context };
+        let saying = &Saying { id: &step.id, progress, context: &self.context, replaced: &self.replaced };
         let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,
@@ -115,6 +139,10 @@ impl Session for Here {
 
     fn batches(&self, _: &str) -> bool {
         false
+    }
+
+    fn waits(&self, kind: &str) -> bool {
+        kind == "container"
     }
 
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {

@@ -41,6 +41,8 @@ pub struct Container {
     /// `host`, `none`, `container:NAME`; excludes `networks`.
     pub network_mode: Option<String>,
     pub healthcheck: Option<Healthcheck>,
+    /// What it is asked to tell that it works: `8080/healthz`, or a port alone.
+    pub probe: Option<String>,
     /// `no`, `always`, `unless-stopped`, `on-failure[:N]`.
     pub restart: Option<String>,
     pub labels: BTreeMap<String, String>,

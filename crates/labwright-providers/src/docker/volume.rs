@@ -10,7 +10,7 @@ use labwright_plan::{
 };
 use serde_json::{Value as Json, json as object};
 
-use super::ENGINE;
+use super::{ENGINE, culprit};
 use super::engine::{found, json, status, told};
 use super::options::to_value;
 use super::session::{Look, text};
@@ -102,7 +102,9 @@ pub async fn apply(docker: &Docker, step: &Step) -> Result<(), ProviderError> {
             Ok(())
         }
         Action::Delete => match docker.remove_volume(name, None::<RemoveVolumeOptions>).await {
-            Err(error) if status(&error) != Some(404) => Err(told("remove volume", name, error)),
+            Err(error) if status(&error) != Some(404) => {
+                Err(culprit::of_volume(docker, name, told("remove volume", name, error)).await)
+            }
             _ => Ok(()),
         },
         _ => {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 use labwright_model::{Files, Severity, parse};
 use labwright_plan::{Input, Lowered, Provider, Value};
-use labwright_providers::ALL;
+use labwright_providers::{docker::Docker, host::Host};
+
+/// Those that a service becomes resources of.
+const PROVIDERS: &[&dyn Provider] = &[&Host, &Docker];
 
 /// A lab file in memory, and the corpus as it lies on the disk.
 struct Corpus(String);
@@ -100,8 +103,10 @@ fn every_file_of_the_corpus_becomes_resources() {
             writeln!(text, "{}", resource.id).unwrap();
             for (field, value) in &resource.spec {
                 let shown = shown(value);
-                let empty = matches!(shown.as_str(), "[]" | "{}") || matches!(field.as_str(), "stack" | "service");
-                if !empty && !(field == "number" && shown == "1") {
+                let empty =
+                    matches!(shown.as_str(), "[]" | "{}") || matches!(field.as_str(), "stack" | "service" | "folder");
+                let usual = field == "number" && shown == "1";
+                if !empty && !usual {
                     writeln!(text, "    {field}: {shown}").unwrap();
                 }
             }

@@ -3,7 +3,7 @@
 use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
 use super::stack::{Image, containers};
-use super::told::{all_of, at_tier, is_production, place_in, quoted};
+use super::told::{all_of, place_in, quoted};
 use crate::check::{Examples, Rule};
 
 pub struct SharedTag;
@@ -23,9 +23,8 @@ impl Rule for SharedTag {
         "A service is placed in several environments, and two of them run an image under one tag that is pushed again and \
          again: `latest`, none at all, or the name of one of the environments. Whoever pushes for the one \
          pushes for the other: what breaks in `dev` is in `prod` at its next start, and there is no moment in between at \
-         which it could be tried.\n\n\
-         A version or a digest in both is what is wanted: the one that was tried is the one that runs. If none of them is \
-         production this is advice.\n\n\
+         which it could be tried. Environments are apart, or they are none: this is an error.\n\n\
+         A version or a digest in both is what is wanted: the one that was tried is the one that runs.\n\n\
          It comes from document 4: both environments overwrote each other's `latest` until one damaged manifest took both \
          down; since then each has a tag of its own, `:dev` and `:prod`.\n\n\
          The way out: `image: \"NAME:${env}\"`, which is the environment's name, or a version."
@@ -53,8 +52,7 @@ impl Rule for SharedTag {
                 "give each its own tag: `image: \"{}:${{env}}\"`, or the same version in all of them",
                 first.repository
             );
-            let finding = Finding::warning(CODE, format!("services.{name}.containers"), first.span, message).help(help);
-            findings.push(at_tier(placements.iter().any(is_production), finding));
+            findings.push(Finding::error(CODE, format!("services.{name}.containers"), first.span, message).help(help));
         }
     }
 }
@@ -137,11 +135,11 @@ services:
   one: { containers: { a: { image: "x:latest" } }, on: d-01, environments: [dev] }
 "#,
             expect![[r#"
-                6:39 advice LW-SVC-007: `dev` and `prod` of service `latest` run the same `x:latest` and `y`
+                6:39 error LW-SVC-007: `dev` and `prod` of service `latest` run the same `x:latest` and `y`
                     help: give each its own tag: `image: "x:${env}"`, or the same version in all of them
-                7:38 advice LW-SVC-007: `dev`, `test` and `prod` of service `named` run the same `x:prod`
+                7:38 error LW-SVC-007: `dev`, `test` and `prod` of service `named` run the same `x:prod`
                     help: give each its own tag: `image: "x:${env}"`, or the same version in all of them
-                8:37 warning LW-SVC-007: `dev` and `test` of service `some` run the same `x:dev`
+                8:37 error LW-SVC-007: `dev` and `test` of service `some` run the same `x:dev`
                     help: give each its own tag: `image: "x:${env}"`, or the same version in all of them
                 11:3 advice LW-SVC-006: service `one` runs `x:latest`, which changes by itself
                     help: write the version that runs now: `image: "NAME:VERSION"`
