@@ -10,6 +10,7 @@ pub mod docs;
 mod drift;
 mod error;
 pub mod graph;
+pub mod network;
 mod observation;
 mod order;
 mod plan;

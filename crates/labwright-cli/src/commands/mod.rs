@@ -10,12 +10,15 @@ mod destroy;
 mod docs;
 mod drift;
 mod explain;
+mod exposed;
+mod flows;
 mod graph;
 mod history;
 mod inventory;
 mod locks;
 mod plan;
 mod planning;
+mod reach;
 mod reading;
 mod schema;
 mod secret;
@@ -40,6 +43,9 @@ pub enum Command {
     Assess(assess::Assess),
     Blast(blast::BlastCommand),
     Graph(graph::GraphCommand),
+    Flows(flows::FlowsCommand),
+    Reach(reach::Reach),
+    Exposed(exposed::ExposedCommand),
     Docs(docs::DocsCommand),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
@@ -63,6 +69,9 @@ impl Command {
             Command::Assess(command) => command.run(terminal),
             Command::Blast(command) => command.run(terminal),
             Command::Graph(command) => command.run(terminal),
+            Command::Flows(command) => command.run(terminal),
+            Command::Reach(command) => command.run(terminal),
+            Command::Exposed(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),

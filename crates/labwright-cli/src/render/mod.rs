@@ -7,6 +7,7 @@ pub mod diff;
 pub mod findings;
 pub mod lines;
 pub mod markdown;
+pub mod network;
 pub mod plan;
 pub mod progress;
 pub mod table;

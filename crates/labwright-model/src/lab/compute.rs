@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::host_state::{Authorized, Directory, File, Group, Mount, Sshd, Symlink, Unit, User};
+use super::network::Firewall;
 use super::platform::Tier;
 use crate::decode::{Many, Table, choice, or_string, section};
 use crate::span::Spanned;
@@ -87,6 +88,8 @@ section! {
         local: bool,
         /// The zones it routes between, for a router.
         routes: Many<Spanned<String>>,
+        /// Whether it denies what no flow allows; as `network` says when absent.
+        firewall: Option<Spanned<Firewall>>,
         /// The policy by which the whole machine is copied, services and all.
         backup: Option<Spanned<String>>,
         /// How to bring it back, in words.

@@ -10,7 +10,7 @@ mod spelling;
 mod compute;
 mod edge;
 mod lab;
-mod network;
+pub(crate) mod network;
 mod platform;
 mod protection;
 mod services;

@@ -1,9 +1,9 @@
 //! Rules about zones and addresses.
 
 pub(super) mod management;
-pub(super) mod reach;
+pub(crate) mod reach;
 pub(super) mod telling;
-pub(super) mod zone_kind;
+pub(crate) mod zone_kind;
 
 mod address_for_name;
 mod address_outside_zone;
