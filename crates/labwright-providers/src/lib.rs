@@ -4,6 +4,7 @@
 use labwright_plan::Provider;
 
 pub mod host;
+pub mod rehearsal;
 pub mod vault;
 
 /// Every provider. Only the command line names this.

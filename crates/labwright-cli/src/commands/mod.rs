@@ -20,6 +20,7 @@ mod plan;
 mod planning;
 mod reach;
 mod reading;
+mod rehearse;
 mod schema;
 mod secret;
 mod show;
@@ -46,6 +47,7 @@ pub enum Command {
     Flows(flows::FlowsCommand),
     Reach(reach::Reach),
     Exposed(exposed::ExposedCommand),
+    Rehearse(rehearse::Rehearse),
     Docs(docs::DocsCommand),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
@@ -72,6 +74,7 @@ impl Command {
             Command::Flows(command) => command.run(terminal),
             Command::Reach(command) => command.run(terminal),
             Command::Exposed(command) => command.run(terminal),
+            Command::Rehearse(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),

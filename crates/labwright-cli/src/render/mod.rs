@@ -10,4 +10,5 @@ pub mod markdown;
 pub mod network;
 pub mod plan;
 pub mod progress;
+pub mod rehearsal;
 pub mod table;

@@ -21,7 +21,7 @@ pub(crate) mod session;
 mod accounts;
 mod apt;
 mod atomic;
-mod command;
+pub(crate) mod command;
 mod content;
 mod entry;
 mod errors;
