@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Conflict,
     /// No answer within the limit.
     Timeout,
+    /// It was made, did not work, and what was there before is back; that was verified.
+    Reverted,
     /// Labwright's own fault.
     Bug,
 }
@@ -41,6 +43,11 @@ impl ProviderError {
 
     pub fn rejected(message: impl Into<String>) -> Self {
         ProviderError::new(ErrorKind::Rejected, message)
+    }
+
+    /// What was made did not work, and what was there before is back.
+    pub fn reverted(message: impl Into<String>) -> Self {
+        ProviderError::new(ErrorKind::Reverted, message)
     }
 
     pub fn bug(message: impl Into<String>) -> Self {

@@ -11,6 +11,7 @@ mod json;
 mod kills;
 mod local;
 mod offline;
+mod reverts;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;

@@ -117,9 +117,12 @@ impl Ledger {
                         None => self.marks.remove(&id),
                     };
                 }
-                Line::Ended { id, .. } => {
+                Line::Ended { id, outcome } => {
                     // A failed step may have done a part: its mark stays in flight, and the next plan looks.
                     open.remove(&id);
+                    if matches!(outcome, Outcome::Reverted(_)) {
+                        unstart(&mut self.marks, &id);
+                    }
                     ended += 1;
                 }
                 Line::End => {}
@@ -217,6 +220,9 @@ impl Journal {
     }
 
     pub fn ended(&mut self, id: &ResourceId, outcome: &Outcome) -> io::Result<()> {
+        if matches!(outcome, Outcome::Reverted(_)) {
+            unstart(&mut self.marks, id);
+        }
         self.line(&Line::Ended { id: id.clone(), outcome: outcome.clone() })
     }
 
@@ -232,6 +238,15 @@ impl Journal {
             fs::remove_file(path)?;
         }
         Ok(())
+    }
+}
+
+/// What was there before a step is back, and that was verified: nothing is unclear, and what was nobody's is again.
+fn unstart(marks: &mut BTreeMap<ResourceId, Mark>, id: &ResourceId) {
+    match marks.get_mut(id) {
+        Some(mark) if mark.applied.is_empty() => drop(marks.remove(id)),
+        Some(mark) => mark.in_flight = false,
+        None => {}
     }
 }
 

@@ -21,6 +21,9 @@ section! {
         hosts: Table<Host>,
         /// Rings of updates: the first ring first, each after the one before it has proven well.
         updates: Table<UpdateRing>,
+        /// How long a change that may cut the way to a host waits for a new connection to confirm it. Without one it goes
+        /// back by itself.
+        confirm_within: Period = Period(std::time::Duration::from_secs(90)),
     }
 }
 
@@ -191,6 +194,8 @@ section! {
         jump: Many<Spanned<String>>,
         /// A private key to log in with, as a path on this machine.
         identity: Option<Spanned<String>>,
+        /// How long a change that may cut this way waits for its confirmation; as `compute.confirm_within` when absent.
+        confirm_within: Option<Spanned<Period>>,
         /// The host's public key, `ssh-ed25519 AAAA…`, so that even the first connection is checked.
         host_key: Many<Spanned<String>>,
     }
