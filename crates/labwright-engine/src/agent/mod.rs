@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -33,6 +33,9 @@ use secrets::Keys;
 
 /// How often a busy agent says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a run may take to end once its change was taken back.
+const LET_GO_LIMIT: Duration = Duration::from_secs(20);
 
 type Providers = &'static [&'static dyn Provider];
 type Sessions = BTreeMap<&'static str, Box<dyn Session>>;
@@ -132,6 +135,7 @@ pub fn attend(
             }
             Ok(Heard::Request(Request::Settle)) => {
                 let settled = guard::settle(&agent.state);
+                agent.let_go(settled.iter().flatten().map(|(pending, _)| pending.ticket.as_str()));
                 agent.send(settled.map_or_else(
                     |error| Reply::Failed(state_error(&agent.state, &error)),
                     |settled| Reply::Settled { settled },
@@ -204,6 +208,22 @@ impl Agent {
         let verdict = armed.wait(&self.state);
         *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = None;
         verdict
+    }
+
+    /// Waits until the runs whose changes were taken back have seen it and let go of their leases.
+    fn let_go<'a>(&self, tickets: impl Iterator<Item = &'a str>) {
+        let labs = std::fs::read_dir(self.state.join("labs")).into_iter().flatten().flatten();
+        let labs: Vec<PathBuf> = labs.map(|lab| lab.path()).collect();
+        let since = Instant::now();
+        for ticket in tickets {
+            // A ticket is named after its run.
+            let holds = |lab: &PathBuf| {
+                lease::holder(lab).ok().flatten().is_some_and(|lease| ticket.starts_with(lease.run.id.as_str()))
+            };
+            while since.elapsed() < LET_GO_LIMIT && labs.iter().any(holds) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
     }
 
     /// The other end of the link is gone: what waits for a confirmation may be taken back by whoever comes next.
