@@ -86,6 +86,11 @@ fn best(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, all: &[IpA
         subnets.into_iter().any(|subnet| subnet.value.0.contains(address))
     };
     let of_family = || all.iter().filter(|other| Family::of(**other) == family);
+    // Across the internet a machine is known by the address that the router gives it, and by none of its own.
+    let outside = |party: Party| matches!(party, Party::Host(_)) && matrix.parties.zones_of(party).is_empty();
+    if outside(to) && !outside(from) && from != Party::Internet {
+        return false;
+    }
     // All of a router's addresses are one machine's, whatever way they are reached by.
     if matches!(to, Party::Host(host) if matrix.parties.router == Some(host)) {
         return true;
