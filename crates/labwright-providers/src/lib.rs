@@ -3,12 +3,13 @@
 
 use labwright_plan::Provider;
 
+pub mod firewall;
 pub mod host;
 pub mod rehearsal;
 pub mod vault;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] = &[&host::Host, &vault::Vault];
+pub const ALL: &[&'static dyn Provider] = &[&host::Host, &vault::Vault, &firewall::Firewall];
 
 /// The files beside the lab file that are handed to lowering, sorted.
 pub fn assets(parsed: &labwright_model::Parsed) -> Vec<String> {

@@ -242,7 +242,8 @@ impl<'a> Matrix<'a> {
             self.parties.zones[**zone].kind.is_some_and(|kind| kinds.contains(&kind))
         };
         let untrusted = &[ZoneKind::Guest, ZoneKind::Iot];
-        if !here.is_empty() && grant.why != Why::Addresses && here.iter().all(|zone| of_kind(&zone, untrusted)) {
+        let routed = matches!(grant.why, Why::Addresses | Why::Hairpin);
+        if !here.is_empty() && !routed && here.iter().all(|zone| of_kind(&zone, untrusted)) {
             let inside = !there.is_disjoint(&here);
             let zone = here.first().filter(|_| !inside)?;
             return Some(format!("out of zone `{}`", self.parties.zones[*zone].name));

@@ -75,6 +75,7 @@ pub struct Parties<'a> {
     host_numbers: HashMap<&'a str, usize>,
     by_address: HashMap<IpAddr, usize>,
     lab: [Ranges; 2],
+    inside: [Ranges; 2],
 }
 
 impl<'a> Parties<'a> {
@@ -87,6 +88,7 @@ impl<'a> Parties<'a> {
         let zone_numbers: HashMap<&str, usize> =
             sorted.keys().enumerate().map(|(number, name)| (*name, number)).collect();
         let router_name = lab.edge.router.as_ref().and_then(|router| router.on.as_ref()).map(|on| on.value.as_str());
+        let linux = lab.edge.router.as_ref().is_some_and(|router| router.kind == RouterKind::Linux);
         let with_containers: BTreeSet<&str> = with_containers(parsed);
         let carriers: BTreeSet<&str> = carriers(lab);
         let names: BTreeMap<&str, &Host> =
@@ -106,12 +108,13 @@ impl<'a> Parties<'a> {
                         addresses.push(address.value);
                     }
                 }
+                let foreign = router_name == Some(name) && !linux;
                 HostParty {
                     name,
                     entry,
                     addresses,
                     zones: zones.iter().filter_map(|zone| zone_numbers.get(zone)).copied().collect(),
-                    guard: guard(lab, entry),
+                    guard: if foreign { Guard::Foreign } else { guard(lab, entry) },
                     ssh_port: entry.ssh.port.as_ref().map_or(22, |port| port.value),
                     containers: with_containers.contains(name),
                     carries: carriers.contains(name),
@@ -127,7 +130,6 @@ impl<'a> Parties<'a> {
             });
         }
         let router = router_name.and_then(|name| host_numbers.get(name)).copied();
-        let linux = lab.edge.router.as_ref().is_some_and(|router| router.kind == RouterKind::Linux);
         let router_is_ours = linux && router.is_some_and(|router| hosts[router].guard != Guard::Foreign);
         let mut all = [Ranges::default(), Ranges::default()];
         let mut taken = all.clone();
@@ -166,10 +168,22 @@ impl<'a> Parties<'a> {
                 ZoneParty { name, entry, kind: kinds.zone(name), ranges }
             })
             .collect();
+        let inside = all.clone();
         for address in hosts.iter().flat_map(|host| &host.addresses) {
             all[slot(Family::of(*address))].add(number(*address), number(*address));
         }
-        Parties { parsed, zones, hosts, router, router_is_ours, zone_numbers, host_numbers, by_address, lab: all }
+        Parties {
+            parsed,
+            zones,
+            hosts,
+            router,
+            router_is_ours,
+            zone_numbers,
+            host_numbers,
+            by_address,
+            lab: all,
+            inside,
+        }
     }
 
     pub fn lab(&self) -> &'a Lab {
@@ -192,6 +206,11 @@ impl<'a> Parties<'a> {
     /// Every address of the lab; whatever is outside of it is the internet.
     pub fn lab_ranges(&self, family: Family) -> &Ranges {
         &self.lab[slot(family)]
+    }
+
+    /// The addresses of zones alone: what is reached without the internet in between.
+    pub fn zone_ranges(&self, family: Family) -> &Ranges {
+        &self.inside[slot(family)]
     }
 
     pub fn host_addresses(&self, host: usize, family: Family) -> impl Iterator<Item = IpAddr> + '_ {

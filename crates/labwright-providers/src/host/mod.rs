@@ -23,7 +23,7 @@ mod apt;
 mod atomic;
 pub(crate) mod command;
 mod content;
-mod entry;
+pub(crate) mod entry;
 mod errors;
 mod lockout;
 pub(crate) mod paths;

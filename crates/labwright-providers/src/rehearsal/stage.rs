@@ -163,13 +163,14 @@ impl Stage {
         })
     }
 
-    /// Pulls every cable of a machine.
-    pub fn stop(&self, name: &str) -> Result<(), ProviderError> {
-        for (n, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.name == name) {
-            let lines: String = (0..node.links.len()).map(|m| format!("link set p{n}-{m} down\n")).collect();
-            batch(Some(SWITCH), &lines)?;
-        }
-        Ok(())
+    /// Pulls every cable of a machine. Returns its number.
+    pub fn stop(&self, name: &str) -> Result<usize, ProviderError> {
+        let Some((n, node)) = self.nodes.iter().enumerate().find(|(_, node)| node.name == name) else {
+            return Err(ProviderError::rejected(format!("`{name}` has no address, so it is not on the stage"))
+                .help("give it `address: …`"));
+        };
+        let lines: String = (0..node.links.len()).map(|m| format!("link set p{n}-{m} down\n")).collect();
+        batch(Some(SWITCH), &lines).map(|()| n)
     }
 }
 

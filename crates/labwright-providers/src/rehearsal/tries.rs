@@ -49,7 +49,10 @@ impl Expected {
             for (to, target) in stage.nodes.iter().enumerate().filter(|(to, _)| *to != from) {
                 let (Some(source_party), Some(party)) = (source.party, target.party) else { continue };
                 pairs += 1;
-                let open = matrix.between(source_party, party);
+                let mut open = matrix.between(source_party, party);
+                if by_internet(matrix, source_party, party) {
+                    open.extend(&matrix.between(Party::Internet, party));
+                }
                 let enforced = matrix.is_enforced(source_party, party);
                 for address in &target.addresses {
                     let family = Family::of(*address);
@@ -86,11 +89,21 @@ fn best(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, all: &[IpA
         subnets.into_iter().any(|subnet| subnet.value.0.contains(address))
     };
     let of_family = || all.iter().filter(|other| Family::of(**other) == family);
+    if by_internet(matrix, from, to) {
+        return false;
+    }
     // All of a router's addresses are one machine's, whatever way they are reached by.
     if matches!(to, Party::Host(host) if matrix.parties.router == Some(host)) {
         return true;
     }
     of_family().find(|address| near(address)).or_else(|| of_family().next()) == Some(&address)
+}
+
+/// Whether one stands on the internet and the other in a zone: there it is known by the address that the router gives it,
+/// and by none of its own.
+fn by_internet(matrix: &Matrix<'_>, from: Party, to: Party) -> bool {
+    let outside = |party: Party| matches!(party, Party::Host(_)) && matrix.parties.zones_of(party).is_empty();
+    outside(to) && !outside(from) && from != Party::Internet
 }
 
 /// The router's public address: from the internet, and from inside by way of it.

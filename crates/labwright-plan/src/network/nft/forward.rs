@@ -273,7 +273,15 @@ fn protocols(forwarded: &[Forwarded]) -> Vec<(&'static str, Vec<(String, Ipv4Add
 }
 
 /// To the internet by the router's own address; and in at its public ports, from outside and from inside.
-pub fn translation(out: &mut String, forwarded: &[Forwarded]) {
+pub fn translation(out: &mut String, matrix: &Matrix<'_>, forwarded: &[Forwarded]) {
+    // A host of the lab that stands on the internet is reached over it.
+    let zones = matrix.parties.zone_ranges(Family::V4);
+    let inside = if zones == matrix.parties.lab_ranges(Family::V4) { "lab4" } else { "zones4" };
+    if inside == "zones4" {
+        let parts: Vec<String> = zones.iter().map(|(first, last)| Family::V4.interval(first, last)).collect();
+        out.push_str("\n\t# What is reached without the internet in between.\n");
+        set(out, inside, address(Family::V4), true, &parts);
+    }
     if !forwarded.is_empty() {
         out.push_str(
             "\n\t# The public address is one of this router's that is none of the lab's, so the lab finds it from inside too.\n\
@@ -292,5 +300,5 @@ pub fn translation(out: &mut String, forwarded: &[Forwarded]) {
     if !forwarded.is_empty() {
         out.push_str("\t\tip saddr @lab4 ip daddr @lab4 ct status dnat masquerade comment \"back the same way\"\n");
     }
-    out.push_str("\t\tip saddr @lab4 ip daddr != @lab4 fib daddr type unicast masquerade\n\t}\n");
+    let _ = write!(out, "\t\tip saddr @{inside} ip daddr != @{inside} fib daddr type unicast masquerade\n\t}}\n");
 }

@@ -95,7 +95,7 @@ impl<'m, 'a> Compiler<'m, 'a> {
         page.forward(ways.as_ref(), addressed);
         page.denied();
         if routes {
-            forward::translation(&mut page.out, &forwarded);
+            forward::translation(&mut page.out, self.matrix, &forwarded);
         }
         page.out += "}\n";
         page.out
