@@ -12,6 +12,7 @@ mod kills;
 mod local;
 mod offline;
 mod reverts;
+mod reverts_firewall;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;

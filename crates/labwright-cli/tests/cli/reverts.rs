@@ -11,7 +11,7 @@ use crate::world::{Ran, World};
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHwcdxhdGDcSGUfBRIcXUFU5PCqBv7tKUX7y0FtNq2cF ada@desk";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-labwright.conf";
-const APPLY: [&str; 4] = ["apply", "--yes", "--approve", "cuts-management"];
+pub const APPLY: [&str; 4] = ["apply", "--yes", "--approve", "cuts-management"];
 
 /// A lab of one host whose SSH server gets these settings, as lines of YAML in braces.
 fn lab(world: &World, within: u32, sshd: &str) {
@@ -20,13 +20,13 @@ fn lab(world: &World, within: u32, sshd: &str) {
     ));
 }
 
-fn inside(host: &Host, script: &str) -> String {
+pub fn inside(host: &Host, script: &str) -> String {
     let output = host.inside("sh").unwrap().args(["-c", script]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// What is armed on a host: tickets, timers, boot units, watchers.
-fn armed(host: &Host) -> String {
+pub fn armed(host: &Host) -> String {
     inside(
         host,
         "ls /var/lib/labwright/reverts 2>/dev/null | grep ^2; ls /etc/systemd/system /etc/systemd/system/sysinit.target.wants 2>/dev/null | grep labwright-boot-revert; \
@@ -34,7 +34,7 @@ fn armed(host: &Host) -> String {
     )
 }
 
-fn wait_until(what: &str, limit: u64, mut probe: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, limit: u64, mut probe: impl FnMut() -> bool) {
     let since = Instant::now();
     while !probe() {
         assert!(since.elapsed() < Duration::from_secs(limit), "{what}: not within {limit} s");
@@ -48,7 +48,7 @@ fn gone_back(host: &Host, limit: u64) {
 }
 
 /// Starts an apply and waits until its change is made and waits for its confirmation.
-fn begun(command: &mut Command, host: &Host) -> Child {
+pub fn begun(command: &mut Command, host: &Host) -> Child {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the change is made", 60, || !inside(host, "cat /var/lib/labwright/reverts/2*/made").is_empty());
     child

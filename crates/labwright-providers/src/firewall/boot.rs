@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use labwright_plan::ProviderError;
 
@@ -35,6 +35,12 @@ fn unit() -> String {
          [Install]\n\
          WantedBy=sysinit.target\n"
     )
+}
+
+/// Everything that makes it start at boot.
+pub fn paths() -> [PathBuf; 2] {
+    let units = Path::new(UNITS);
+    [units.join(UNIT), units.join("sysinit.target.wants").join(UNIT)]
 }
 
 /// Sees to it that the unit is there, starts at boot, and counts as started.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use labwright_plan::network::nft::TABLE;
 use labwright_plan::{
-    Change, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError, Spec, Step,
-    Value, Wanted,
+    Call, Change, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError,
+    ResourceId, Spec, Step, Value, Wanted, WayBack,
 };
 
 use super::boot;
@@ -18,6 +18,7 @@ use super::session::Here;
 use crate::host::command::run;
 use crate::host::entry::{Entry, Permissions};
 use crate::host::session::text;
+use crate::host::way_back::before;
 
 /// The kind `ruleset`; there is one of it on a host, named by its table.
 pub const KIND: Kind = Kind {
@@ -180,6 +181,29 @@ pub fn apply(here: &Here, step: &Step, progress: &dyn Progress) -> Result<(), Pr
             Ok(())
         }
     }
+}
+
+/// What was loaded, and what would load it at the next boot: all of it as it is now, the kernel's part as the kernel has it.
+pub fn way_back(here: &Here) -> Result<WayBack, ProviderError> {
+    let mut paths = vec![PathBuf::from(FILE), PathBuf::from(PREVIOUS), record(here)];
+    let mut calls = Vec::new();
+    if here.context.facts.systemd {
+        paths.extend(boot::paths());
+        calls.push(Call::new("systemctl", &["daemon-reload"]).may_fail());
+    }
+    let now = Wanted { id: &ResourceId::new("", "firewall", "ruleset", TABLE), spec: &Spec::new() };
+    let as_written = observe(here, &now)?.is_some_and(|now| now.spec.get("loaded") == Some(&Value::Bool(true)));
+    calls.extend(match (as_written, has_nft()) {
+        (_, false) => None,
+        (true, _) => Some(Call::new("nft", &["-f", FILE])),
+        // Emptied first, whether it is there or not, and in the same transaction.
+        (false, _) => {
+            let emptied = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
+            Some(Call::new("nft", &["-f", "-"]).input(emptied + &listing()?.unwrap_or_default()))
+        }
+    });
+    let before = |path: &PathBuf| before(path).map_err(|error| failed("read", path, &error));
+    Ok(WayBack { files: paths.iter().map(before).collect::<Result<_, _>>()?, calls, secret: false })
 }
 
 /// Asks `nft` and the kernel whether they take it, and changes nothing.

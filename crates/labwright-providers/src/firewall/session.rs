@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use labwright_plan::{Action, Context, Progress, ProviderError, ResourceId, Seen, Session, Step, Wanted};
+use labwright_plan::{Action, Context, Progress, ProviderError, ResourceId, Seen, Session, Step, Wanted, WayBack};
 
 use super::ruleset;
 
@@ -35,6 +35,13 @@ impl Session for Here {
 
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
         steps.iter().map(|step| self.apply(step, progress)).collect()
+    }
+
+    fn way_back(&self, step: &Step) -> Result<Option<WayBack>, ProviderError> {
+        match step.action {
+            Action::Adopt | Action::Release => Ok(None),
+            _ => ruleset::way_back(self).map(Some),
+        }
     }
 
     fn persist(&self) -> Result<(), ProviderError> {

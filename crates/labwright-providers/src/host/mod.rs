@@ -35,7 +35,7 @@ pub(crate) mod systemd;
 mod touched;
 pub(crate) mod unit_environment;
 mod waiting;
-mod way_back;
+pub(crate) mod way_back;
 
 use labwright_plan::{
     Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,

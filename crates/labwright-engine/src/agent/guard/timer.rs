@@ -48,11 +48,12 @@ fn start_timer(state: &Path, program: &Path, record: &Record) -> io::Result<()> 
 }
 
 fn require(command: &mut Command) -> io::Result<()> {
-    let output = command.stdin(Stdio::null()).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_string();
+    let output = command.stdin(Stdio::null()).output();
+    let said = match output {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_string(),
+        Err(error) => error.to_string(),
+    };
     let name = command.get_program().to_string_lossy().into_owned();
     Err(io::Error::other(format!("`{name}` could not set the timer of the way back: {said}")))
 }
@@ -67,7 +68,7 @@ fn unit(state: &Path, program: &Path, ticket: &str) -> String {
          RequiresMountsFor={state}\n\
          After=local-fs.target\n\
          Wants=network-pre.target\n\
-         Before=network-pre.target nftables.service sysinit.target shutdown.target\n\
+         Before=network-pre.target nftables.service labwright-firewall.service sysinit.target shutdown.target\n\
          Conflicts=shutdown.target\n\
          \n\
          [Service]\n\

@@ -79,7 +79,7 @@ impl Page<'_, '_> {
         let mut rules = lines(&[
             "ct state vmap { established : accept, related : accept, invalid : drop }",
             "iif \"lo\" accept",
-            "meta l4proto vmap { ipv6-icmp : jump neighbours, igmp : accept }",
+            "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
         ]);
         rules.extend(match self.routes {
             true => lines(&["ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept"]),
@@ -135,7 +135,7 @@ impl Page<'_, '_> {
             "ct state vmap { established : accept, related : accept }",
             "oif \"lo\" accept",
             "oifname @containers accept",
-            "meta l4proto vmap { ipv6-icmp : jump neighbours, igmp : accept }",
+            "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
         ]);
         rules.extend(match self.routes {
             true => lines(&["udp sport 67 udp dport 68 accept"]),
