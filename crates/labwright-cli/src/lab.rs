@@ -6,6 +6,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use labwright_engine::{Address, Target, Way};
@@ -235,6 +236,13 @@ impl Ready {
         &self.parsed.lab.lab
     }
 
+    /// How long a change that may cut the way to a host waits for its confirmation.
+    pub fn confirm_within(&self, host: &str) -> Duration {
+        let compute = &self.parsed.lab.compute;
+        let own = compute.hosts.get(host).and_then(|host| host.ssh.confirm_within.as_ref());
+        own.map_or(compute.confirm_within.0, |own| own.value.0)
+    }
+
     pub fn intermittent(&self) -> BTreeSet<String> {
         let hosts = self.parsed.lab.compute.hosts.iter();
         hosts.filter(|(_, host)| host.intermittent).map(|(name, _)| name.clone()).collect()
@@ -292,12 +300,14 @@ impl Ready {
 
     fn address(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
         let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+        let (port, other_ports) = ports(host);
         let hops: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| self.hops(jump, ssh)).collect();
         Ok(Address {
             name: name.to_string(),
             addresses: host.address.iter().map(|address| address.to_string()).collect(),
             user: text(&host.ssh.user),
-            port: host.ssh.port.as_ref().map(|port| port.value),
+            port,
+            other_ports,
             jump: hops?.concat(),
             identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
             host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
@@ -329,6 +339,21 @@ impl Ready {
             scratch: scratch_path(),
             ..Address::default()
         }])
+    }
+}
+
+/// The port of a host's SSH server, and those to try if nobody answers there: the settings that the lab declares for the
+/// server may say another one, which it has before they are applied or after.
+fn ports(host: &Host) -> (Option<u16>, Vec<Option<u16>>) {
+    let said = host.ssh.port.as_ref().map(|port| port.value);
+    let settings = host.sshd.as_ref().map(|sshd| &sshd.settings);
+    let port = settings.and_then(|settings| settings.iter().find(|(key, _)| key.eq_ignore_ascii_case("port")));
+    let declared: Option<u16> = port.and_then(|(_, value)| value.value.trim().parse().ok());
+    match (said, declared) {
+        (said, None) => (said, Vec::new()),
+        (None, declared) => (declared, vec![None]),
+        (said, declared) if said == declared => (said, vec![None]),
+        (said, declared) => (said, vec![declared]),
     }
 }
 

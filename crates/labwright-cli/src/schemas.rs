@@ -315,7 +315,7 @@ fn definition(name: &str) -> Option<Value> {
             "away": pairs(text("The host's name."), text("Why.")),
         })),
         "error" => object(json!({
-            "kind": one_of(["unreachable", "auth", "rejected", "conflict", "timeout", "bug"]),
+            "kind": one_of(["unreachable", "auth", "rejected", "conflict", "timeout", "reverted", "bug"]),
             "retry": flag("Whether the same may go through later."),
             "message": text("What went wrong."),
             "help": text("What to type; empty where the message says it."),

@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
-use labwright_plan::{Plan, ProviderError, ResourceId, Step};
+use labwright_plan::{ErrorKind, Plan, ProviderError, ResourceId, Step};
 
-use crate::fleet::{Fleet, Letters};
-use crate::protocol::{Event, Outcome, Reply, Request, Run, Work};
+use crate::confirm::{self, Ticket};
+use crate::fleet::{Fleet, Letters, Way};
+use crate::protocol::{Event, Outcome, Reply, Request, Run, Verdict, Work};
 
 /// Hears what happens, as it happens.
 pub trait Sink: Sync {
@@ -37,6 +39,10 @@ impl Stop {
 
 enum Heard {
     Reply(String, Result<Reply, ProviderError>),
+    /// How a fresh connection to a host went that has to confirm a change.
+    Tried(ResourceId, Result<Verdict, ProviderError>),
+    /// What became of a change whose run lost its connection, and why it was lost.
+    Told(String, ResourceId, Verdict, String),
     Stop,
 }
 
@@ -47,6 +53,8 @@ struct Accounts<'a> {
     plan: &'a Plan,
     outcomes: BTreeMap<ResourceId, Outcome>,
     started: BTreeSet<ResourceId>,
+    /// Changes that wait for a confirmation, and what the last try to give it met with.
+    open: BTreeMap<ResourceId, (Ticket, Option<ProviderError>)>,
     sink: &'a dyn Sink,
 }
 
@@ -57,6 +65,20 @@ impl Accounts<'_> {
         }
         self.sink.event(&Event::Ended { id: id.clone(), outcome: outcome.clone() });
         self.outcomes.insert(id.clone(), outcome);
+    }
+
+    /// The outcome with what is known on this side: why nobody came in.
+    fn explained(&mut self, id: &ResourceId, outcome: Outcome) -> Outcome {
+        let met = self.open.remove(id).and_then(|(_, met)| met);
+        match (outcome, met) {
+            (Outcome::Reverted(error), Some(met)) if !error.message.contains(&met.message) => {
+                Outcome::Reverted(ProviderError {
+                    message: format!("{}; a new connection met with: {}", error.message, met.message),
+                    ..error
+                })
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// Every step of a host that has no outcome yet.
@@ -80,21 +102,24 @@ impl Accounts<'_> {
     }
 }
 
-/// Applies the plan over the open links. `letters` holds each host's sealed secrets; `refused` says why a step was not approved, if it was not.
-pub fn apply(
-    fleet: &mut Fleet,
-    plan: &Plan,
-    run: &Run,
-    letters: &Letters,
-    refused: &dyn Fn(&Step) -> Option<String>,
-    stop: &Stop,
-    sink: &dyn Sink,
-) -> Outcomes {
-    let mut accounts = Accounts { plan, outcomes: BTreeMap::new(), started: BTreeSet::new(), sink };
+/// On what terms a plan is carried out.
+pub struct Terms<'a> {
+    /// Each host's sealed secrets.
+    pub letters: &'a Letters,
+    /// How long a change that may cut the way to a host waits for its confirmation.
+    pub within: &'a dyn Fn(&str) -> Duration,
+    /// Why a step was not approved, if it was not.
+    pub refused: &'a dyn Fn(&Step) -> Option<String>,
+}
+
+/// Applies the plan over the open links.
+pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop: &Stop, sink: &dyn Sink) -> Outcomes {
+    let mut accounts =
+        Accounts { plan, outcomes: BTreeMap::new(), started: BTreeSet::new(), open: BTreeMap::new(), sink };
     for step in &plan.steps {
         // Steps are in order, so whatever a step needs has its outcome by now if it will not run.
         let missing = step.needs.iter().find(|need| accounts.outcomes.contains_key(*need));
-        if let Some(because) = refused(step) {
+        if let Some(because) = (terms.refused)(step) {
             accounts.end(&step.id, Outcome::Skipped { because });
         } else if let Some(need) = missing {
             let because = format!("it comes after `{need}`, which does not happen");
@@ -114,7 +139,8 @@ pub fn apply(
             was: fleet.was.get(host).cloned().unwrap_or_default(),
             steps: Vec::new(),
             elsewhere: BTreeSet::new(),
-            letter: letters.get(host).cloned(),
+            letter: terms.letters.get(host).cloned(),
+            confirm_within: (terms.within)(host).as_secs(),
         });
         part.elsewhere.extend(step.needs.iter().filter(|need| need.host() != host).cloned());
         part.steps.push(step.clone());
@@ -129,6 +155,7 @@ pub fn apply(
     }
     let elsewhere: BTreeMap<String, BTreeSet<ResourceId>> =
         work.iter().map(|(host, work)| (host.to_string(), work.elsewhere.clone())).collect();
+    let ways = &fleet.ways;
     std::thread::scope(|scope| {
         let mut speakers = BTreeMap::new();
         for (host, link) in &mut fleet.links {
@@ -141,14 +168,13 @@ pub fn apply(
             scope.spawn(move || {
                 loop {
                     let reply = listener.receive();
-                    let last = !matches!(reply, Ok(Reply::Event(_)));
+                    let last = !matches!(reply, Ok(Reply::Event(_) | Reply::Confirm { .. }));
                     if send.send(Heard::Reply(host.clone(), reply)).is_err() || last {
                         return;
                     }
                 }
             });
         }
-        drop(send);
         let tell = |speakers: &mut BTreeMap<String, &mut crate::link::Speaker>, id: &ResourceId, done: bool| {
             for (host, speaker) in speakers.iter_mut() {
                 if elsewhere.get(host).is_some_and(|needs| needs.contains(id)) {
@@ -167,16 +193,61 @@ pub fn apply(
                     speakers.values_mut().for_each(|speaker| drop(speaker.send(Request::Stop)));
                     continue;
                 }
+                Ok(Heard::Tried(id, tried)) => {
+                    let Some((ticket, met)) = accounts.open.get_mut(&id) else { continue };
+                    let Err(error) = tried else { continue };
+                    // A window that closed is the host's own to end; what is known now need not wait for that.
+                    if error.kind != ErrorKind::Timeout
+                        && let Some(speaker) = speakers.get_mut(id.host())
+                    {
+                        let because = error.message.clone();
+                        drop(speaker.send(Request::Revert { ticket: ticket.name.clone(), because }));
+                    }
+                    *met = Some(error);
+                    continue;
+                }
+                Ok(Heard::Told(host, id, verdict, lost)) => {
+                    let outcome = match verdict {
+                        Verdict::Confirmed | Verdict::Superseded => Outcome::Done,
+                        Verdict::Reverted { because } => Outcome::Reverted(ProviderError::reverted(format!(
+                            "{because}; what was there before is back"
+                        ))),
+                        Verdict::Stuck { because } => Outcome::Failed(ProviderError::rejected(because)),
+                        Verdict::Pending | Verdict::Unknown => Outcome::Unknown { because: lost.clone() },
+                    };
+                    let outcome = accounts.explained(&id, outcome);
+                    accounts.end(&id, outcome);
+                    for id in accounts.close(&host, &lost) {
+                        tell(&mut speakers, &id, false);
+                    }
+                    speakers.remove(&host);
+                    continue;
+                }
                 Ok(Heard::Reply(host, reply)) => (host, reply),
             };
             let because = match reply {
+                Ok(Reply::Confirm { id, ticket, doors, through, within }) => {
+                    let Some(Way::Ssh(address)) = ways.get(&host) else { continue };
+                    let address = confirm::predicted(address, &doors, through);
+                    let text =
+                        format!("made; a new connection to {} has {within} s to confirm it", confirm::shown(&address));
+                    sink.event(&Event::Progress { id: id.clone(), text });
+                    let within = Duration::from_secs(within);
+                    let ticket = Ticket { name: ticket, address, within, since: Instant::now() };
+                    accounts.open.insert(id.clone(), (ticket.clone(), None));
+                    let send = send.clone();
+                    // Nobody who has ended already waits for it.
+                    scope.spawn(move || drop(send.send(Heard::Tried(id, confirm::confirm(&ticket)))));
+                    continue;
+                }
                 Ok(Reply::Event(event)) => {
                     match &event {
                         Event::Started { id } => drop(accounts.started.insert(id.clone())),
                         Event::Progress { .. } => {}
                         Event::Ended { id, outcome } => {
+                            let outcome = accounts.explained(id, outcome.clone());
                             accounts.end(id, outcome.clone());
-                            tell(&mut speakers, id, *outcome == Outcome::Done);
+                            tell(&mut speakers, id, outcome == Outcome::Done);
                             continue;
                         }
                     }
@@ -191,6 +262,17 @@ pub fn apply(
                 Ok(Reply::Failed(error)) | Err(error) => error.message,
                 Ok(_) => "the agent answered something that was not asked".to_string(),
             };
+            // The connection went with the change: what became of it can still be asked.
+            let open = accounts.open.iter().find(|(id, _)| id.host() == host);
+            if let (Some((id, (ticket, _))), Some(Way::Ssh(before))) = (open, ways.get(&host)) {
+                let (id, ticket, before, send) = (id.clone(), ticket.clone(), before.clone(), send.clone());
+                let told = move || {
+                    let verdict = confirm::verdict(&ticket, &before);
+                    drop(send.send(Heard::Told(host, id, verdict, because)));
+                };
+                scope.spawn(told);
+                continue;
+            }
             for id in accounts.close(&host, &because) {
                 tell(&mut speakers, &id, false);
             }

@@ -7,15 +7,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use labwright_plan::sealed::seal;
 use labwright_plan::{
-    HostSeen, Observation, Provider, ProviderError, Resource, ResourceId, Secrets, Seen, Sight, Spec, Value, kind_of,
-    looks_with_secrets,
+    HostSeen, Observation, Pending, Provider, ProviderError, Resource, ResourceId, Secrets, Seen, Sight, Spec, Value,
+    kind_of, looks_with_secrets,
 };
 
 use labwright_secrets::{SecretText, envelope};
 
 use crate::agent::secrets::from;
 use crate::link::{Address, Link, open_local, open_ssh};
-use crate::protocol::{Broken, HostKey, Lease, Reply, Request, Want};
+use crate::protocol::{Broken, HostKey, Lease, Reply, Request, Verdict, Want};
 
 /// Sealed secrets by host: age, in base64.
 pub type Letters = BTreeMap<String, String>;
@@ -42,6 +42,8 @@ pub enum Way {
 #[derive(Default)]
 pub struct Fleet {
     pub(crate) links: BTreeMap<String, Link>,
+    /// The ways that they were opened by.
+    pub(crate) ways: BTreeMap<String, Way>,
     /// The keys of hosts that hold secrets, as they told them.
     keys: BTreeMap<String, HostKey>,
     /// The secrets that some hosts are looked at with.
@@ -88,6 +90,7 @@ pub fn observe(lab: &str, targets: &[Target], desired: &[Resource], providers: P
         let sight = match look {
             Ok((link, (seen, key))) => {
                 fleet.links.insert(target.host.clone(), link);
+                fleet.ways.insert(target.host.clone(), target.way.clone());
                 fleet.keys.extend(key.map(|key| (target.host.clone(), key)));
                 Sight::Reached(Box::new(seen))
             }
@@ -240,6 +243,22 @@ fn put_content_back(seen: &mut HostSeen, resources: &[&Resource]) {
             let known = wanted.get(id).copied().or_else(|| seen.marks.get(id).map(|mark| &mark.applied));
             *value = known.and_then(|spec| spec.get(name)).cloned().unwrap_or_default();
         }
+    }
+}
+
+impl Fleet {
+    /// Has each of these hosts take back what nobody confirmed and nobody waits for.
+    pub fn settle(&mut self, hosts: &[String]) -> Answers<Vec<(Pending, Verdict)>> {
+        let links = self.links.iter_mut().filter(|(host, _)| hosts.contains(host));
+        let settle = |(host, link): (&String, &mut Link)| {
+            let settled = link.send(Request::Settle).and_then(|()| match link.receive()? {
+                Reply::Settled { settled } => Ok(settled),
+                Reply::Failed(error) => Err(error),
+                _ => Err(ProviderError::bug("the agent answered something that was not asked")),
+            });
+            (host.clone(), settled)
+        };
+        links.map(settle).collect()
     }
 }
 

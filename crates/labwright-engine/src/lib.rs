@@ -5,13 +5,14 @@
 pub mod agent;
 mod apply;
 mod clock;
+mod confirm;
 mod fleet;
 mod frame;
 pub mod history;
 mod link;
 pub mod protocol;
 
-pub use apply::{Outcomes, Sink, Stop, apply};
+pub use apply::{Outcomes, Sink, Stop, Terms, apply};
 pub use clock::{now, run_id};
 pub use fleet::{Answers, Fleet, Letters, Target, Way, break_leases, leases, observe};
 pub use link::Address;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use labwright_plan::{ChangeKey, HostSeen, ProviderError, ResourceId, Spec, Step};
+use labwright_plan::{ChangeKey, Doors, HostSeen, Pending, ProviderError, ResourceId, Spec, Step};
 use serde::{Deserialize, Serialize};
 
 /// The line that an agent starts with, so that whatever a login shell prints before it is passed over.
@@ -35,6 +35,14 @@ pub enum Request {
     Lease { lab: String },
     /// End the holder, if it is still there.
     Break { lab: String },
+    /// Over a fresh connection: the way in is there, and the change may stay.
+    Confirm { ticket: String },
+    /// To the agent that waits: it is known that nobody comes in any more.
+    Revert { ticket: String, because: String },
+    /// What became of a change.
+    Verdict { ticket: String },
+    /// Take back every change that nobody waits for any more.
+    Settle,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +66,8 @@ pub struct Work {
     /// The secrets of these steps, sealed for this host: age, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letter: Option<String>,
+    /// How long a change that may cut the way in waits for its confirmation, in seconds.
+    pub confirm_within: u64,
 }
 
 /// What a host's secrets are sealed for, and what their content is hashed with.
@@ -100,6 +110,22 @@ pub enum Reply {
     },
     Broken(Box<Broken>),
     Event(Event),
+    /// A change that may have cut the way in is made, and goes back unless a fresh connection confirms it.
+    Confirm {
+        id: ResourceId,
+        ticket: String,
+        /// Where the host takes connections now.
+        doors: Doors,
+        /// The port that the run's own connection came in by, as the host knows it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        through: Option<u16>,
+        /// In seconds.
+        within: u64,
+    },
+    Verdict(Verdict),
+    Settled {
+        settled: Vec<(Pending, Verdict)>,
+    },
     /// A step takes its time; the agent is there.
     Alive,
     /// Every step has an outcome.
@@ -150,6 +176,27 @@ impl Outcome {
     }
 
     pub const WORDS: [&'static str; 6] = ["done", "failed", "reverted", "skipped", "not started", "unknown"];
+}
+
+/// What became of a change that may have cut the way in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Neither confirmed nor gone back.
+    Pending,
+    Confirmed,
+    /// What was there before is back.
+    Reverted {
+        because: String,
+    },
+    /// A later change of the same thing was confirmed.
+    Superseded,
+    /// The way back failed, and is tried again at the next start.
+    Stuck {
+        because: String,
+    },
+    /// The host knows no such change.
+    Unknown,
 }
 
 /// Who works on a lab on a host. Lives as long as its holder: the lock under it goes with the process.

@@ -10,6 +10,7 @@ pub mod docs;
 mod drift;
 mod error;
 pub mod graph;
+pub mod network;
 mod observation;
 mod order;
 mod plan;
@@ -20,10 +21,11 @@ pub mod sealed;
 mod select;
 pub mod topology;
 mod value;
+mod way_back;
 
 pub use drift::{Drift, Drifted, What, drift};
 pub use error::{ErrorKind, ProviderError};
-pub use observation::{HostSeen, Interrupted, Mark, Observation, Origin, Sight};
+pub use observation::{HostSeen, Interrupted, Mark, Observation, Origin, Pending, Sight};
 pub use order::topological;
 pub use plan::{
     Action, Away, Blocked, Change, Consequence, Expect, Kept, PLAN_VERSION, Plan, Report, Step, Why, hide_private,
@@ -37,3 +39,4 @@ pub use resource::{Fingerprint, Resource, ResourceId};
 pub use sealed::{ChangeKey, Sealed, Secrets};
 pub use select::Selection;
 pub use value::{Digest, Spec, Value};
+pub use way_back::{Before, Call, Doors, Was, WayBack};

@@ -38,6 +38,23 @@ pub struct HostSeen {
     /// An earlier run that never ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interrupted: Option<Interrupted>,
+    /// Changes that nobody has confirmed yet, of any lab.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Pending>,
+}
+
+/// A change that may have cut the way in, and that goes back by itself unless it is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// What its revert is called on the host.
+    pub ticket: String,
+    pub id: ResourceId,
+    /// `user@machine` of whoever made it.
+    pub by: String,
+    /// Seconds until it goes back; below 0 it is overdue.
+    pub left: i64,
+    /// Whether the run that made it still waits for its confirmation.
+    pub awaited: bool,
 }
 
 /// The sign that a thing is the lab's: kept on the thing's own host.

@@ -12,6 +12,7 @@ use crate::plan::{Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
 use crate::sealed::{ChangeKey, Secrets};
 use crate::value::{Digest, Spec};
+use crate::way_back::{Doors, WayBack};
 
 /// A provider: how to see and change one outside thing.
 pub trait Provider: Sync {
@@ -53,6 +54,15 @@ pub trait Session: Send + Sync {
     /// under way at once, and none of them keeps one that works from being begun.
     fn waits(&self, _kind: &str) -> bool {
         false
+    }
+    /// What a step that may cut the way in would be undone with, gathered before anything is touched. `None`: it cuts nothing.
+    /// With one, undoing is the engine's: a step that fails halfway is left as it is, and the way back is gone.
+    fn way_back(&self, _step: &Step) -> Result<Option<WayBack>, ProviderError> {
+        Ok(None)
+    }
+    /// Where the host takes connections now that a step with a way back is made. Asked before it is confirmed.
+    fn doors(&self, _step: &Step) -> Result<Doors, ProviderError> {
+        Ok(Doors::default())
     }
     /// Puts back what a reboot took from what was applied, such as files kept in memory. Returns how many things.
     fn restore(&self) -> Result<usize, ProviderError> {

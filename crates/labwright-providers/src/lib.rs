@@ -7,12 +7,14 @@ use labwright_model::Parsed;
 use labwright_plan::Provider;
 
 pub mod docker;
+pub mod firewall;
 pub mod host;
 mod process;
+pub mod rehearsal;
 pub mod vault;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] = &[&host::Host, &docker::Docker, &vault::Vault];
+pub const ALL: &[&'static dyn Provider] = &[&host::Host, &docker::Docker, &vault::Vault, &firewall::Firewall];
 
 /// The files beside the lab file that are handed to lowering, sorted.
 pub fn assets(parsed: &Parsed) -> Vec<String> {

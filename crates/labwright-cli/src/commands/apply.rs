@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use labwright_engine::protocol::{Event, Outcome, Run};
-use labwright_engine::{Fleet, Letters, Outcomes, Sink, Stop, history};
+use labwright_engine::{Fleet, Letters, Outcomes, Sink, Stop, Terms, history};
 use labwright_plan::{Consequence, Options, Plan, Resource, ResourceId, Step};
 use labwright_providers::docker;
 
@@ -68,6 +68,7 @@ impl Apply {
         let steps = saved.iter().flat_map(|saved| &saved.steps);
         let also: BTreeSet<String> = steps.map(|step| step.id.host().to_string()).collect();
         let mut world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &also, terminal)?;
+        world.settle(&ready, terminal)?;
         let plan = match saved {
             Some(saved) => saved,
             None => planning::make(&ready, &world.desired, &world.observed, &options),
@@ -171,7 +172,9 @@ impl Task<'_> {
                 .then(|| format!("costs {}, which was not approved", step.consequence))
         };
         let sink = Both(&writer, Telling::new(plan, terminal, self.json));
-        let outcomes = labwright_engine::apply(fleet, plan, &run, self.letters, &refused, &stop, &sink);
+        let within = |host: &str| self.ready.confirm_within(host);
+        let terms = Terms { letters: self.letters, within: &within, refused: &refused };
+        let outcomes = labwright_engine::apply(fleet, plan, &run, &terms, &stop, &sink);
         drop(sink);
         // The hosts have journals of their own; a history that cannot be closed says "cut off" and hides nothing.
         if let Err(error) = writer.end() {

@@ -35,6 +35,7 @@ impl Destroy {
         options.prune = true;
         options.release_brake = true;
         let mut world = planning::look(&ready, &[], &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
+        world.settle(&ready, terminal)?;
         let plan = reworded(planning::make(&ready, &[], &world.observed, &options), &options.selection);
         let task = Task {
             ready: &ready,

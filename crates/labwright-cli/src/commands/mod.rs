@@ -10,13 +10,17 @@ mod destroy;
 mod docs;
 mod drift;
 mod explain;
+mod exposed;
+mod flows;
 mod graph;
 mod history;
 mod inventory;
 mod locks;
 mod plan;
 mod planning;
+mod reach;
 mod reading;
+mod rehearse;
 mod schema;
 mod secret;
 mod show;
@@ -42,6 +46,10 @@ pub enum Command {
     Assess(assess::Assess),
     Blast(blast::BlastCommand),
     Graph(graph::GraphCommand),
+    Flows(flows::FlowsCommand),
+    Reach(reach::Reach),
+    Exposed(exposed::ExposedCommand),
+    Rehearse(rehearse::Rehearse),
     Docs(docs::DocsCommand),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
@@ -66,6 +74,10 @@ impl Command {
             Command::Assess(command) => command.run(terminal),
             Command::Blast(command) => command.run(terminal),
             Command::Graph(command) => command.run(terminal),
+            Command::Flows(command) => command.run(terminal),
+            Command::Reach(command) => command.run(terminal),
+            Command::Exposed(command) => command.run(terminal),
+            Command::Rehearse(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use labwright_engine::protocol::Verdict;
 use labwright_engine::{Fleet, Letters, Target};
 use labwright_plan::sealed::needed;
-use labwright_plan::{Adopt, Observation, Options, Plan, PlanInput, Provider, Resource, ResourceId, Selection};
+use labwright_plan::{Adopt, Observation, Options, Pending, Plan, PlanInput, Provider, Resource, ResourceId, Selection};
 
 use crate::error::{CliError, Exit};
 use crate::lab::{PROVIDERS, Ready, SshArgs};
@@ -125,6 +126,7 @@ pub fn look<'a>(
     let (mut fleet, mut observed) = labwright_engine::observe(ready.name(), &targets, desired, PROVIDERS);
     tell_uploads(&fleet, terminal);
     means_something(ready, desired, options, &observed)?;
+    tell_pending(&observed, terminal);
     let needed = needed(desired, &observed, PROVIDERS);
     let names = needed.values().flatten().map(String::as_str).collect();
     let secrets = secrets::values(ready, &names, terminal);
@@ -157,6 +159,51 @@ fn tell_uploads(fleet: &Fleet, terminal: &Terminal) {
 /// Whether a provider has anything in this lab: a copy of all that is desired is made only for those.
 fn settles(provider: &dyn Provider, desired: &[Resource]) -> bool {
     provider.name() != "host" && desired.iter().any(|resource| resource.id.provider() == provider.name())
+}
+
+impl World<'_> {
+    /// Before anything is applied: what an earlier run left unconfirmed goes back at once, instead of in the middle of this one.
+    pub fn settle(&mut self, ready: &Ready, terminal: &Terminal) -> Result<(), CliError> {
+        let left = |host: &&String| {
+            let pending = self.observed.reached(host).map(|seen| &seen.pending);
+            pending.is_some_and(|pending| pending.iter().any(|pending| !pending.awaited))
+        };
+        let hosts: Vec<String> = self.observed.hosts.keys().filter(left).cloned().collect();
+        if hosts.is_empty() {
+            return Ok(());
+        }
+        for (host, settled) in self.fleet.settle(&hosts) {
+            for (pending, verdict) in settled.map_err(CliError::from)? {
+                match verdict {
+                    Verdict::Stuck { because } => {
+                        let message = format!(
+                            "what {} left unconfirmed on `{host}` could not be taken back: {because}",
+                            pending.by
+                        );
+                        return Err(CliError::new(Exit::Partly, message)
+                            .hint("nothing more was changed; look at it on the host"));
+                    }
+                    Verdict::Reverted { .. } => {
+                        terminal.say(&format!("`{}`: what {} left unconfirmed is taken back", pending.id, pending.by));
+                    }
+                    // Somebody else came to it first.
+                    Verdict::Confirmed | Verdict::Superseded | Verdict::Pending | Verdict::Unknown => {}
+                }
+            }
+        }
+        self.observed = self.fleet.observe_again(ready.name(), &self.desired, PROVIDERS);
+        Ok(())
+    }
+}
+
+/// Says which changes still wait for their confirmation.
+fn tell_pending(observed: &Observation, terminal: &Terminal) {
+    for (host, pending) in observed.hosts.keys().filter_map(|host| Some((host, &observed.reached(host)?.pending))) {
+        for Pending { id, by, left, .. } in pending {
+            let when = if *left > 0 { format!("in {left} s") } else { "any moment".to_string() };
+            terminal.warn(&format!("`{id}`, changed by {by} on `{host}`, is not confirmed yet: it goes back {when}"));
+        }
+    }
 }
 
 /// A pattern or id that fits nothing is a typing error: with `--exclude`, a dangerous one.

@@ -7,6 +7,8 @@ pub mod diff;
 pub mod findings;
 pub mod lines;
 pub mod markdown;
+pub mod network;
 pub mod plan;
 pub mod progress;
+pub mod rehearsal;
 pub mod table;

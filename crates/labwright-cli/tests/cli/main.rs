@@ -16,6 +16,8 @@ mod json;
 mod kills;
 mod local;
 mod offline;
+mod reverts;
+mod reverts_firewall;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;

@@ -2,6 +2,8 @@
 //! Does what it is told, step by step, and writes it down first; it never plans.
 
 mod facts;
+pub mod guard;
+mod guarded;
 pub mod lease;
 pub mod ledger;
 mod schedule;
@@ -10,8 +12,8 @@ pub mod secrets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -24,13 +26,16 @@ use labwright_plan::{
 pub use facts::{state_dir, user_name};
 
 use crate::frame;
-use crate::protocol::{Event, GREETING, HostKey, Outcome, Reply, Request, Want, Work};
+use crate::protocol::{Event, GREETING, HostKey, Outcome, Reply, Request, Verdict, Want, Work};
 use ledger::{Journal, Ledger};
 use schedule::{Board, Crew};
 use secrets::Keys;
 
 /// How often a busy agent says that it lives.
 const ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a run may take to end once its change was taken back.
+const LET_GO_LIMIT: Duration = Duration::from_secs(20);
 
 type Providers = &'static [&'static dyn Provider];
 type Sessions = BTreeMap<&'static str, Box<dyn Session>>;
@@ -51,10 +56,12 @@ pub enum Heard {
 type Tell = Box<dyn Fn(Reply) + Send + Sync>;
 
 /// Serves a link of two streams until its other end is gone. Returns after everything that was begun has ended.
+/// `via`: the connection as SSH tells it, `CLIENT PORT SERVER PORT`; empty where SSH did not say.
 pub fn serve(
     mut reader: impl Read + Send + 'static,
     mut writer: impl Write + Send + 'static,
     providers: Providers,
+    via: &str,
 ) -> io::Result<()> {
     // What is made here, by packages too, must not depend on the login shell that happened to start us.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
@@ -80,19 +87,20 @@ pub fn serve(
         // A reply that cannot be sent has nobody to read it.
         drop(frame::write(&mut *out, &reply));
     };
-    attend(hear, &heard, Box::new(tell), providers)
+    attend(hear, &heard, Box::new(tell), providers, Some(via))
 }
 
-/// The agent itself: hears requests, does them, tells. The same for a host and for this process.
+/// The agent itself: hears requests, does them, tells. The same for a host and for this process, which comes via nothing.
 pub fn attend(
     hear: mpsc::Sender<Heard>,
     heard: &mpsc::Receiver<Heard>,
     tell: Tell,
     providers: Providers,
+    via: Option<&str>,
 ) -> io::Result<()> {
     let (facts, state) = (facts::gather(), state_dir());
     let keys = Keys::new(&state, &facts);
-    let agent = Agent { tell, providers, facts, state, keys };
+    let agent = Agent { tell, providers, facts, state, keys, via: via.map(str::to_string), waits: Mutex::default() };
     loop {
         match heard.recv() {
             Ok(Heard::Request(Request::Observe { lab, host, was, want, letter })) => {
@@ -116,8 +124,29 @@ pub fn attend(
                 let end = |dir: &Path| lease::break_lease(dir).map(|broken| Reply::Broken(Box::new(broken)));
                 agent.send(agent.lease(&lab, end));
             }
+            Ok(Heard::Request(Request::Confirm { ticket })) => {
+                let confirmed = guard::confirm(&agent.state, &ticket);
+                agent.send(match confirmed {
+                    Ok(Ok(verdict)) => Reply::Verdict(verdict),
+                    Ok(Err(why)) => Reply::Failed(ProviderError::rejected(why)),
+                    Err(error) => Reply::Failed(state_error(&agent.state, &error)),
+                });
+            }
+            Ok(Heard::Request(Request::Verdict { ticket })) => {
+                agent.send(Reply::Verdict(guard::verdict(&agent.state, &ticket)));
+            }
+            Ok(Heard::Request(Request::Settle)) => {
+                let settled = guard::settle(&agent.state);
+                agent.let_go(settled.iter().flatten().map(|(pending, _)| pending.ticket.as_str()));
+                agent.send(settled.map_or_else(
+                    |error| Reply::Failed(state_error(&agent.state, &error)),
+                    |settled| Reply::Settled { settled },
+                ));
+            }
             // These speak of work that is over.
-            Ok(Heard::Request(Request::Elsewhere { .. } | Request::Stop) | Heard::WorkOver) => {}
+            Ok(
+                Heard::Request(Request::Elsewhere { .. } | Request::Stop | Request::Revert { .. }) | Heard::WorkOver,
+            ) => {}
             Ok(Heard::Garbled(error)) => return Err(error),
             Ok(Heard::Gone) | Err(mpsc::RecvError) => return Ok(()),
         }
@@ -128,7 +157,7 @@ pub fn attend(
 pub fn unseal(providers: Providers) -> Result<usize, ProviderError> {
     let (facts, state) = (facts::gather(), state_dir());
     let keys = Keys::new(&state, &facts);
-    let agent = Agent { tell: Box::new(|_| ()), providers, facts, state, keys };
+    let agent = Agent { tell: Box::new(|_| ()), providers, facts, state, keys, via: None, waits: Mutex::default() };
     let labs = match std::fs::read_dir(agent.state.join("labs")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         labs => labs.map_err(|error| state_error(&agent.state, &error))?,
@@ -158,11 +187,52 @@ struct Agent {
     facts: Facts,
     state: PathBuf,
     keys: Keys,
+    /// The connection it was reached by; `None` in the process of whoever asks.
+    via: Option<String>,
+    /// The change that waits for its confirmation, until nobody is left to confirm it.
+    waits: Mutex<Option<Arc<guard::Armed>>>,
 }
 
 impl Agent {
     fn send(&self, reply: Reply) {
         (self.tell)(reply);
+    }
+
+    /// The port of the SSH server that this connection came in by.
+    fn port(&self) -> Option<u16> {
+        self.via.as_deref()?.split_whitespace().nth(3)?.parse().ok()
+    }
+
+    /// Waits for what becomes of a change. Once the run's connection is gone it is seen that nobody else waits.
+    fn wait(&self, armed: guard::Armed) -> Verdict {
+        let armed = Arc::new(armed);
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = Some(armed.clone());
+        let verdict = armed.wait(&self.state);
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        verdict
+    }
+
+    /// Waits until the runs whose changes were taken back have seen it and let go of their leases.
+    fn let_go<'a>(&self, tickets: impl Iterator<Item = &'a str>) {
+        let labs = std::fs::read_dir(self.state.join("labs")).into_iter().flatten().flatten();
+        let labs: Vec<PathBuf> = labs.map(|lab| lab.path()).collect();
+        let since = Instant::now();
+        for ticket in tickets {
+            // A ticket is named after its run.
+            let holds = |lab: &PathBuf| {
+                lease::holder(lab).ok().flatten().is_some_and(|lease| ticket.starts_with(lease.run.id.as_str()))
+            };
+            while since.elapsed() < LET_GO_LIMIT && labs.iter().any(holds) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    /// The other end of the link is gone: what waits for a confirmation may be taken back by whoever comes next.
+    fn orphan(&self) {
+        if let Some(armed) = &*self.waits.lock().unwrap_or_else(PoisonError::into_inner) {
+            armed.orphan();
+        }
     }
 
     /// The lab's own folder. Its name comes over the wire, and must not lead anywhere else.
@@ -246,8 +316,9 @@ impl Agent {
                 leave_equal_content(kind, spec, observed);
             }
         }
+        let pending = guard::pending(&self.state).map_err(|error| state_error(&self.state, &error))?;
         let Ledger { marks, renamed, interrupted, .. } = ledger;
-        let seen = HostSeen { facts: self.facts.clone(), marks, seen, renamed, interrupted };
+        let seen = HostSeen { facts: self.facts.clone(), marks, seen, renamed, interrupted, pending };
         Ok((seen, key))
     }
 
@@ -293,7 +364,8 @@ impl Agent {
             let journal =
                 Journal::begin(&dir, ledger, &work.run, &steps).map_err(|error| state_error(&self.state, &error))?;
             let journal = Mutex::new(journal);
-            let mut hands = Hands { agent: self, sessions, journal, stale: BTreeSet::new(), secrets };
+            let stale = BTreeSet::new();
+            let mut hands = Hands { agent: self, work, sessions, journal, stale, secrets, window: Mutex::default() };
             hands.stale = hands.changed_before(&steps);
             Ok(hands)
         });
@@ -321,9 +393,14 @@ impl Agent {
                     Ok(Heard::WorkOver) => break,
                     Ok(Heard::Request(Request::Elsewhere { id, done })) => board.elsewhere(&id, done),
                     Ok(Heard::Request(Request::Stop)) => board.stop("the run was stopped"),
+                    Ok(Heard::Request(Request::Revert { ticket, because })) => {
+                        // Whoever waits for the change sees what came of it.
+                        guard::revert(&self.state, &ticket, &because);
+                    }
                     Ok(Heard::Request(_)) => {}
                     Ok(Heard::Gone | Heard::Garbled(_)) | Err(_) => {
                         gone = true;
+                        self.orphan();
                         board.stop("the connection to the run was lost");
                     }
                 }
@@ -352,12 +429,15 @@ impl Agent {
 /// What makes the steps of one run true.
 struct Hands<'a> {
     agent: &'a Agent,
+    work: &'a Work,
     sessions: BTreeMap<&'static str, Box<dyn Session>>,
     journal: Mutex<Journal>,
     /// Steps behind packages whose things had changed before any package was touched.
     stale: BTreeSet<ResourceId>,
     /// What came with the run: no word of it is told.
     secrets: Secrets,
+    /// Held by the step that waits for its confirmation.
+    window: Mutex<()>,
 }
 
 impl Hands<'_> {
@@ -466,7 +546,7 @@ impl Crew for Hands<'_> {
             }
         } else {
             for (i, step) in to_do {
-                results[i] = session.apply(step, self);
+                results[i] = self.make_one(session.as_ref(), step);
             }
         }
         let outcome = |(step, result): (&&Step, Result<(), ProviderError>)| match result

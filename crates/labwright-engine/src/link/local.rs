@@ -16,7 +16,7 @@ pub fn open(host: &str, providers: &'static [&'static dyn Provider]) -> Link {
         // Nobody listens any more once the link is dropped; what was begun goes on to its end.
         let tell = move |reply| drop(tell.send(Ok(reply)));
         // Only a stream can be garbled.
-        agent::attend(hear, &heard, Box::new(tell), providers).unwrap_or_default();
+        agent::attend(hear, &heard, Box::new(tell), providers, None).unwrap_or_default();
     });
     Link::in_process(host, speak.clone(), replies, Box::new(Thread { hear: speak, thread: Some(thread) }))
 }

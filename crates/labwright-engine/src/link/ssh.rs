@@ -23,6 +23,8 @@ pub struct Address {
     pub addresses: Vec<String>,
     pub user: Option<String>,
     pub port: Option<u16>,
+    /// Ports to try where nobody answers at `port`, which may be about to move; `None`: as SSH's own configuration says.
+    pub other_ports: Vec<Option<u16>>,
     /// Hosts to go through, first hop first.
     pub jump: Vec<Address>,
     pub identity: Option<String>,
@@ -54,8 +56,8 @@ if [ ! -x "$bin" ]; then
     ln -s "labwright-$hash" "$dir/labwright.$$.new" && mv -f "$dir/labwright.$$.new" "$dir/labwright" || exit 92
   fi
 fi
-if [ "$(id -u)" = 0 ]; then exec "$bin" agent; fi
-exec sudo -n -- "$bin" agent
+if [ "$(id -u)" = 0 ]; then exec "$bin" agent --via "$SSH_CONNECTION"; fi
+exec sudo -n -- "$bin" agent --via "$SSH_CONNECTION"
 "#;
 /// How strict and how plain every connection is.
 const OPTIONS: &[&str] = &[
@@ -75,8 +77,22 @@ const GREETING_LIMIT: Duration = Duration::from_secs(180);
 /// How much of a host's error output is kept.
 const STDERR_KEPT: usize = 16 << 10;
 
-/// Opens the link, trying one address after the other while nobody answers.
+/// Opens the link, trying one port and one address after the other while nobody answers.
 pub fn open(address: &Address) -> Result<Link, ProviderError> {
+    let mut first = None;
+    for port in std::iter::once(address.port).chain(address.other_ports.iter().copied()) {
+        match open_at(&Address { port, ..address.clone() }) {
+            // What the first port said is what the lab declares, and so what is told.
+            Err(error) if error.kind == ErrorKind::Unreachable => {
+                first.get_or_insert(error);
+            }
+            answered => return answered,
+        }
+    }
+    Err(first.unwrap_or_else(|| broken(&address.name)))
+}
+
+fn open_at(address: &Address) -> Result<Link, ProviderError> {
     if address.addresses.is_empty() {
         return connect(address, None);
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::host_state::{Authorized, Directory, File, Group, Mount, Sshd, Symlink, Unit, User};
+use super::network::Firewall;
 use super::platform::Tier;
 use crate::decode::{Many, Table, choice, or_string, section};
 use crate::span::Spanned;
@@ -20,6 +21,9 @@ section! {
         hosts: Table<Host>,
         /// Rings of updates: the first ring first, each after the one before it has proven well.
         updates: Table<UpdateRing>,
+        /// How long a change that may cut the way to a host waits for a new connection to confirm it. Without one it goes
+        /// back by itself.
+        confirm_within: Period = Period(std::time::Duration::from_secs(90)),
     }
 }
 
@@ -90,6 +94,8 @@ section! {
         local: bool,
         /// The zones it routes between, for a router.
         routes: Many<Spanned<String>>,
+        /// Whether it denies what no flow allows; as `network` says when absent.
+        firewall: Option<Spanned<Firewall>>,
         /// The policy by which the whole machine is copied, services and all.
         backup: Option<Spanned<String>>,
         /// How to bring it back, in words.
@@ -193,6 +199,8 @@ section! {
         jump: Many<Spanned<String>>,
         /// A private key to log in with, as a path on this machine.
         identity: Option<Spanned<String>>,
+        /// How long a change that may cut this way waits for its confirmation; as `compute.confirm_within` when absent.
+        confirm_within: Option<Spanned<Period>>,
         /// The host's public key, `ssh-ed25519 AAAA…`, so that even the first connection is checked.
         host_key: Many<Spanned<String>>,
     }

@@ -11,6 +11,18 @@ section! {
         zones: Table<Zone>,
         /// What may connect to what.
         flows: Many<Spanned<Flow>>,
+        /// Whether the hosts and the router deny what no flow allows. Absent: nothing is changed on any of them.
+        firewall: Option<Spanned<Firewall>>,
+    }
+}
+
+choice! {
+    /// Whether a host denies what no flow allows.
+    pub enum Firewall {
+        /// A table of nftables of its own, made from the flows.
+        Enforce = "enforce",
+        /// Labwright makes no rule.
+        Off = "off",
     }
 }
 

@@ -11,7 +11,7 @@ mod spelling;
 mod compute;
 mod edge;
 mod lab;
-mod network;
+pub(crate) mod network;
 mod platform;
 mod protection;
 mod services;
@@ -62,6 +62,10 @@ pub const RULES: &[&dyn Rule] = &[
     &network::AddressForName,
     &network::EverythingBetween,
     &network::Egress,
+    &network::NotEnforced,
+    &network::NotOpened,
+    &network::ForeignRouter,
+    &network::LockedOut,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,

@@ -154,6 +154,8 @@ fn names_of_another_kind_and_near_names_are_told() {
     says(
         "network:\n  zones:\n    servers: { subnet: 10.0.20.0/24 }\n  flows:\n    - { from: server, to: internet }\ncompute:\n  hosts:\n    docker-01: { zone: docker-01, address: 10.0.20.21 }\nplatform:\n  dns: docker-02\n  monitoring: doker-01\n",
         expect![[r#"
+            5:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             5:15 error LW-LAB-101: there is no zone, host or service named `server`
                 help: did you mean `servers`?
             8:24 error LW-LAB-101: `docker-01` is a host, and a zone belongs here

@@ -146,6 +146,7 @@ fn the_annotated_example_names_things_that_it_does_not_declare() {
     expect![[r#"
         15 advice LW-EDGE-002: there is a tunnel and a standby, and no service is public
         16 error LW-PLT-002: there is no secret `cloudflare_token` in `secrets.yaml`
+        29 advice LW-NET-013: zones and flows are declared, and nothing enforces them
         32 error LW-LAB-101: there is no zone, host or service named `home-assistant`
         35 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-02`, `pve-03`, `dns-01` among them
         60 advice LW-PLT-013: `mon-01` watches `immich`, and nobody watches `mon-01`

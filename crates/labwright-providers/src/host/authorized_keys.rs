@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use labwright_model::{Finding, Findings, Span, Spanned};
 use labwright_plan::{
@@ -164,6 +164,12 @@ pub fn read(here: &Here, user: &User) -> Result<Option<String>, ProviderError> {
         Err(None) => Ok(None),
         Err(Some(error)) => Err(error),
     }
+}
+
+/// Where a user's keys stand, for a step; `None` where there is no such user.
+pub fn path(here: &Here, step: &Step) -> Result<Option<PathBuf>, ProviderError> {
+    let accounts = here.accounts()?;
+    Ok(accounts.user(step.id.name()).map(|user| Path::new(&user.home).join(".ssh/authorized_keys")))
 }
 
 /// Writes the file with the keys in it, or takes the lab's keys out of it.

@@ -67,7 +67,8 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     crate::process::check(input.parsed, &mut out.findings);
     for (name, host) in hosts(input.parsed) {
-        let host = &*crate::process::implied(input.parsed, name, crate::vault::implied(input.parsed, name, host));
+        let host = crate::firewall::implied(input.parsed, crate::vault::implied(input.parsed, name, host));
+        let host = &*crate::process::implied(input.parsed, name, host);
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);
         part.retain(|resource| has_name(&ground, resource, &mut out.findings));

@@ -21,9 +21,9 @@ pub(crate) mod session;
 mod accounts;
 mod apt;
 mod atomic;
-mod command;
+pub(crate) mod command;
 mod content;
-mod entry;
+pub(crate) mod entry;
 mod errors;
 mod lockout;
 pub(crate) mod paths;
@@ -35,6 +35,7 @@ pub(crate) mod systemd;
 mod touched;
 pub(crate) mod unit_environment;
 mod waiting;
+pub(crate) mod way_back;
 
 use labwright_plan::{
     Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,

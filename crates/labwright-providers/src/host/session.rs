@@ -8,7 +8,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use labwright_plan::{
-    Action, Context, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
+    Action, Context, Doors, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value,
+    Wanted, WayBack,
 };
 
 use super::accounts::Accounts;
@@ -17,6 +18,7 @@ use super::systemd::{self, States};
 use super::touched::Touched;
 use super::{
     authorized_keys, directory, file, group, hostname, mount, package, secret_file, sshd, symlink, sysctl, unit, user,
+    way_back,
 };
 
 /// What was found of one resource: `None` where it is not there, an error where nobody can say.
@@ -220,6 +222,17 @@ impl Session for Here {
             results[i] = self.apply(step, progress);
         }
         results
+    }
+
+    fn way_back(&self, step: &Step) -> Result<Option<WayBack>, ProviderError> {
+        way_back::of(self, step)
+    }
+
+    fn doors(&self, step: &Step) -> Result<Doors, ProviderError> {
+        match step.id.kind() {
+            "sshd" => sshd::listens(),
+            _ => Ok(Doors::default()),
+        }
     }
 
     fn restore(&self) -> Result<usize, ProviderError> {

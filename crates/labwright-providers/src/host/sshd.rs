@@ -9,7 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Refusal, Resource, Spec, Step,
+    Action, Call, Consequence, Doors, Field, Kind, Observed, OnChange, Ownership, ProviderError, Refusal, Resource,
+    Spec, Step,
 };
 use rustix::process::{Pid, Signal};
 
@@ -41,7 +42,7 @@ pub const KIND: Kind = Kind {
 
 const MAIN: &str = "/etc/ssh/sshd_config";
 const DROP_INS: &str = "/etc/ssh/sshd_config.d";
-const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-labwright.conf";
+pub const DROP_IN: &str = "/etc/ssh/sshd_config.d/50-labwright.conf";
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// The drop-in's content, where anything is declared.
@@ -105,7 +106,8 @@ pub fn observe(here: &Here) -> Look {
     Ok(Some(Observed { spec, data: None }))
 }
 
-/// Puts the drop-in in place or takes it away; on any failure what was there before is there again.
+/// Puts the drop-in in place or takes it away, and has sshd read it. Settings that sshd refuses are not left there; what it
+/// takes and does not survive is the engine's to undo.
 pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let path = Path::new(DROP_IN);
     let failed = |error: io::Error| here.file_error("write", path, &error);
@@ -129,30 +131,32 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     }
     here.touched.note(Path::new("/etc/ssh"));
     put(new.map(str::as_bytes)).map_err(failed)?;
-    let made = checked(new).and_then(|()| reload(saying));
-    let Err(error) = made else { return Ok(()) };
-    put(old.as_deref()).map_err(failed)?;
-    // An sshd that gave up over the new settings is started again with the old ones.
-    match revive(saying) {
-        Ok(()) => Err(error),
-        Err(worse) => Err(ProviderError {
-            message: format!("{}; and with the old settings back: {}", error.message, worse.message),
-            ..error
-        }),
+    if let Err(error) = checked(new) {
+        // Nothing has read it yet.
+        put(old.as_deref()).map_err(failed)?;
+        return Err(error);
     }
+    // An sshd that does not come back from this is brought back by the engine, with the old settings.
+    reload(saying)
 }
 
-/// Brings sshd back with the settings that it had.
-fn revive(saying: &Saying<'_>) -> Result<(), ProviderError> {
-    let unit = "ssh.service";
-    let given_up = Path::new("/run/systemd/system").is_dir()
-        && systemd::show(&[unit.to_string()]).and_then(|states| Ok(states.get(unit)?.failed()))?;
-    if !given_up {
-        return reload(saying);
+/// What brings sshd back with the settings that it had, once their file is back: also one that gave up over the new ones.
+pub fn revival(here: &Here) -> Vec<Call> {
+    if here.facts().systemd {
+        // Where no SSH server runs, or a socket starts one for each connection, there is nothing to bring back.
+        let script = "if systemctl is-failed --quiet ssh.service; then systemctl reset-failed ssh.service; \
+             exec systemctl start ssh.service; fi; exec systemctl try-reload-or-restart ssh.service";
+        return vec![Call::new("sh", &["-c", script])];
     }
-    run("systemctl", &["reset-failed", unit], SHORT)?;
-    run("systemctl", &["start", unit], SHORT)?.require()?;
-    answers(&doors()?)
+    vec![Call::new("sh", &["-c", "kill -HUP \"$(cat /run/sshd.pid)\""]).may_fail()]
+}
+
+/// Where the host takes connections now: what sshd says of itself.
+pub fn listens() -> Result<Doors, ProviderError> {
+    let effective = run(SSHD, &["-T"], SHORT)?.require()?.stdout;
+    let ports =
+        effective.lines().filter_map(|line| line.strip_prefix("port ")).filter_map(|port| port.trim().parse().ok());
+    Ok(Doors { ports: ports.collect(), addresses: Vec::new() })
 }
 
 /// That there is an sshd, and that it reads drop-ins at all.

@@ -162,6 +162,8 @@ services:
   of-f: { run: f, on: f }
 "#,
             expect![[r#"
+                10:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                    help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
                 10:25 advice LW-NET-011: every host in zone `servers` may reach every other on every port; `of-a` and `of-b` need nothing of each other
                     help: allow what is needed: `- { from: SERVICE, to: SERVICE, allow: PORT/tcp }`, or say why under `because`
                 17:25 advice LW-NET-005: `f` watches `a`, `b`, `c` and `d`, and no flow lets it through

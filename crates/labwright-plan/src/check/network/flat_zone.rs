@@ -130,6 +130,8 @@ services:
             expect![[r#"
                 2:12 advice LW-NET-007: all 4 hosts of the lab are in zone `lan`: hypervisors (`a`), services for the inside (`b` and `c`), what people sit at (`laptop`)
                     help: begin with two: `management: { vlan: 10, subnet: … }` and `servers: { vlan: 20, subnet: … }`, and a `zone` for each host
+                3:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                    help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             "#]],
         );
     }
@@ -137,7 +139,13 @@ services:
     #[test]
     fn flows_that_divide_it_and_other_zones() {
         let zones = "network:\n  zones: { lan: { subnet: 10.0.0.0/24 }, vpn: { interface: tailscale0, subnet: 100.64.0.0/10 } }\n";
-        says(&format!("{zones}  flows: [{{ from: b, to: c, allow: https }}]\n{HOSTS}"), expect![[r#""#]]);
+        says(
+            &format!("{zones}  flows: [{{ from: b, to: c, allow: https }}]\n{HOSTS}"),
+            expect![[r#"
+            3:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
+        "#]],
+        );
         let zones = "network:\n  zones: { lan: { subnet: 10.0.0.0/24 }, iot: {}, vpn: { subnet: 100.64.0.0/10 } }\n";
         says(&format!("{zones}{HOSTS}"), expect![""]);
     }

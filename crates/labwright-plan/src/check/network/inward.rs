@@ -187,6 +187,8 @@ services:
   broker: { use: mosquitto, on: nas-01 }
 "#,
             expect![[r#"
+                10:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                    help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
                 10:16 warning LW-NET-006: `iot` and `cameras` may open connections to `lounge` and `servers`, with anything
                     help: take the flow out, or name one host or service and its ports: `- { from: iot, to: broker, allow: mqtt }`
                 11:15 advice LW-NET-006: `iot` may open connections to `lounge`, with anything

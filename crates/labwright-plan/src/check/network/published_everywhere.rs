@@ -333,6 +333,8 @@ services:
   hosted: { on: docker-01, containers: { db: { image: "postgres:16", network_mode: none, ports: ["5435:5432"] } } }
 "#,
             expect![[r#"
+                2:66 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                    help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
                 9:94 warning LW-NET-009: `near` publishes `5432:5432` on its host's address, and all that needs it is on the same host
                     help: write `127.0.0.1:5432:5432`, or leave it out: containers reach each other by name
                 15:107 advice LW-NET-009: `behind` publishes `9090:8080` on its host's address, and the proxy that leads to it is on the same host

@@ -42,6 +42,8 @@ services:
 "#
         ),
         expect![[r#"
+            9:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             20:40 warning LW-NET-005: `wiki` in zone `apps` needs `postgres` in zone `data`, and no flow lets it through
                 help: add to `network: { flows: … }`: `- { from: [shop, service/wiki], to: [cache, postgres], allow: [7000/tcp, postgresql] }`
                 20:50: `wiki` needs `cache`
@@ -69,7 +71,10 @@ services:
   db: { run: db, environments: { dev: { on: app-01 }, prod: { on: db-01 } } }
 "#
         ),
-        expect![[r#""#]],
+        expect![[r#"
+            8:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
+        "#]],
     );
 }
 
@@ -98,6 +103,8 @@ services:
             4:5 advice LW-NET-005: `app-01` in zone `apps` may ask no resolver: no flow for `dns` leads to `proxy-01`, nor to the internet
                 help: add to `network: { flows: … }`: `- { from: [apps, data], to: proxy-01, allow: dns }`
                 5:5: nor may hosts in zone `data`
+            9:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             18:3 advice LW-NET-005: the reverse proxy on `proxy-01` leads to `wiki` on `app-01` in zone `apps`, and no flow lets it through
                 help: add to `network: { flows: … }`: `- { from: proxy-01, to: wiki, allow: 8080/tcp }`
             18:52 advice LW-NET-005: `wiki` in zone `apps` needs `hidden` in zone `data`, and no flow lets it through

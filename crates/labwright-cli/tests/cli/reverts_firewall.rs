@@ -1,0 +1,130 @@
+//! Firewalls that would cut the way in: the old rules are back, whatever happens inside the window.
+
+use std::time::Duration;
+
+use labwright_testkit::Host;
+
+use crate::reverts::{APPLY, armed, begun, inside, wait_until};
+use crate::world::World;
+
+const TABLE: &str = "nft --stateless list table inet labwright";
+
+/// A lab whose host takes SSH from these, and whatever else is added to its flows.
+fn lab(world: &World, within: u32, from: &str, more: &str) {
+    world.lab(&format!(
+        "lab: test\nnetwork:\n  firewall: enforce\n  zones: {{ a: {{ subnet: 10.99.0.0/24 }} }}\n  flows:\n    - {{ from: {from}, to: db, allow: ssh }}\n{more}\
+         compute:\n  confirm_within: {within}s\n  hosts:\n    elsewhere: {{ zone: a, address: 10.99.0.77, os: other }}\n    db: {{ zone: a, address: 10.99.0.11 }}\n"
+    ));
+}
+
+fn back(host: &Host, rules: &str, limit: u64) {
+    wait_until("the old rules are back", limit, || inside(host, TABLE) == rules);
+    wait_until("nothing is armed any more", 10, || armed(host).is_empty());
+}
+
+#[test]
+fn rules_that_cut_our_own_ssh_go_and_the_old_ones_are_back() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    inside(
+        &host,
+        "nft add table inet foreign; nft add chain inet foreign mine '{ type filter hook input priority 10; }'",
+    );
+    let foreign = "nft list table inet foreign";
+    let before = inside(&host, foreign);
+    lab(&world, 8, "elsewhere", "");
+    // The first firewall of the host: what was there before is no firewall at all.
+    world.run(&APPLY).code(5).says("no new connection confirmed it within 8 s").says("reverted db/firewall/ruleset");
+    back(&host, "", 1);
+    assert_eq!(inside(&host, "ls /etc/labwright /etc/systemd/system | grep -i firewall"), "");
+    // One that lets us in stays, at once: nothing of the failed attempt is in its way.
+    lab(&world, 30, "a", "");
+    world.run(&APPLY).code(0);
+    let good = inside(&host, TABLE);
+    assert!(good.contains("chain input"), "{good}");
+    world.apply().code(0).says("nothing to do");
+    // And one that would cut us then goes back to exactly that one.
+    lab(&world, 8, "elsewhere", "");
+    world.run(&APPLY).code(5).says("reverted db/firewall/ruleset");
+    back(&host, &good, 1);
+    host.ssh_stdout("true").unwrap();
+    lab(&world, 30, "a", "");
+    world.apply().code(0).says("nothing to do");
+    assert_eq!(inside(&host, foreign), before, "somebody else's table was touched");
+}
+
+#[test]
+fn a_reboot_inside_the_window_boots_with_the_old_rules() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    lab(&world, 30, "a", "");
+    world.run(&APPLY).code(0);
+    let good = inside(&host, TABLE);
+    lab(&world, 3600, "elsewhere", "");
+    let mut run = begun(&mut world.with_ssh(&APPLY), &host);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    assert_ne!(inside(&host, TABLE), good);
+    host.reboot().unwrap();
+    back(&host, &good, 5);
+    lab(&world, 30, "a", "");
+    world.apply().code(0).says("nothing to do");
+}
+
+#[test]
+fn a_reboot_inside_the_window_of_the_first_rules_boots_without_any() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    lab(&world, 3600, "elsewhere", "");
+    let mut run = begun(&mut world.with_ssh(&APPLY), &host);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    host.reboot().unwrap();
+    back(&host, "", 5);
+}
+
+#[test]
+fn everything_killed_inside_the_window_leaves_a_timer_that_brings_the_old_rules_back() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    lab(&world, 10, "elsewhere", "");
+    let mut run = begun(&mut world.with_ssh(&APPLY), &host);
+    host.inside("pkill").unwrap().args(["-KILL", "labwright"]).status().unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    back(&host, "", 30);
+    host.ssh_stdout("true").unwrap();
+}
+
+#[test]
+fn rules_that_cut_even_the_open_connection_are_told_of_as_reverted() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    lab(&world, 10, "elsewhere", "");
+    // Packets of the run's own connection get lost from the moment at which the rules are loaded.
+    let child = begun(&mut world.with_ssh(&APPLY), &host);
+    host.unplug().unwrap();
+    std::thread::sleep(Duration::from_secs(12));
+    host.plug().unwrap();
+    let ran: crate::world::Ran = child.wait_with_output().unwrap().into();
+    ran.code(5).says("reverted db/firewall/ruleset");
+    back(&host, "", 1);
+}
+
+#[test]
+fn without_nft_or_with_one_that_is_too_old_nothing_is_touched() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    lab(&world, 30, "a", "");
+    inside(&host, "mv /usr/sbin/nft /usr/sbin/nft.away");
+    world.run(&APPLY).code(5).says("`nft` is not installed there").says_not("reverted db");
+    // The words of nftables 0.9.3 for what it does not know yet.
+    let old = "#!/bin/sh\ncase \"$*\" in *version*) echo 'nftables v0.9.3 (Topsy)';; *list*) exec /usr/sbin/nft.away \"$@\";; *) echo 'Error: syntax error, unexpected string' >&2; exit 1;; esac\n";
+    host.write("/usr/sbin/nft", old).unwrap();
+    inside(&host, "chmod 755 /usr/sbin/nft");
+    world.run(&APPLY).code(5).says("nothing was changed").says("this is nftables v0.9.3");
+    inside(&host, "mv /usr/sbin/nft.away /usr/sbin/nft");
+    assert_eq!(inside(&host, TABLE), "");
+    assert_eq!(armed(&host), "");
+    world.run(&APPLY).code(0);
+}

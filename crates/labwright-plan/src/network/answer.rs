@@ -1,0 +1,291 @@
+//! `reach`: whether one may open a connection to another, by which flow, through which hops, and what would turn it.
+//! Judged from the model alone; that a machine is up or a program listens is not known here.
+
+use labwright_model::Spanned;
+use labwright_model::finding::nearest;
+use serde::Serialize;
+
+use super::allowed::{Allowed, Try};
+use super::matrix::{Grant, Matrix, Why};
+use super::parties::{End, Party};
+use super::ports;
+use crate::check::network::reach::End as Named;
+
+/// A grant as it is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Told {
+    pub from: String,
+    pub to: String,
+    pub allows: Allowed,
+    pub why: Why,
+    pub because: String,
+    /// `lab.yaml:29`; empty where no file says it.
+    pub place: String,
+}
+
+/// A machine that looks at the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Hop {
+    pub name: String,
+    /// `opens`, `forwards`, `takes`.
+    pub does: &'static str,
+    /// Whether it denies what no flow allows.
+    pub enforces: bool,
+}
+
+/// The answer about one pair.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    pub from: String,
+    pub to: String,
+    /// What was asked about; absent: anything at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
+    pub allowed: bool,
+    /// Everything that is open between the two.
+    pub open: Allowed,
+    pub because: Vec<Told>,
+    pub hops: Vec<Hop>,
+    /// The nearest change that would turn the answer.
+    pub turn: String,
+    /// Whether anything on the way denies what is not allowed.
+    pub enforced: bool,
+}
+
+/// Why a name is nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nobody {
+    Unknown {
+        near: Option<String>,
+    },
+    Ambiguous(Vec<String>),
+    /// What stands behind the colon is no port.
+    Port {
+        near: Option<&'static str>,
+    },
+    /// A service without a host of this lab.
+    Homeless,
+}
+
+/// Who is meant, and the ports that a service says.
+pub struct Somebody {
+    pub party: Party,
+    pub ports: Allowed,
+}
+
+/// How a service is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// The hosts that it runs on.
+    AtHome,
+    /// By its name, where a reverse proxy answers to it.
+    ByName,
+}
+
+/// Whom a name, a `kind/name` or an address means.
+pub fn somebody(matrix: &Matrix<'_>, name: &str, sought: Sought) -> Result<Vec<Somebody>, Nobody> {
+    let plain = |party| Somebody { party, ports: Allowed::default() };
+    if let Ok(address) = name.trim_matches(['[', ']']).parse() {
+        return Ok(vec![plain(matrix.parties.who(address))]);
+    }
+    let lab = matrix.parties.lab();
+    let spelled = Spanned::from(name.to_string());
+    let ends = crate::check::network::reach::ends(lab, &spelled);
+    match ends.as_slice() {
+        [] => {
+            let names = lab.network.zones.keys().chain(lab.compute.hosts.keys()).chain(lab.services.keys());
+            let near = nearest(name, names.map(String::as_str).chain(["internet"])).map(str::to_string);
+            Err(Nobody::Unknown { near })
+        }
+        [Named::Internet] => Ok(vec![plain(Party::Internet)]),
+        [Named::Zone(zone)] => Ok(matrix.parties.zone(zone).map(Party::Device).map(plain).into_iter().collect()),
+        [Named::Host(host)] => Ok(matrix.parties.host(host).map(Party::Host).map(plain).into_iter().collect()),
+        [Named::Service(service)] => {
+            let mut ports = Allowed::default();
+            let named = matrix.placed(service).iter().any(|placement| !placement.entry.url.is_empty());
+            let doors = lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
+            let doors: Vec<usize> = doors.filter_map(|on| matrix.parties.host(on)).collect();
+            if sought == Sought::ByName && named && !doors.is_empty() {
+                let door = |host| Somebody { party: Party::Host(host), ports: Allowed::tcp([443]) };
+                return Ok(doors.into_iter().map(door).collect());
+            }
+            matrix.placed(service).iter().for_each(|placement| ports.extend(&ports::of(&placement.entry)));
+            let of_home = |end| match end {
+                End::Host(host) => Some(Somebody { party: Party::Host(host), ports: ports.clone() }),
+                _ => None,
+            };
+            let homes: Vec<Somebody> = matrix.homes(service).into_iter().filter_map(of_home).collect();
+            if homes.is_empty() { Err(Nobody::Homeless) } else { Ok(homes) }
+        }
+        several => {
+            let ways = several.iter().map(|end| match end {
+                Named::Zone(name) => format!("zone/{name}"),
+                Named::Host(name) => format!("host/{name}"),
+                Named::Service(name) => format!("service/{name}"),
+                Named::Internet => "internet".to_string(),
+            });
+            Err(Nobody::Ambiguous(ways.collect()))
+        }
+    }
+}
+
+/// A target with its port, taken apart: `proxy-01:443`, `proxy-01:https`, `dns-01:53/udp`, `[fd00::1]:22`, `mon-01:icmp`.
+pub fn target(text: &str) -> Result<(&str, Vec<Try>), Nobody> {
+    let bare = text.parse::<std::net::IpAddr>().is_ok() || text.ends_with(']');
+    let Some((name, port)) = text.rsplit_once(':').filter(|_| !bare) else { return Ok((text, Vec::new())) };
+    let traffic = port.parse().map_err(|near| Nobody::Port { near })?;
+    let mut asked = Allowed::default();
+    asked.add(&traffic);
+    let mut tries: Vec<Try> = Vec::new();
+    tries.extend(asked.tcp.iter().flat_map(|(first, last)| [first, last]).map(|port| Try::Tcp(port as u16)));
+    tries.extend(asked.udp.iter().flat_map(|(first, last)| [first, last]).map(|port| Try::Udp(port as u16)));
+    tries.extend(asked.ping.then_some(Try::Ping));
+    tries.dedup();
+    // A number alone means TCP, as it does everywhere that a port is typed; `dns` means what it is.
+    if port.bytes().all(|byte| byte.is_ascii_digit()) {
+        tries.retain(|one| matches!(one, Try::Tcp(_)));
+    }
+    if tries.is_empty() { Err(Nobody::Port { near: None }) } else { Ok((name, tries)) }
+}
+
+impl Matrix<'_> {
+    /// The machines that see a connection, in its order.
+    pub fn hops(&self, from: Party, to: Party) -> Vec<Hop> {
+        let parties = &self.parties;
+        let hop = |party: Party, does| Hop {
+            name: parties.party_name(party),
+            does,
+            enforces: matches!(party, Party::Host(host) if parties.guards(host)),
+        };
+        let mut hops = vec![hop(from, "opens")];
+        if let Some(router) = parties.router.filter(|_| self.crosses_router(from, to)) {
+            let enforces = parties.guarding_router().is_some();
+            hops.push(Hop { enforces, ..hop(Party::Host(router), "forwards") });
+        }
+        hops.push(hop(to, "takes"));
+        hops
+    }
+
+    /// Whether a connection passes through the router: its ends have no zone in common, and neither is the router.
+    pub fn crosses_router(&self, from: Party, to: Party) -> bool {
+        let router = self.parties.router.map(Party::Host);
+        if router.is_none() || router == Some(from) || router == Some(to) || from == to && from == Party::Internet {
+            return false;
+        }
+        self.parties.zones_of(from).is_disjoint(&self.parties.zones_of(to))
+    }
+
+    /// Whether anything on the way denies what is not allowed.
+    pub fn is_enforced(&self, from: Party, to: Party) -> bool {
+        let guards = |party: Party| matches!(party, Party::Host(host) if self.parties.guards(host));
+        guards(from) || guards(to) || (self.parties.guarding_router().is_some() && self.crosses_router(from, to))
+    }
+
+    pub fn told(&self, grant: &Grant) -> Told {
+        Told {
+            from: self.parties.name(grant.from).to_string(),
+            to: self.parties.name(grant.to).to_string(),
+            allows: grant.allowed.clone(),
+            why: grant.why,
+            because: grant.reason.clone(),
+            place: self.place(grant.span),
+        }
+    }
+
+    /// Whether `from` may open a connection to `to`; without anything asked about, whether it may open any at all.
+    pub fn answer(&self, from: Party, to: &Somebody, asked: &[Try]) -> Answer {
+        let open = self.between(from, to.party);
+        let myself = from == to.party && matches!(from, Party::Host(_));
+        let wanted = if asked.is_empty() { &to.ports } else { &Allowed::default() };
+        let grants = self.grants_between(from, to.party);
+        let serves = |allowed: &Allowed| match (asked.is_empty(), wanted.is_empty()) {
+            (false, _) => asked.iter().any(|one| allowed.lets(*one)),
+            (true, true) => !allowed.is_empty(),
+            (true, false) => allowed.covers(wanted),
+        };
+        let allowed = myself
+            || match asked.is_empty() {
+                false => asked.iter().all(|one| open.lets(*one)),
+                true => serves(&open),
+            };
+        let overlaps = |grant: &&Grant| match (asked.is_empty(), wanted.is_empty()) {
+            (true, false) => grant.allowed.any || grant.allowed.minus(wanted) != grant.allowed,
+            _ => serves(&grant.allowed),
+        };
+        let because: Vec<&Grant> = grants.into_iter().filter(overlaps).collect();
+        let port = match (asked, wanted.is_empty()) {
+            ([], true) => None,
+            ([], false) => Some(wanted.to_string()),
+            (asked, _) => Some(asked.iter().map(Try::to_string).collect::<Vec<_>>().join(", ")),
+        };
+        let turn = match (myself, allowed) {
+            (true, _) => "nothing: a host is never denied to itself".to_string(),
+            (false, true) => self.close(&because),
+            (false, false) => self.open_up(from, to.party, port.as_deref()),
+        };
+        let enforced = myself || self.is_enforced(from, to.party);
+        Answer {
+            from: self.parties.party_name(from),
+            to: self.parties.party_name(to.party),
+            port,
+            allowed,
+            open,
+            because: because.into_iter().map(|grant| self.told(grant)).collect(),
+            hops: self.hops(from, to.party),
+            turn,
+            enforced,
+        }
+    }
+
+    /// What to take out of the file so that the way is shut.
+    fn close(&self, grants: &[&Grant]) -> String {
+        let mut all: Vec<String> = Vec::new();
+        for grant in grants {
+            let place = self.place(grant.span);
+            let at = if place.is_empty() { String::new() } else { format!(" at {place}") };
+            let one = match grant.why {
+                Why::Flow => format!("take out or narrow the flow{at}"),
+                Why::Exposed | Why::Upstream | Why::Tunnel => {
+                    format!("`expose: nowhere`{at}, where {}", grant.reason)
+                }
+                Why::Needs => format!("take out the need{at}: {}", grant.reason),
+                _ => format!("take out what it follows from{at}: {}", grant.reason),
+            };
+            if !all.contains(&one) {
+                all.push(one);
+            }
+        }
+        all.join("; and ")
+    }
+
+    /// What to add to the file so that the way is open.
+    fn open_up(&self, from: Party, to: Party, port: Option<&str>) -> String {
+        let spelled = |party: Party| match party {
+            Party::Internet => "internet".to_string(),
+            Party::Device(zone) => self.parties.spelled(End::Zone(zone)),
+            Party::Host(host) => self.parties.spelled(End::Host(host)),
+        };
+        let port = port.map_or("PORT/tcp".to_string(), |port| match port.contains(", ") {
+            true => format!("[{port}]"),
+            false => port.to_string(),
+        });
+        let flow = format!("- {{ from: {}, to: {}, allow: {port} }}", spelled(from), spelled(to));
+        format!("add to `network: {{ flows: … }}`: `{flow}`")
+    }
+}
+
+impl super::parties::Parties<'_> {
+    /// A name as a flow would have to spell it: `host/immich` where `immich` is a service too.
+    pub fn spelled(&self, end: End) -> String {
+        let (kind, name) = match end {
+            End::Internet => return "internet".to_string(),
+            End::Zone(_) => ("zone", self.name(end)),
+            End::Host(_) => ("host", self.name(end)),
+        };
+        let lab = self.lab();
+        let meanings = usize::from(lab.network.zones.contains_key(name))
+            + usize::from(lab.compute.hosts.contains_key(name))
+            + usize::from(lab.services.contains_key(name));
+        if meanings > 1 { format!("{kind}/{name}") } else { name.to_string() }
+    }
+}

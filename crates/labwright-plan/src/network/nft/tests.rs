@@ -1,0 +1,1 @@
+//! From lab to ruleset, golden; each is loaded by the real `nft` elsewhere.

@@ -1,0 +1,332 @@
+//! Who takes part: zones, hosts with their addresses, the internet, and who of them denies anything at all.
+//! Judges nothing. Everything is sorted by name, so that the order of the lab file changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use labwright_model::Parsed;
+use labwright_model::lab::{Firewall, Host, Lab, Os, RouterKind, Zone};
+
+use super::ranges::{Family, Ranges, number};
+use crate::check::network::reach::{End as Named, Reach, ends};
+use crate::check::network::zone_kind::{Kinds, ZoneKind};
+
+/// One end of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum End {
+    Internet,
+    /// Every address of the zone, and every host in it. The number of `Parties::zones`.
+    Zone(usize),
+    /// The number of `Parties::hosts`.
+    Host(usize),
+}
+
+/// Somebody who opens or takes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Party {
+    Internet,
+    /// A device of the zone that the lab file does not name.
+    Device(usize),
+    Host(usize),
+}
+
+pub struct ZoneParty<'a> {
+    pub name: &'a str,
+    pub entry: &'a Zone,
+    pub kind: Option<ZoneKind>,
+    /// The addresses of each family that are the zone's, without those of hosts that only pass through.
+    ranges: [Ranges; 2],
+}
+
+pub struct HostParty<'a> {
+    pub name: &'a str,
+    pub entry: &'a Host,
+    pub addresses: Vec<IpAddr>,
+    /// The zones whose flows are its flows.
+    pub zones: BTreeSet<usize>,
+    pub guard: Guard,
+    pub ssh_port: u16,
+    /// Whether containers run on it, as far as the lab says.
+    pub containers: bool,
+    /// Whether it carries virtual machines on bridges of its own.
+    pub carries: bool,
+}
+
+/// Whether a host denies what no flow allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// By a table of ours.
+    Enforced,
+    /// It could, and the lab does not ask for it.
+    Off,
+    /// Labwright changes nothing on it.
+    Foreign,
+}
+
+pub struct Parties<'a> {
+    pub parsed: &'a Parsed,
+    pub zones: Vec<ZoneParty<'a>>,
+    pub hosts: Vec<HostParty<'a>>,
+    /// The host that routes between zones.
+    pub router: Option<usize>,
+    /// Whether the router is a Linux host under our SSH.
+    pub router_is_ours: bool,
+    zone_numbers: HashMap<&'a str, usize>,
+    host_numbers: HashMap<&'a str, usize>,
+    by_address: HashMap<IpAddr, usize>,
+    lab: [Ranges; 2],
+    inside: [Ranges; 2],
+}
+
+impl<'a> Parties<'a> {
+    pub fn of(parsed: &'a Parsed) -> Parties<'a> {
+        let lab = &parsed.lab;
+        let reach = Reach::of(lab);
+        let kinds = Kinds::of(parsed, &reach);
+        let sorted: BTreeMap<&str, &Zone> =
+            lab.network.zones.iter().map(|(name, zone)| (name.as_str(), &zone.value)).collect();
+        let zone_numbers: HashMap<&str, usize> =
+            sorted.keys().enumerate().map(|(number, name)| (*name, number)).collect();
+        let router_name = lab.edge.router.as_ref().and_then(|router| router.on.as_ref()).map(|on| on.value.as_str());
+        let linux = lab.edge.router.as_ref().is_some_and(|router| router.kind == RouterKind::Linux);
+        let with_containers: BTreeSet<&str> = with_containers(parsed);
+        let carriers: BTreeSet<&str> = carriers(lab);
+        let names: BTreeMap<&str, &Host> =
+            lab.compute.hosts.iter().map(|(name, host)| (name.as_str(), &host.value)).collect();
+        let hosts: Vec<HostParty<'_>> = names
+            .into_iter()
+            .map(|(name, entry)| {
+                // A router has an address in every zone that it routes; it is at home in one of them alone.
+                let passes = router_name == Some(name) || !entry.routes.is_empty();
+                let zones = match passes {
+                    true => reach.zone(name).into_iter().collect(),
+                    false => reach.zones(name).cloned().unwrap_or_default(),
+                };
+                let mut addresses: Vec<IpAddr> = Vec::new();
+                for address in entry.address.iter() {
+                    if !addresses.contains(&address.value) {
+                        addresses.push(address.value);
+                    }
+                }
+                let foreign = router_name == Some(name) && !linux;
+                HostParty {
+                    name,
+                    entry,
+                    addresses,
+                    zones: zones.iter().filter_map(|zone| zone_numbers.get(zone)).copied().collect(),
+                    guard: if foreign { Guard::Foreign } else { guard(lab, entry) },
+                    ssh_port: entry.ssh.port.as_ref().map_or(22, |port| port.value),
+                    containers: with_containers.contains(name),
+                    carries: carriers.contains(name),
+                }
+            })
+            .collect();
+        let host_numbers: HashMap<&str, usize> =
+            hosts.iter().enumerate().map(|(number, host)| (host.name, number)).collect();
+        let mut by_address = HashMap::new();
+        for (number, host) in hosts.iter().enumerate() {
+            host.addresses.iter().for_each(|address| {
+                by_address.entry(*address).or_insert(number);
+            });
+        }
+        let router = router_name.and_then(|name| host_numbers.get(name)).copied();
+        let router_is_ours = linux && router.is_some_and(|router| hosts[router].guard != Guard::Foreign);
+        let mut all = [Ranges::default(), Ranges::default()];
+        let mut taken = all.clone();
+        let zones = sorted
+            .into_iter()
+            .enumerate()
+            .map(|(number_of_zone, (name, entry))| {
+                let mut ranges = [Ranges::default(), Ranges::default()];
+                for subnet in entry.subnet.iter() {
+                    let (first, last) = (subnet.value.0.network(), subnet.value.0.broadcast());
+                    ranges[slot(Family::of(first))].add(number(first), number(last));
+                }
+                for slot in 0..2 {
+                    all[slot].extend(&ranges[slot]);
+                    // Of two zones that claim an address, which is a finding, the first has it.
+                    ranges[slot] = ranges[slot].minus(&taken[slot]);
+                    taken[slot].extend(&ranges[slot]);
+                }
+                let before = ranges.clone();
+                for host in hosts.iter().filter(|host| !host.zones.contains(&number_of_zone)) {
+                    for address in &host.addresses {
+                        let at = &mut ranges[slot(Family::of(*address))];
+                        let number = number(*address);
+                        if at.contains(number) {
+                            *at = at.minus(&Ranges::of(number, number));
+                        }
+                    }
+                }
+                // Beside a gateway at the first address, the network's own address would be an interval of its own.
+                for subnet in entry.subnet.iter().map(|subnet| subnet.value.0) {
+                    let (slot, first) = (slot(Family::of(subnet.network())), number(subnet.network()));
+                    if ranges[slot] != before[slot] && subnet.prefix_len() < subnet.max_prefix_len() - 1 {
+                        ranges[slot] = ranges[slot].minus(&Ranges::of(first, first));
+                    }
+                }
+                ZoneParty { name, entry, kind: kinds.zone(name), ranges }
+            })
+            .collect();
+        let inside = all.clone();
+        for address in hosts.iter().flat_map(|host| &host.addresses) {
+            all[slot(Family::of(*address))].add(number(*address), number(*address));
+        }
+        Parties {
+            parsed,
+            zones,
+            hosts,
+            router,
+            router_is_ours,
+            zone_numbers,
+            host_numbers,
+            by_address,
+            lab: all,
+            inside,
+        }
+    }
+
+    pub fn lab(&self) -> &'a Lab {
+        &self.parsed.lab
+    }
+
+    pub fn zone(&self, name: &str) -> Option<usize> {
+        self.zone_numbers.get(name).copied()
+    }
+
+    pub fn host(&self, name: &str) -> Option<usize> {
+        self.host_numbers.get(name).copied()
+    }
+
+    /// The addresses of a zone: its subnets, without those of hosts that are at home elsewhere.
+    pub fn ranges(&self, zone: usize, family: Family) -> &Ranges {
+        &self.zones[zone].ranges[slot(family)]
+    }
+
+    /// Every address of the lab; whatever is outside of it is the internet.
+    pub fn lab_ranges(&self, family: Family) -> &Ranges {
+        &self.lab[slot(family)]
+    }
+
+    /// The addresses of zones alone: what is reached without the internet in between.
+    pub fn zone_ranges(&self, family: Family) -> &Ranges {
+        &self.inside[slot(family)]
+    }
+
+    pub fn host_addresses(&self, host: usize, family: Family) -> impl Iterator<Item = IpAddr> + '_ {
+        self.hosts[host].addresses.iter().copied().filter(move |address| Family::of(*address) == family)
+    }
+
+    /// Whose address this is.
+    pub fn who(&self, address: IpAddr) -> Party {
+        if let Some(host) = self.by_address.get(&address) {
+            return Party::Host(*host);
+        }
+        let (slot, number) = (slot(Family::of(address)), number(address));
+        let zone = self.zones.iter().position(|zone| zone.ranges[slot].contains(number));
+        zone.map_or(Party::Internet, Party::Device)
+    }
+
+    /// Everything that a grant may call this party.
+    pub fn ends(&self, party: Party) -> Vec<End> {
+        match party {
+            Party::Internet => vec![End::Internet],
+            Party::Device(zone) => vec![End::Zone(zone)],
+            Party::Host(host) => {
+                let zones = self.hosts[host].zones.iter().map(|zone| End::Zone(*zone));
+                std::iter::once(End::Host(host)).chain(zones).collect()
+            }
+        }
+    }
+
+    /// The zones that a party is in.
+    pub fn zones_of(&self, party: Party) -> BTreeSet<usize> {
+        match party {
+            Party::Internet => BTreeSet::new(),
+            Party::Device(zone) => BTreeSet::from([zone]),
+            Party::Host(host) => self.hosts[host].zones.clone(),
+        }
+    }
+
+    /// What a name in a flow stands for; a service stands for the hosts that it runs on.
+    pub fn named(&self, name: &'a labwright_model::Spanned<String>) -> Vec<Named<'a>> {
+        ends(self.lab(), name)
+    }
+
+    pub fn name(&self, end: End) -> &'a str {
+        match end {
+            End::Internet => "internet",
+            End::Zone(zone) => self.zones[zone].name,
+            End::Host(host) => self.hosts[host].name,
+        }
+    }
+
+    pub fn party_name(&self, party: Party) -> String {
+        match party {
+            Party::Internet => "internet".to_string(),
+            Party::Device(zone) => format!("another device in {}", self.zones[zone].name),
+            Party::Host(host) => self.hosts[host].name.to_string(),
+        }
+    }
+
+    /// Whether a host enforces.
+    pub fn guards(&self, host: usize) -> bool {
+        self.hosts[host].guard == Guard::Enforced
+    }
+
+    /// Whether anything of the lab enforces.
+    pub fn enforces(&self) -> bool {
+        (0..self.hosts.len()).any(|host| self.guards(host))
+    }
+
+    /// The router, where it enforces.
+    pub fn guarding_router(&self) -> Option<usize> {
+        self.router.filter(|router| self.router_is_ours && self.guards(*router))
+    }
+
+    /// Hosts whose address lies outside the ranges of a zone that they are in, with that zone.
+    pub fn strays(&self) -> Vec<(usize, IpAddr, usize)> {
+        let mut all = Vec::new();
+        for (host_number, host) in self.hosts.iter().enumerate() {
+            for (zone, address) in host.zones.iter().flat_map(|zone| host.addresses.iter().map(move |a| (*zone, *a))) {
+                if !self.ranges(zone, Family::of(address)).contains(number(address)) {
+                    all.push((host_number, address, zone));
+                }
+            }
+        }
+        all
+    }
+}
+
+fn slot(family: Family) -> usize {
+    usize::from(family == Family::V6)
+}
+
+fn guard(lab: &Lab, host: &Host) -> Guard {
+    if !matches!(host.os, Os::Debian | Os::Ubuntu | Os::Proxmox) {
+        return Guard::Foreign;
+    }
+    let said = host.firewall.as_ref().or(lab.network.firewall.as_ref()).map(|firewall| firewall.value);
+    if said == Some(Firewall::Enforce) { Guard::Enforced } else { Guard::Off }
+}
+
+fn with_containers(parsed: &Parsed) -> BTreeSet<&str> {
+    let listed = parsed.lab.compute.docker_hosts.iter().map(|host| host.value.as_str());
+    let contained = parsed.placements.iter().filter(|placement| {
+        let entry = &placement.entry;
+        entry.compose.is_some() || entry.catalogue.is_some() || !entry.containers.0.is_null()
+    });
+    listed.chain(contained.flat_map(|placement| placement.entry.on.iter().map(|on| on.value.as_str()))).collect()
+}
+
+fn carriers(lab: &Lab) -> BTreeSet<&str> {
+    let listed = lab.compute.proxmox.iter().map(|host| host.value.as_str());
+    let by_os = lab.compute.hosts.iter().filter(|(_, host)| host.os == Os::Proxmox).map(|(name, _)| name.as_str());
+    let under = lab
+        .compute
+        .hosts
+        .values()
+        .flat_map(|host| host.vm.iter().chain(&host.lxc).filter_map(|guest| guest.on.as_ref()))
+        .map(|on| on.value.as_str());
+    listed.chain(by_os).chain(under).collect()
+}
