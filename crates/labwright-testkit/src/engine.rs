@@ -122,8 +122,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs a program beside the engine, in its network and its mounts; returns what it prints.
-    pub fn beside(&self, args: &[&str]) -> Result<String> {
+    /// Runs a program in the network and the mounts of the engine; returns what it prints.
+    pub fn within(&self, args: &[&str]) -> Result<String> {
         Ok(String::from_utf8(run(self.inside()?.args(args))?)?)
     }
 

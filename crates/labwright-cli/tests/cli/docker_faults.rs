@@ -208,11 +208,11 @@ fn a_full_disk_is_said_with_what_makes_room_and_what_ran_goes_on() {
     dock.engine.publish_with("app:2", &[SERVE], 6 << 20).unwrap();
     let filler = format!("{data}/filler");
     // Until there is no more: that it stops is the point.
-    dock.engine.beside(&["sh", "-c", &format!("dd if=/dev/zero of={filler} bs=64k 2>/dev/null; true")]).unwrap();
+    dock.engine.within(&["sh", "-c", &format!("dd if=/dev/zero of={filler} bs=64k 2>/dev/null; true")]).unwrap();
     web(&dock, "image: \"REG/app:2\"");
     dock.apply().code(5).says("no space left on device").says("docker system df");
     assert_eq!(dock.inspect("{{.Id}} {{.State.Status}}", "web-app-1"), format!("{id} running"));
-    dock.engine.beside(&["rm", &filler]).unwrap();
+    dock.engine.within(&["rm", &filler]).unwrap();
     dock.apply().code(0);
     dock.settled();
 }
