@@ -135,7 +135,9 @@ impl Session for Here {
                 for wanted in first {
                     seen.insert(wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await);
                 }
-                let rest = rest.into_iter().map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
+                let rest = rest
+                    .into_iter()
+                    .map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
                 seen.extend(stream::iter(rest).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
                 Ok(seen)
             });
@@ -153,7 +155,13 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying { id: &step.id, progress, context: &self.context, replaced: &self.replaced, starting: &self.starting };
+        let saying = &Saying {
+            id: &step.id,
+            progress,
+            context: &self.context,
+            replaced: &self.replaced,
+            starting: &self.starting,
+        };
         let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,
