@@ -191,6 +191,21 @@ fn what_is_not_there_is_created_in_order() {
 }
 
 #[test]
+fn what_a_step_moves_is_looked_at_before_that_step_and_not_after_it() {
+    let mut want = desired("gate: new\nbehind: new > gate\nother: new > gate");
+    want.iter_mut().filter(|r| r.id == id("behind")).for_each(|r| r.moved_by = BTreeSet::from([id("gate")]));
+    let make = |seen: &str| make(&want, &observed(seen, &want), &Options::default());
+    let expects = |plan: &Plan| -> Vec<bool> {
+        plan.steps.iter().map(|step| matches!(step.expect, Expect::AfterStep { .. })).collect()
+    };
+    let plan = make("gate: old *\nbehind: old *\nother: old *");
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.name()).collect();
+    assert_eq!((ids, expects(&plan)), (vec!["gate", "behind", "other"], vec![false, true, false]));
+    // Where nothing moves it, it has to be as it was seen.
+    assert_eq!(expects(&make("gate: new *\nbehind: old *\nother: new *")), [false]);
+}
+
+#[test]
 fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
     check(
         "a: new\nb: x\nc: x\nd: x",

@@ -39,7 +39,10 @@ impl Engine {
         let data = dir.join("data");
         let disk = disk.map(|size| format!("mount -t tmpfs -o size={size}m,mode=0700 tmpfs '{}' && ", data.display()));
         let disk = disk.unwrap_or_default();
-        holder.arg(format!("{disk}ip link set lo up && echo ready && exec sleep infinity")).stdin(Stdio::null()).stdout(Stdio::piped());
+        holder
+            .arg(format!("{disk}ip link set lo up && echo ready && exec sleep infinity"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
         let mut holder = holder.spawn().context("start `unshare`")?;
         let mut ready = [0; 6];
         std::io::Read::read_exact(&mut holder.stdout.take().context("take output")?, &mut ready)?;
@@ -122,8 +125,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs a program beside the engine, in its network and its mounts; returns what it prints.
-    pub fn beside(&self, args: &[&str]) -> Result<String> {
+    /// Runs a program in the network and the mounts of the engine; returns what it prints.
+    pub fn within(&self, args: &[&str]) -> Result<String> {
         Ok(String::from_utf8(run(self.inside()?.args(args))?)?)
     }
 

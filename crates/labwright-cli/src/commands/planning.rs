@@ -76,7 +76,8 @@ fn of_environment(ready: &Ready, environment: &str) -> Result<Vec<String>, CliEr
             None => format!("it has {}", declared.join(", ")),
         }));
     }
-    let desired = |pattern: &String| ready.desired.iter().any(|resource| Selection::covers(pattern, resource.id.as_str()));
+    let desired =
+        |pattern: &String| ready.desired.iter().any(|resource| Selection::covers(pattern, resource.id.as_str()));
     let patterns: Vec<String> =
         labwright_providers::docker::of_environment(&ready.parsed, environment).into_iter().filter(desired).collect();
     match patterns.is_empty() {

@@ -12,9 +12,9 @@ fn outside(dock: &Dock) {
     let page = dock.desk.path("page");
     std::fs::create_dir_all(&page).unwrap();
     std::fs::write(page.join("index.html"), "the world\n").unwrap();
-    dock.engine.beside(&["ip", "address", "add", &format!("{OUTSIDE}/32"), "dev", "lo"]).unwrap();
+    dock.engine.within(&["ip", "address", "add", &format!("{OUTSIDE}/32"), "dev", "lo"]).unwrap();
     let page = page.display().to_string();
-    dock.engine.beside(&["busybox", "httpd", "-p", &format!("{OUTSIDE}:80"), "-h", &page]).unwrap();
+    dock.engine.within(&["busybox", "httpd", "-p", &format!("{OUTSIDE}:80"), "-h", &page]).unwrap();
 }
 
 /// Whether a container reaches the world.
@@ -59,7 +59,7 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     // Its port is the gateway's, and who needs it finds it there by its name.
     assert!(dock.inspect("{{.HostConfig.PortBindings}}", "vpn-tunnel-1").contains("8080"));
     assert_eq!(dock.inspect("{{.HostConfig.PortBindings}}", "seeds-app-1"), "map[]");
-    let page = dock.engine.beside(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:8080/"]).unwrap();
+    let page = dock.engine.within(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:8080/"]).unwrap();
     assert_eq!(page.trim(), "seeds");
     let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds/"];
     assert_eq!(dock.engine.docker(&asked).unwrap(), "seeds");

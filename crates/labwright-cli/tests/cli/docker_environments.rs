@@ -42,14 +42,18 @@ fn one_stack_in_two_environments_is_two_stacks() {
     dock.settled();
     let containers = dock.names(&["ps", "--format", "{{.Names}}"]);
     assert_eq!(containers, ["db-dev-pg-1", "db-prod-pg-1", "shop-dev-app-1", "shop-prod-app-1"]);
-    assert_eq!(
-        dock.names(&["volume", "ls", "-q"]),
-        ["db-dev_data", "db-prod_data", "shop-dev_data", "shop-prod_data"]
-    );
+    assert_eq!(dock.names(&["volume", "ls", "-q"]), ["db-dev_data", "db-prod_data", "shop-dev_data", "shop-prod_data"]);
     let networks = dock.names(&["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"]);
     assert_eq!(
         networks,
-        ["db-dev_default", "db-prod_default", "shop-dev_default", "shop-dev_to_db-dev", "shop-prod_default", "shop-prod_to_db-prod"]
+        [
+            "db-dev_default",
+            "db-prod_default",
+            "shop-dev_default",
+            "shop-dev_to_db-dev",
+            "shop-prod_default",
+            "shop-prod_to_db-prod"
+        ]
     );
     // Each has the image of its tag, what its environment says, and what the other does not.
     for (container, digest, says) in [("shop-dev-app-1", &dev, "WHERE=dev"), ("shop-prod-app-1", &prod, "WHERE=prod")] {
@@ -81,8 +85,15 @@ fn one_stack_in_two_environments_is_two_stacks() {
     dock.desk.run(&["apply", "--yes", "--environment", "dev"]).code(0);
     assert!(dock.engine.docker(&["exec", "shop-dev-app-1", "env"]).unwrap().contains("MORE=yes"));
     assert_eq!(dock.inspect("{{.Id}} {{.State.StartedAt}}", "shop-prod-app-1"), before);
-    dock.desk.run(&["plan", "--only", "here/docker/container/shop-prod-*"]).says("shop-prod-app-1").says_not("shop-dev");
-    dock.desk.run(&["plan", "--environment", "pord"]).code(2).says("no environment `pord`").says("did you mean `prod`?");
+    dock.desk
+        .run(&["plan", "--only", "here/docker/container/shop-prod-*"])
+        .says("shop-prod-app-1")
+        .says_not("shop-dev");
+    dock.desk
+        .run(&["plan", "--environment", "pord"])
+        .code(2)
+        .says("no environment `pord`")
+        .says("did you mean `prod`?");
     dock.desk.run(&["plan", "--environment", "dev", "--only", "here"]).code(2);
     dock.apply().code(0);
     dock.settled();
@@ -94,11 +105,15 @@ fn what_two_environments_must_not_share_is_an_error() {
     for (service, says) in [
         ("containers: { app: { image: \"REG/app:latest\" } }", "`dev` and `prod` of service `shop` run the same"),
         ("containers: { app: { image: \"REG/app:1\", container_name: shop } }", "both have the container `shop`"),
-        ("containers: { app: { image: \"REG/app:1\", volumes: [\"/srv/shop:/data\"] } }", "both have the path `/srv/shop`"),
+        (
+            "containers: { app: { image: \"REG/app:1\", volumes: [\"/srv/shop:/data\"] } }",
+            "both have the path `/srv/shop`",
+        ),
         ("containers: { app: { image: \"REG/app:1\", ports: [\"8080:80\"] } }", "both publish port 8080"),
         ("compose: shop/compose.yaml", "both have the volume `shared`"),
     ] {
-        let file = "services: { app: { image: \"x:1\", volumes: [\"data:/data\"] } }\nvolumes: { data: { name: shared } }\n";
+        let file =
+            "services: { app: { image: \"x:1\", volumes: [\"data:/data\"] } }\nvolumes: { data: { name: shared } }\n";
         dock.desk.write("shop/compose.yaml", file);
         dock.environments(&format!("shop: {{ on: here, environments: [dev, prod], {service} }}"));
         let ran = dock.desk.run(&["plan"]).says(says);

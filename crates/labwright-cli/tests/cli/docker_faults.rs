@@ -84,7 +84,8 @@ fn a_pull_that_breaks_off_leaves_what_ran() {
 #[test]
 fn what_never_turns_healthy_is_said_with_what_it_says_itself_and_holds_back_who_needs_it() {
     let dock = Dock::new();
-    let check = r#"HEALTHCHECK --interval=300ms --timeout=1s --retries=3 CMD ["/bin/sh","-c","echo no such table; exit 1"]"#;
+    let check =
+        r#"HEALTHCHECK --interval=300ms --timeout=1s --retries=3 CMD ["/bin/sh","-c","echo no such table; exit 1"]"#;
     dock.engine.publish("sick:1", &[r#"CMD ["/bin/sh","-c","echo migrating; exec sleep 1000"]"#, check]).unwrap();
     dock.engine.publish("app:1", &[SERVE]).unwrap();
     dock.lab(
@@ -147,7 +148,8 @@ fn a_volume_that_a_stranger_uses_stays_and_the_stranger_is_named() {
     dock.engine.docker(&["run", "-d", "--name", "stranger", "-v", "web_data:/x", &image]).unwrap();
     dock.lab("other: { external: someone }");
     let volume = "here/docker/volume/web_data";
-    let gone = ["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data", "--approve", "downtime"];
+    let gone =
+        ["apply", "--yes", "--prune", "--delete-data", volume, "--approve", "destroys-data", "--approve", "downtime"];
     dock.desk.run(&gone).code(5).says("`stranger` still has it").says("its data is as it was");
     dock.engine.docker(&["exec", "stranger", "test", "-e", "/x/precious"]).unwrap();
     dock.engine.docker(&["rm", "-f", "stranger"]).unwrap();
@@ -208,11 +210,11 @@ fn a_full_disk_is_said_with_what_makes_room_and_what_ran_goes_on() {
     dock.engine.publish_with("app:2", &[SERVE], 6 << 20).unwrap();
     let filler = format!("{data}/filler");
     // Until there is no more: that it stops is the point.
-    dock.engine.beside(&["sh", "-c", &format!("dd if=/dev/zero of={filler} bs=64k 2>/dev/null; true")]).unwrap();
+    dock.engine.within(&["sh", "-c", &format!("dd if=/dev/zero of={filler} bs=64k 2>/dev/null; true")]).unwrap();
     web(&dock, "image: \"REG/app:2\"");
     dock.apply().code(5).says("no space left on device").says("docker system df");
     assert_eq!(dock.inspect("{{.Id}} {{.State.Status}}", "web-app-1"), format!("{id} running"));
-    dock.engine.beside(&["rm", &filler]).unwrap();
+    dock.engine.within(&["rm", &filler]).unwrap();
     dock.apply().code(0);
     dock.settled();
 }
@@ -224,7 +226,8 @@ fn an_engine_that_stops_in_the_middle_is_said_and_gone_on_with_when_it_is_back()
     let ready = r#"CMD ["/bin/sh","-c","sleep 4; touch /tmp/ready; exec sleep 1000"]"#;
     dock.engine.publish("app:1", &[ready, slow]).unwrap();
     web(&dock, "image: \"REG/app:1\"");
-    let child = dock.desk.command().args(["apply", "--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        dock.desk.command().args(["apply", "--yes"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     until("it starts", || dock.engine.docker(&["ps", "-q"]).is_ok_and(|ids| !ids.is_empty()));
     dock.engine.stop_dockerd().unwrap();
     let ran: Ran = child.wait_with_output().unwrap().into();
@@ -240,7 +243,9 @@ fn an_engine_that_stops_in_the_middle_is_said_and_gone_on_with_when_it_is_back()
 
 #[test]
 fn what_a_compose_file_says_that_cannot_be_is_found_with_its_file_and_line() {
-    let desk = Desk::new("lab: home\ncompute: { hosts: { here: { local: true } } }\nservices:\n  web: { on: here, compose: web/compose.yaml }\n");
+    let desk = Desk::new(
+        "lab: home\ncompute: { hosts: { here: { local: true } } }\nservices:\n  web: { on: here, compose: web/compose.yaml }\n",
+    );
     let file = |keys: &str| format!("services:\n  app:\n    image: \"x:1\"\n    {keys}\n");
     for (keys, says) in [
         ("credential_spec: { file: x.json }", "credential_spec"),

@@ -92,11 +92,7 @@ apart: { on: b, containers: { app: { image: \"REG/app-b:1\" } } }";
     lab(&world, services);
     let ran = world.apply().code(0).says("waiting until `db-pg-1` is healthy, up to ");
     ran.says("waiting until `web-app-1` is healthy");
-    let [db, queue, apart] = [
-        started(&on_a, "db-pg-1"),
-        started(&on_b, "queue-mq-1"),
-        started(&on_b, "apart-app-1"),
-    ];
+    let [db, queue, apart] = [started(&on_a, "db-pg-1"), started(&on_b, "queue-mq-1"), started(&on_b, "apart-app-1")];
     let [web, mail] = [started(&on_b, "web-app-1"), started(&on_a, "mail-app-1")];
     // Each two seconds after the last of what it needs, and not for long after: nobody waited for the hourly check.
     for (needer, needs) in [(web, db.max(queue)), (mail, web)] {
@@ -110,12 +106,8 @@ apart: { on: b, containers: { app: { image: \"REG/app-b:1\" } } }";
     // What is needed by others goes after them.
     lab(&world, "apart: { on: b, containers: { app: { image: \"REG/app-b:1\" } } }");
     world.run(&["apply", "--yes", "--prune", "--approve", "downtime"]).code(0);
-    let [mail, web, db, queue] = [
-        ended(&on_a, "mail-app-1"),
-        ended(&on_b, "web-app-1"),
-        ended(&on_a, "db-pg-1"),
-        ended(&on_b, "queue-mq-1"),
-    ];
+    let [mail, web, db, queue] =
+        [ended(&on_a, "mail-app-1"), ended(&on_b, "web-app-1"), ended(&on_a, "db-pg-1"), ended(&on_b, "queue-mq-1")];
     assert!(mail < web && web < db && web < queue, "{mail} {web} {db} {queue}");
     assert_eq!(on_b.docker(&["ps", "--format", "{{.Names}}"]).unwrap(), "apart-app-1");
 }
@@ -126,7 +118,8 @@ fn one_that_does_not_come_up_in_time_is_given_up_and_so_is_what_needs_it_elsewhe
     let (_a, _on_a) = host(&world, "a");
     let (_b, on_b) = host(&world, "b");
     // It never has an answer: the deadline is that of its own check.
-    let stuck = "healthcheck: { test: [CMD, /bin/sleep, \"60\"], interval: 1s, timeout: 1s, retries: 1, start_period: 1s }";
+    let stuck =
+        "healthcheck: { test: [CMD, /bin/sleep, \"60\"], interval: 1s, timeout: 1s, retries: 1, start_period: 1s }";
     lab(
         &world,
         &format!(
@@ -142,8 +135,7 @@ web: {{ on: b, needs: [db], containers: {{ app: {{ image: \"REG/app-b:1\" }} }} 
 fn thirty_containers_that_wait_do_not_wait_for_each_other() {
     let world = World::new();
     let (_a, on_a) = host(&world, "a");
-    let containers: String =
-        (0..30).map(|n| format!("    c{n:02}: {{ image: \"REG/slow-a:1\" }}\n")).collect();
+    let containers: String = (0..30).map(|n| format!("    c{n:02}: {{ image: \"REG/slow-a:1\" }}\n")).collect();
     lab(&world, &format!("many:\n  on: a\n  containers:\n{containers}"));
     // Each is up after two seconds: four at a time would take sixteen, whatever the machine.
     world.apply().code(0);

@@ -1,6 +1,7 @@
 //! Steps in dependency order, independent ones at the same time.
 //! Knows nothing of what a step does: it is handed over with those that go with it.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -31,8 +32,10 @@ struct State {
     /// For each step, how many of its needs have not ended; needs elsewhere count.
     waiting: Vec<usize>,
     ready: BTreeSet<usize>,
-    /// As `ready`: those that only wait for something.
-    ready_to_wait: BTreeSet<usize>,
+    /// As `ready`: those that only wait for something, with how long the chain of steps behind each is. The longest is begun
+    /// first: the last of all cannot come before it.
+    ready_to_wait: BTreeSet<(Reverse<usize>, usize)>,
+    chains: Vec<usize>,
     /// Which steps only wait, once somebody works on the board.
     waits: Vec<bool>,
     running: usize,
@@ -48,7 +51,7 @@ struct State {
 impl State {
     fn make_ready(&mut self, step: usize) {
         match self.waits.get(step) {
-            Some(true) => self.ready_to_wait.insert(step),
+            Some(true) => self.ready_to_wait.insert((Reverse(self.chains[step]), step)),
             _ => self.ready.insert(step),
         };
     }
@@ -56,7 +59,7 @@ impl State {
     /// The next step that there is room for: what takes long by itself is begun first.
     fn next(&mut self) -> Option<usize> {
         let wait = if self.idle < WAITERS { self.ready_to_wait.pop_first() } else { None };
-        wait.or_else(|| if self.busy < WORKERS { self.ready.pop_first() } else { None })
+        wait.map(|(_, step)| step).or_else(|| if self.busy < WORKERS { self.ready.pop_first() } else { None })
     }
 
     /// How many steps could be begun now.
@@ -92,6 +95,7 @@ impl<'a> Board<'a> {
             waiting,
             ready,
             ready_to_wait: BTreeSet::new(),
+            chains: vec![0; steps.len()],
             waits: Vec::new(),
             running: 0,
             busy: 0,
@@ -101,6 +105,17 @@ impl<'a> Board<'a> {
             stopped: None,
         };
         Board { steps, dependents, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// How many steps follow one another behind each. Steps come in the order of their needs; one that does not is only begun
+    /// later than it could be.
+    fn chains(&self) -> Vec<usize> {
+        let mut chains = vec![0; self.steps.len()];
+        for (i, step) in self.steps.iter().enumerate().rev() {
+            let behind = self.dependents.get(&step.id).into_iter().flatten();
+            chains[i] = behind.map(|next| chains[*next] + 1).max().unwrap_or_default();
+        }
+        chains
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -136,6 +151,9 @@ impl<'a> Board<'a> {
     pub fn run(&self, crew: &dyn Crew) {
         let mut state = self.lock();
         state.waits = self.steps.iter().map(|step| crew.waits(step)).collect();
+        if state.waits.contains(&true) {
+            state.chains = self.chains();
+        }
         std::mem::take(&mut state.ready).into_iter().for_each(|i| state.make_ready(i));
         let waiting = state.waits.iter().filter(|waits| **waits).count();
         let workers = WORKERS.min(self.steps.len() - waiting) + WAITERS.min(waiting);
@@ -164,8 +182,8 @@ impl<'a> Board<'a> {
                 let rest: Vec<usize> = state
                     .ready
                     .iter()
-                    .chain(&state.ready_to_wait)
                     .copied()
+                    .chain(state.ready_to_wait.iter().map(|(_, step)| *step))
                     .chain((0..self.steps.len()).filter(|i| state.waiting[*i] > 0))
                     .collect();
                 state.left = 0;
@@ -342,6 +360,19 @@ mod tests {
         assert!(most(&(named("w", 10) + &named("x", 10))) > WORKERS);
         // What waits does not keep what works from being begun, whatever comes first.
         assert!(most(&(named("w", 70) + "x>w00 y>x w99>y")) > WORKERS);
+    }
+
+    #[test]
+    fn the_longest_chain_is_begun_first() {
+        let steps = steps("w1 w2 w3>w2 w4>w3 w5");
+        let board = Board::new(&steps, &BTreeSet::new());
+        assert_eq!(board.chains(), [0, 2, 1, 0, 0]);
+        let log = Log { waiting: "w", ..Log::default() };
+        board.run(&log);
+        assert_eq!(log.lines.into_inner().unwrap().len(), 5);
+        let mut state = board.lock();
+        [0, 1, 4].into_iter().for_each(|step| state.make_ready(step));
+        assert_eq!([state.next(), state.next(), state.next()], [Some(1), Some(0), Some(4)]);
     }
 
     #[test]

@@ -32,7 +32,10 @@ pub fn check(placed: &[Placed<'_>], findings: &mut Findings) {
             }
             let message = match (what, between) {
                 (Kind::Container, false) => {
-                    format!("`{}` and `{}` both have a container `{name}` on `{}`", first.service, one.service, one.host)
+                    format!(
+                        "`{}` and `{}` both have a container `{name}` on `{}`",
+                        first.service, one.service, one.host
+                    )
                 }
                 _ => format!(
                     "{} of `{}` and {} of `{}` both have the {} `{name}` of `{}`",
@@ -45,8 +48,12 @@ pub fn check(placed: &[Placed<'_>], findings: &mut Findings) {
                 ),
             };
             let help = match what {
-                Kind::Path => format!("give each its own: `{name}/${{env}}`, or a volume, whose name carries the environment"),
-                Kind::Container => "take `container_name` out: the name is made of the project's, which carries the environment".into(),
+                Kind::Path => {
+                    format!("give each its own: `{name}/${{env}}`, or a volume, whose name carries the environment")
+                }
+                Kind::Container => {
+                    "take `container_name` out: the name is made of the project's, which carries the environment".into()
+                }
                 _ => "take `name` out: it is made of the project's, which carries the environment".into(),
             };
             let at = format!("services.{}", one.service);

@@ -215,12 +215,14 @@ async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), Pro
 /// Makes it under its own name, and waits until it is up.
 async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
+    let turn = saying.starting.turn();
     let id = make(docker, name, name, &step.spec, &BTreeMap::new(), saying).await?;
     if let Err(error) = start(docker, &id, name).await {
         // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
         remove(docker, &id).await?;
         return Err(culprit::of_port(docker, &step.spec, error).await);
     }
+    drop(turn);
     gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
 }
 

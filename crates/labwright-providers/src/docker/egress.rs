@@ -148,7 +148,9 @@ fn move_in(
     let siblings: Vec<String> = own
         .containers
         .iter()
-        .map(|(key, container)| format!("container:{}", container_name(&own.name, key, container.container_name.as_deref(), 1)))
+        .map(|(key, container)| {
+            format!("container:{}", container_name(&own.name, key, container.container_name.as_deref(), 1))
+        })
         .collect();
     for (own_key, container) in &mut own.containers {
         match container.network_mode.as_deref() {
@@ -204,7 +206,8 @@ fn take_in(container: &mut Container, moved: Moved, mut say: impl FnMut(String, 
         match listening.get(&inside).filter(|other| **other != key) {
             Some(other) => say(
                 format!("`{other}` and `{key}` both listen on {} in the one network of their gateway", port.target),
-                "let one of them listen on another port: many images have a variable for it, such as `WEBUI_PORT`".into(),
+                "let one of them listen on another port: many images have a variable for it, such as `WEBUI_PORT`"
+                    .into(),
             ),
             None => drop(listening.insert(inside, key)),
         }

@@ -43,7 +43,8 @@ fn field(lowered: &Lowered, id: &str, field: &str) -> String {
     of(lowered, id).spec.get(field).map(Value::to_string).unwrap_or_default()
 }
 
-const GATEWAY: &str = "  vpn: { on: here, containers: { tunnel: { image: gluetun, cap_add: [NET_ADMIN], ports: [\"8888:8888\"] } } }\n";
+const GATEWAY: &str =
+    "  vpn: { on: here, containers: { tunnel: { image: gluetun, cap_add: [NET_ADMIN], ports: [\"8888:8888\"] } } }\n";
 
 #[test]
 fn its_containers_live_in_the_gateways_network_and_their_ports_are_its() {
@@ -82,12 +83,24 @@ fn its_containers_live_in_the_gateways_network_and_their_ports_are_its() {
 #[test]
 fn what_would_leave_by_another_way_is_said() {
     for (services, says) in [
-        ("  seeds: { on: there, egress: vpn, containers: { app: { image: x } } }", "no container of that runs on `there`"),
+        (
+            "  seeds: { on: there, egress: vpn, containers: { app: { image: x } } }",
+            "no container of that runs on `there`",
+        ),
         ("  seeds: { on: here, egress: vpn, run: seeds }", "only containers can live"),
-        ("  seeds: { on: here, egress: vpn, containers: { app: { image: x, network_mode: host } } }", "leads past that"),
+        (
+            "  seeds: { on: here, egress: vpn, containers: { app: { image: x, network_mode: host } } }",
+            "leads past that",
+        ),
         ("  seeds: { on: here, egress: vpn, containers: { app: { image: x, hostname: me } } }", "its own `hostname`"),
-        ("  seeds: { on: here, egress: vpn, containers: { app: { image: x, networks: [media] } } }", "the network `media`"),
-        ("  seeds: { on: here, egress: vpn, containers: { app: { image: x, ports: [\"9:8888\"] } } }", "both listen on 8888"),
+        (
+            "  seeds: { on: here, egress: vpn, containers: { app: { image: x, networks: [media] } } }",
+            "the network `media`",
+        ),
+        (
+            "  seeds: { on: here, egress: vpn, containers: { app: { image: x, ports: [\"9:8888\"] } } }",
+            "both listen on 8888",
+        ),
         (
             "  pair: { on: here, containers: { a: { image: x }, b: { image: x } } }\n  seeds: { on: here, egress: pair, containers: { app: { image: x } } }",
             "which container of `pair`",
@@ -111,9 +124,11 @@ fn each_environment_has_its_own_gateway() {
 ",
     );
     assert!(lowered.findings.is_empty(), "{:?}", lowered.findings);
-    for (container, gateway) in
-        [("seeds-dev-app-1", "vpn-dev-tunnel-1"), ("seeds-prod-app-1", "vpn-prod-tunnel-1"), ("more-dev-app-1", "vpn-dev-tunnel-1")]
-    {
+    for (container, gateway) in [
+        ("seeds-dev-app-1", "vpn-dev-tunnel-1"),
+        ("seeds-prod-app-1", "vpn-prod-tunnel-1"),
+        ("more-dev-app-1", "vpn-dev-tunnel-1"),
+    ] {
         let networks = field(&lowered, &format!("here/docker/container/{container}"), "networks");
         assert_eq!(networks, format!("container:{gateway}"));
     }

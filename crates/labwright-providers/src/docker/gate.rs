@@ -171,7 +171,11 @@ fn events_of(id: &str) -> EventsOptions {
     let only = |name: &str, all: &[&str]| (name.to_string(), all.iter().map(|one| one.to_string()).collect());
     let what = ["die", "oom", "restart", "stop", "pause", "destroy", "health_status"];
     let filters = [only("type", &["container"]), only("container", &[id]), only("event", &what)];
-    EventsOptions { since: Some(since.as_secs().to_string()), until: None, filters: Some(filters.into_iter().collect()) }
+    EventsOptions {
+        since: Some(since.as_secs().to_string()),
+        until: None,
+        filters: Some(filters.into_iter().collect()),
+    }
 }
 
 /// How long until it is worth another look where nothing happens.

@@ -43,8 +43,13 @@ impl Probe {
         let command: Vec<String> = match words.split_first()? {
             (&"CMD", words) => words.iter().map(|word| word.to_string()).collect(),
             (&"CMD-SHELL", [line, ..]) => {
-                let shell: Vec<String> =
-                    container["Config"]["Shell"].as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_string).collect();
+                let shell: Vec<String> = container["Config"]["Shell"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Json::as_str)
+                    .map(str::to_string)
+                    .collect();
                 let shell = if shell.is_empty() { vec!["/bin/sh".into(), "-c".into()] } else { shell };
                 shell.into_iter().chain([line.to_string()]).collect()
             }
@@ -110,8 +115,12 @@ pub struct Answer {
 
 /// `None`: nobody can say.
 async fn ask(docker: &Docker, id: &str, command: &[String]) -> Option<bool> {
-    let options =
-        CreateExecOptions { cmd: Some(command.to_vec()), attach_stdout: Some(true), attach_stderr: Some(true), ..Default::default() };
+    let options = CreateExecOptions {
+        cmd: Some(command.to_vec()),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        ..Default::default()
+    };
     let exec = docker.create_exec(id, options).await.ok()?;
     if let StartExecResults::Attached { mut output, .. } =
         docker.start_exec(&exec.id, None::<StartExecOptions>).await.ok()?

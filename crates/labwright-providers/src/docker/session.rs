@@ -2,7 +2,7 @@
 //! Keeps no connection: each call has its own, so that several may be made at once.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use bollard::Docker;
 use futures_util::stream::{self, StreamExt};
@@ -24,6 +24,37 @@ pub struct Here {
     context: Context,
     applied: BTreeMap<ResourceId, Spec>,
     replaced: Replaced,
+    starting: Starting,
+}
+
+/// Containers are made and started a few at a time, in the order that they come: the engine, asked for thirty at once, is late
+/// with all of them. Waiting for them is not counted.
+#[derive(Default)]
+pub struct Starting {
+    under_way: Mutex<usize>,
+    ended: Condvar,
+}
+
+/// One that is being made or started.
+pub struct Turn<'a>(&'a Starting);
+
+impl Starting {
+    pub fn turn(&self) -> Turn<'_> {
+        let most = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        while *under_way >= most {
+            under_way = self.ended.wait(under_way).unwrap_or_else(PoisonError::into_inner);
+        }
+        *under_way += 1;
+        Turn(self)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.ended.notify_one();
+    }
 }
 
 /// Containers that this run took others' places with: whose they were, by the ids of those that are gone. Whoever lived in
@@ -36,6 +67,7 @@ pub struct Saying<'a> {
     pub progress: &'a dyn Progress,
     pub context: &'a Context,
     pub replaced: &'a Replaced,
+    pub starting: &'a Starting,
 }
 
 impl Saying<'_> {
@@ -52,6 +84,7 @@ impl Here {
             context: context.clone(),
             applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect(),
             replaced: Replaced::default(),
+            starting: Starting::default(),
         }
     }
 
@@ -102,7 +135,9 @@ impl Session for Here {
                 for wanted in first {
                     seen.insert(wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await);
                 }
-                let rest = rest.into_iter().map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
+                let rest = rest
+                    .into_iter()
+                    .map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
                 seen.extend(stream::iter(rest).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
                 Ok(seen)
             });
@@ -120,7 +155,13 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying { id: &step.id, progress, context: &self.context, replaced: &self.replaced };
+        let saying = &Saying {
+            id: &step.id,
+            progress,
+            context: &self.context,
+            replaced: &self.replaced,
+            starting: &self.starting,
+        };
         let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,

@@ -10,11 +10,11 @@ use labwright_plan::{
 };
 use serde_json::{Value as Json, json as object};
 
-use super::{ENGINE, culprit};
 use super::engine::{found, json, status, told};
 use super::options::to_value;
 use super::session::{Look, text};
 use super::stack::Volume;
+use super::{ENGINE, culprit};
 
 /// The kind `volume`; named as in the engine.
 pub const KIND: Kind = Kind {
