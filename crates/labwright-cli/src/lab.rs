@@ -63,6 +63,32 @@ impl Files for Disk {
     }
 }
 
+/// A file beside the lab file; of a folder, which ends with a slash, every file in it.
+fn asset(path: &str) -> Vec<(String, Result<Vec<u8>, String>)> {
+    if !path.ends_with('/') {
+        return vec![(path.to_string(), Disk.read(path))];
+    }
+    let mut found = Vec::new();
+    let mut folders = vec![path.trim_end_matches('/').to_string()];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                found.push((format!("{folder}/"), Err(error.to_string())));
+                continue;
+            }
+        };
+        for entry in entries.flatten() {
+            let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            match entry.path().is_dir() {
+                true => folders.push(path),
+                false => found.push((path.clone(), Disk.read(&path))),
+            }
+        }
+    }
+    found
+}
+
 /// The lab that was named, or the nearest `lab.yaml` here or above.
 pub fn locate(arg: &LabArg) -> Result<String, CliError> {
     if let Some(path) = &arg.lab {
@@ -121,7 +147,7 @@ pub struct Ready {
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
     let Read { parsed, mut findings } = read(arg)?;
     let assets: BTreeMap<String, Result<Vec<u8>, String>> =
-        labwright_providers::assets(&parsed).into_iter().map(|path| (path.clone(), Disk.read(&path))).collect();
+        labwright_providers::assets(&parsed).into_iter().flat_map(|path| asset(&path)).collect();
     let mut lowered = Lowered::default();
     if !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let input = Input { parsed: &parsed, assets: &assets };

@@ -16,9 +16,11 @@ mod inventory;
 mod locks;
 mod plan;
 mod planning;
+mod proxy;
 mod reading;
 mod schema;
 mod secret;
+mod serve;
 mod show;
 
 use crate::error::{CliError, Exit};
@@ -41,8 +43,10 @@ pub enum Command {
     Blast(blast::BlastCommand),
     Graph(graph::GraphCommand),
     Docs(docs::DocsCommand),
+    Proxy(proxy::Proxy),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
+    Serve(serve::Serve),
     Agent(agent::Agent),
 }
 
@@ -64,8 +68,10 @@ impl Command {
             Command::Blast(command) => command.run(terminal),
             Command::Graph(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
+            Command::Proxy(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
+            Command::Serve(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),
         }
     }

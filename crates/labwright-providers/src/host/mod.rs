@@ -22,7 +22,7 @@ mod accounts;
 mod apt;
 mod atomic;
 mod command;
-mod content;
+pub(crate) mod content;
 mod entry;
 mod errors;
 mod lockout;
@@ -41,7 +41,7 @@ use labwright_plan::{
 };
 
 pub(crate) use errors::NOT_ROOT;
-pub(crate) use lower::managed;
+pub(crate) use lower::{NO_SUCH_ASSET, managed};
 
 pub use lower::assets;
 
