@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod assess;
 mod blast;
+mod ca;
 mod check;
 mod completions;
 mod destroy;
@@ -44,6 +45,7 @@ pub enum Command {
     Graph(graph::GraphCommand),
     Docs(docs::DocsCommand),
     Proxy(proxy::Proxy),
+    Ca(ca::Ca),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
     Serve(serve::Serve),
@@ -69,6 +71,7 @@ impl Command {
             Command::Graph(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
             Command::Proxy(command) => command.run(terminal),
+            Command::Ca(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
             Command::Serve(command) => command.run(terminal),

@@ -14,6 +14,7 @@ mod offline;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
+mod serve;
 mod systemd;
 mod trace;
 mod traced;

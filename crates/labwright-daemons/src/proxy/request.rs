@@ -96,7 +96,12 @@ pub async fn answer(desk: Rc<Desk>, peer: Peer, request: Request<Incoming>) -> R
     let (parts, incoming) = request.into_parts();
     let Some(host) = host_of(&parts) else {
         let lines = ["A request names the host that it is for, once, in its `Host` header.".to_string()];
-        return page(StatusCode::BAD_REQUEST, &parts.headers, "This request names no host", &lines);
+        let mut response = page(StatusCode::BAD_REQUEST, &parts.headers, "This request names no host", &lines);
+        // Whoever speaks like that may mean something else by what follows, too.
+        if parts.version < Version::HTTP_2 {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        return response;
     };
     let client = headers::client(peer.address, peer.tls, &live.trusted, &parts.headers);
     let mut ask = Ask { desk: &desk, live: &live, peer, parts, host, client, upstream: None };

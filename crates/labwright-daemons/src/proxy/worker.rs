@@ -188,24 +188,24 @@ async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAd
     let live = floor.desk.live.borrow().clone();
     match accepts {
         Accepts::Http => {
-            first(floor, &live, Guarded::new(tcp, UNREAD), Peer { address, tls: false }).await;
+            Box::pin(first(floor, &live, Guarded::new(tcp, UNREAD), Peer { address, tls: false })).await;
         }
         Accepts::Port(port) => {
             let turn = floor.desk.turn.get();
             floor.desk.turn.set(turn.wrapping_add(1));
-            stream::port(tcp, address, &live, port, turn).await;
+            Box::pin(stream::port(tcp, address, &live, port, turn)).await;
         }
         Accepts::Https => {
             if live.passthrough {
-                match stream::greeting(&tcp, address, &live).await {
-                    Greeting::Through(group) => return stream::through(tcp, group, floor.desk.turn.get()).await,
+                match Box::pin(stream::greeting(&tcp, address, &live)).await {
+                    Greeting::Through(group) => return Box::pin(stream::through(tcp, group, floor.desk.turn.get())).await,
                     Greeting::Nobody => return,
                     Greeting::Ours => {}
                 }
             }
             let Some(config) = floor.desk.shared.certs.server() else { return };
             let handshake = TlsAcceptor::from(config).accept(Guarded::new(tcp, UNREAD));
-            let tls = match tokio::time::timeout(HANDSHAKE, handshake).await {
+            let tls = match Box::pin(tokio::time::timeout(HANDSHAKE, handshake)).await {
                 Ok(Ok(tls)) => tls,
                 Ok(Err(error)) => {
                     floor.desk.shared.metrics.handshakes_failed.inc();
@@ -218,10 +218,10 @@ async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAd
             };
             let peer = Peer { address, tls: true };
             match tls.get_ref().1.alpn_protocol() {
-                Some(b"h2") => second(floor, &live, tls, peer).await,
+                Some(b"h2") => Box::pin(second(floor, &live, tls, peer)).await,
                 // The handshake itself was the proof; RFC 8737.
                 Some(b"acme-tls/1") => {}
-                _ => first(floor, &live, tls, peer).await,
+                _ => Box::pin(first(floor, &live, tls, peer)).await,
             }
         }
     }
@@ -233,7 +233,8 @@ macro_rules! service {
         let (desk, peer) = ($floor.desk.clone(), $peer);
         service_fn(move |request: Request<Incoming>| {
             let desk = desk.clone();
-            async move { Ok::<Response<Body>, Infallible>(answer(desk, peer, request).await) }
+            // On the heap as long as it is answered: a connection that is idle keeps no room for it.
+            async move { Ok::<Response<Body>, Infallible>(Box::pin(answer(desk, peer, request)).await) }
         })
     }};
 }

@@ -92,10 +92,6 @@ impl Daemon {
         Self::process(self.folder.path())
     }
 
-    pub fn pid(&self) -> u32 {
-        self.process.0.id()
-    }
-
     pub fn kill(&mut self) {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 use labwright_model::snapshot::control::{FOLDER, Reply, Request, SOCKET, Status};
 use labwright_model::snapshot::{self, Snapshot};
 use labwright_plan::{
-    Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError, Spec, Step,
-    Value,
+    Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value,
 };
 
 use super::Look;
-use super::program::{self, OTHER, THIS, VERSION};
 
 /// The kind `daemon`.
 pub const KIND: Kind = Kind {
@@ -27,12 +25,16 @@ pub const KIND: Kind = Kind {
             consequence: Consequence::Hot,
             content: true,
         },
-        VERSION,
+        told("authority", "The certificate of the lab's own authority, where it signs with one. Only looked at."),
     ],
     ownership: Ownership::Setting,
     create: Consequence::Hot,
     delete: Consequence::None,
 };
+
+const fn told(name: &'static str, doc: &'static str) -> Field {
+    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
+}
 
 /// Its only name.
 pub const NAME: &str = "labwright-serve";
@@ -83,36 +85,37 @@ pub fn serves(wanted: &snapshot::Wanted) -> Value {
     Value::Text(text(wanted))
 }
 
-pub fn observe() -> Look {
-    // Before its unit ran for the first time there is nothing to ask.
-    if !socket().exists() {
-        return Ok(None);
+/// What a daemon that runs says of itself; `None`: none runs.
+fn running() -> Result<Option<Status>, ProviderError> {
+    // Before its unit ran for the first time there is nothing to ask, and what is stopped is started first.
+    match UnixStream::connect(socket()) {
+        Ok(_) => status().map(Some),
+        Err(_) => Ok(None),
     }
-    let status = match status() {
-        Ok(status) => status,
-        // It is there and stopped: the unit is started first, and then it is told.
-        Err(_) if UnixStream::connect(socket()).is_err() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    let own = program::digest(&program::own()).unwrap_or_default();
-    let mut spec = Spec::from([("version".into(), if status.program == own { THIS } else { OTHER }.into())]);
-    if let Some(Snapshot { lab, host, roles, .. }) = status.snapshot {
-        spec.insert("serves".into(), serves(&snapshot::Wanted { lab, host, roles }));
+}
+
+/// Whether a daemon runs that is not of this program.
+pub fn is_other(own: &str) -> Result<bool, ProviderError> {
+    Ok(running()?.is_some_and(|status| status.program != own))
+}
+
+pub fn observe() -> Look {
+    let Some(status) = running()? else { return Ok(None) };
+    // One that was never told anything is as good as none: its unit may have been started in this very run.
+    let Some(Snapshot { lab, host, roles, .. }) = status.snapshot else { return Ok(None) };
+    let mut spec = Spec::from([("serves".to_string(), serves(&snapshot::Wanted { lab, host, roles }))]);
+    if let Some(authority) = status.authority {
+        spec.insert("authority".into(), authority.into());
     }
     Ok(Some(Observed { spec, data: None }))
 }
 
-pub fn apply(step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
+pub fn apply(step: &Step) -> Result<(), ProviderError> {
     if step.action == Action::Delete {
         return Ok(());
     }
-    let mut now = started()?;
-    let own = program::digest(&program::own()).unwrap_or_default();
-    if now.program != own {
-        progress.say(&step.id, "the new program takes over from the old one");
-        now = upgraded(&now, &own)?;
-    }
-    let Some(text) = step.spec.get("serves").and_then(Value::text) else { return Ok(()) };
+    let now = started()?;
+    let text = step.spec.get("serves").and_then(Value::text).unwrap_or_default();
     let wanted: snapshot::Wanted = serde_json::from_str(text)
         .map_err(|error| ProviderError::bug(format!("what the daemon is to do did not come as JSON: {error}")))?;
     let served = now.snapshot.as_ref().map(|served| served.generation);
@@ -150,15 +153,17 @@ fn started() -> Result<Status, ProviderError> {
     }
 }
 
-/// Has the daemon replaced by the program that stands there now.
-fn upgraded(before: &Status, own: &str) -> Result<Status, ProviderError> {
+/// Has a running daemon of another program replaced by the one that stands there now. Without a daemon there is nothing
+/// to do.
+pub fn upgrade(own: &str) -> Result<(), ProviderError> {
+    let Some(before) = running()?.filter(|status| status.program != own) else { return Ok(()) };
     if let Reply::Refused { reason } = ask(&Request::Upgrade)? {
         return Err(failed(ErrorKind::Rejected, format!("the daemon could not start the new program: {reason}")));
     }
     let until = Instant::now() + START;
     loop {
         match status() {
-            Ok(now) if now.pid != before.pid && now.program == own => return Ok(now),
+            Ok(now) if now.pid != before.pid && now.program == own => return Ok(()),
             _ if Instant::now() >= until => {
                 let message = "the new program did not take over; the old one goes on";
                 return Err(failed(ErrorKind::Timeout, message.into()));

@@ -148,8 +148,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         }
         let pages = if is_proxy(parsed, host) { pages(input, host, out) } else { Vec::new() };
         let mut daemon = Resource::new(ResourceId::new(host, "serve", "daemon", daemon::NAME), span)
-            .with("serves", daemon::serves(&wanted))
-            .with("version", THIS);
+            .with("serves", daemon::serves(&wanted));
         daemon.after.extend([program.clone(), unit]);
         daemon.after.extend(pages.iter().map(|page| page.id.clone()));
         out.resources.extend(pages);

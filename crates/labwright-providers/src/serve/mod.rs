@@ -72,13 +72,13 @@ impl Session for Here {
         wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
     }
 
-    fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
+    fn apply(&self, step: &Step, _: &dyn Progress) -> Result<(), ProviderError> {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
         match step.id.kind() {
             "program" => program::apply(step),
-            "daemon" => daemon::apply(step, progress),
+            "daemon" => daemon::apply(step),
             kind => Err(ProviderError::bug(format!("the serve provider has no kind `{kind}`"))),
         }
     }

@@ -9,12 +9,13 @@ use labwright_plan::{
     Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Wanted,
 };
 
-use super::Look;
+use super::{Look, daemon};
 
 /// The kind `program`; named by its path.
 pub const KIND: Kind = Kind {
     name: "program",
-    doc: "The program of the host's daemon: the labwright that applies, at a place where the daemon's own user may start it.",
+    doc: "The program of the host's daemon: the labwright that applies, at a place where the daemon's own user may start it. A \
+          daemon that runs already hands its listeners over to it.",
     fields: &[VERSION],
     ownership: Ownership::Thing,
     create: Consequence::None,
@@ -23,7 +24,7 @@ pub const KIND: Kind = Kind {
 
 pub const VERSION: Field = Field {
     name: "version",
-    doc: "Whether it is the labwright that applies.",
+    doc: "Whether it is the labwright that applies, and whether a daemon that runs is of it.",
     on_change: OnChange::Update,
     consequence: Consequence::Hot,
     content: false,
@@ -62,7 +63,7 @@ pub fn observe(wanted: &Wanted<'_>) -> Look {
     }
     let there = digest(path).map_err(|error| failed("read", path, &error))?;
     let own = digest(&own()).map_err(|error| failed("read", &own(), &error))?;
-    let version = if there == own { THIS } else { OTHER };
+    let version = if there == own && !daemon::is_other(&own)? { THIS } else { OTHER };
     Ok(Some(Observed { spec: Spec::from([("version".into(), version.into())]), data: None }))
 }
 
@@ -88,5 +89,7 @@ pub fn apply(step: &Step) -> Result<(), ProviderError> {
     put().map_err(|error| {
         drop(fs::remove_file(&new));
         failed("write", path, &error)
-    })
+    })?;
+    // One that runs hands everything over to the new program: nobody is refused.
+    daemon::upgrade(&digest(path).map_err(|error| failed("read", path, &error))?)
 }

@@ -12,7 +12,7 @@ pub fn caddy(snapshot: &ProxySnapshot) -> String {
     }
     match snapshot.listen.https {
         Some(443) => {}
-        Some(port) => drop(writeln!(out, "\thttps_port {port}")),
+        Some(port) => out.push_str(&format!("\thttps_port {port}\n")),
         None => out.push_str("\tauto_https off\n"),
     }
     if !snapshot.listen.addresses.is_empty() {
@@ -95,8 +95,8 @@ fn one(snapshot: &ProxySnapshot, site: &Site, out: &mut String) {
 
 fn answer(answer: &Answer, indent: &str, out: &mut String) {
     match answer {
-        Answer::Folder(folder) => drop(writeln!(out, "{indent}root * {folder}\n{indent}file_server")),
-        Answer::Nothing(why) => drop(writeln!(out, "{indent}# {why}\n{indent}respond 503")),
+        Answer::Folder(folder) => out.push_str(&format!("{indent}root * {folder}\n{indent}file_server\n")),
+        Answer::Nothing(why) => out.push_str(&format!("{indent}# {why}\n{indent}respond 503\n")),
         Answer::Upstreams(upstreams) => upstreams_of(upstreams, indent, out),
     }
 }
@@ -109,14 +109,13 @@ fn upstreams_of(upstreams: &Upstreams, indent: &str, out: &mut String) {
     if upstreams.urls.iter().any(|url| url.starts_with("https://")) {
         match upstreams.verify.as_str() {
             "system" | "" => {}
-            "none" => {
-                drop(writeln!(out, "{indent}\ttransport http {{\n{indent}\t\ttls_insecure_skip_verify\n{indent}\t}}"))
-            }
-            file => drop(writeln!(
-                out,
-                "{indent}\ttransport http {{\n{indent}\t\ttls_trusted_ca_certs {file}\n{indent}\t}}"
-            )),
+            "none" => out.push_str(&transport(indent, "tls_insecure_skip_verify")),
+            file => out.push_str(&transport(indent, &format!("tls_trusted_ca_certs {file}"))),
         }
     }
     let _ = writeln!(out, "{indent}}}");
+}
+
+fn transport(indent: &str, line: &str) -> String {
+    format!("{indent}\ttransport http {{\n{indent}\t\t{line}\n{indent}\t}}\n")
 }

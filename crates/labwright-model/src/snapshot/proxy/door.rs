@@ -26,8 +26,8 @@ pub enum NoWay {
     NotAPort(String),
     /// `port` names a container that the service has not.
     NoSuchContainer(String),
-    /// The container does not publish that port on its host.
-    NotPublished { container: String, port: u16 },
+    /// The container does not publish that port on its host, which is the proxy's own or another.
+    NotPublished { container: String, port: u16, beside: bool },
     /// Nothing says where it runs.
     NoHost,
     /// A host without an address that the proxy could connect to.
@@ -52,11 +52,12 @@ impl NoWay {
                 format!("`{service}` has no container `{name}`, which its `port` names"),
                 "name one that stands under its `containers`".into(),
             ),
-            NoWay::NotPublished { container, port } => (
-                format!(
-                    "container `{container}` of `{service}` does not publish its port {port}, so no proxy reaches it"
-                ),
-                format!("publish it on its host: `ports: [\"{port}:{port}\"]`"),
+            NoWay::NotPublished { container, port, beside } => (
+                format!("container `{container}` of `{service}` does not publish its port {port}, so no proxy reaches it"),
+                match beside {
+                    true => format!("publish it to its own host, where the proxy is: `ports: [\"127.0.0.1:{port}:{port}\"]`"),
+                    false => format!("publish it on its host: `ports: [\"{port}:{port}\"]`"),
+                },
             ),
             NoWay::NoHost => {
                 (format!("nothing says which host `{service}` runs on"), "add `on: HOST`, or `door: { to: … }`".into())
@@ -85,7 +86,8 @@ pub fn lead(parsed: &Parsed, placement: &Placement, from: &str) -> Led {
     if entry.external.is_some() {
         return Led::Nowhere(NoWay::External);
     }
-    let port = match port(entry) {
+    let beside = !entry.on.is_empty() && entry.on.iter().all(|on| on.value == from);
+    let port = match port(entry, beside) {
         Ok(port) => port,
         Err(why) => return Led::Nowhere(why),
     };
@@ -134,7 +136,7 @@ struct Published {
     bound: Option<String>,
 }
 
-fn port(service: &Service) -> Result<Published, NoWay> {
+fn port(service: &Service, beside: bool) -> Result<Published, NoWay> {
     let Some(text) = &service.port else { return only_published(service).ok_or(NoWay::NoPort) };
     let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     let Some((container, inner)) = text.rsplit_once(':') else {
@@ -155,7 +157,7 @@ fn port(service: &Service) -> Result<Published, NoWay> {
         .into_iter()
         .find(|(of, _)| *of == inner)
         .map(|(_, published)| published)
-        .ok_or_else(|| NoWay::NotPublished { container: container.to_string(), port: inner })
+        .ok_or_else(|| NoWay::NotPublished { container: container.to_string(), port: inner, beside })
 }
 
 /// The port of a service that publishes one alone: nothing else can be meant.
