@@ -82,8 +82,9 @@ impl Of {
                     CliError::usage(format!("the authority's key is in the secret `{name}`, which cannot be read"))
                         .hint("`labwright secret doctor` says what is wrong")
                 })?;
-                labwright_daemons::proxy::cert::root(&wanted, &key)
-                    .map_err(|why| CliError::usage(why).hint("its place in the lab file is `platform.reverse_proxy.tls.key`"))?
+                labwright_daemons::proxy::cert::root(&wanted, &key).map_err(|why| {
+                    CliError::usage(why).hint("its place in the lab file is `platform.reverse_proxy.tls.key`")
+                })?
             }
             None => self.of_host(&ready, &host, terminal)?,
         };
@@ -108,7 +109,8 @@ impl Of {
             _ => None,
         });
         authority.ok_or_else(|| {
-            CliError::usage(format!("the proxy on `{host}` signs nothing yet")).hint("apply the lab first: `labwright apply`")
+            CliError::usage(format!("the proxy on `{host}` signs nothing yet"))
+                .hint("apply the lab first: `labwright apply`")
         })
     }
 }
@@ -147,9 +149,13 @@ impl Trust {
         }
         terminal.say(&match self.remove {
             true => format!("the authority of `{}` is no longer trusted on this machine", ready.name()),
-            false => format!("programs of this machine that use the system's authorities trust `{}` from now on", path.display()),
+            false => format!(
+                "programs of this machine that use the system's authorities trust `{}` from now on",
+                path.display()
+            ),
         });
-        terminal.hint("Firefox has a list of its own, and Chromium on Linux too: import what `labwright ca export` prints");
+        terminal
+            .hint("Firefox has a list of its own, and Chromium on Linux too: import what `labwright ca export` prints");
         Ok(Exit::Done)
     }
 }

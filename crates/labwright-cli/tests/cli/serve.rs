@@ -12,8 +12,8 @@ use crate::world::World;
 fn lab(world: &World, proxy: &str, services: &str) {
     world.lab(&format!(
         "lab: test\nplatform:\n  reverse_proxy: {{ on: gate{proxy} }}\ncompute: {{ hosts: {{ gate: {{}} }} }}\nservices:\n  \
-         pages: {{ site: ./pages, url: pages, expose: public }}\n  \
-         gone: {{ run: gone, on: gate, url: gone, port: 9, expose: public }}\n{services}"
+         pages: {{ site: ./pages, url: pages, expose: lan }}\n  \
+         gone: {{ run: gone, on: gate, url: gone, port: 9, expose: lan }}\n{services}"
     ));
 }
 
@@ -53,13 +53,17 @@ fn one_service_entry_is_enough_for_a_door() {
     let user = host.ssh_stdout("ps -o user= -p $(systemctl show -P MainPID labwright-serve)").unwrap();
     assert!(!user.contains("root"), "{user}");
     host.ssh_stdout("test $(stat -c %a /run/labwright-serve) = 700").unwrap();
-    assert!(host.ssh_stdout("cat /proc/$(systemctl show -P MainPID labwright-serve)/status").unwrap().contains("CapEff:\t0000000000000400"));
+    assert!(
+        host.ssh_stdout("cat /proc/$(systemctl show -P MainPID labwright-serve)/status")
+            .unwrap()
+            .contains("CapEff:\t0000000000000400")
+    );
 
     // A page changes, and a service comes: no restart, and the certificate stays.
     let process = || host.ssh_stdout("systemctl show -P MainPID labwright-serve").unwrap();
     let before = process();
     world.desk.write("pages/index.html", "second edition\n");
-    lab(&world, "", "  more: { site: ./pages, url: more, expose: public }\n");
+    lab(&world, "", "  more: { site: ./pages, url: more, expose: lan }\n");
     world.run(&["plan"]).code(0).says("+second edition");
     world.apply().code(0);
     assert_eq!(got(curl(&world, &host, "pages", &ca)), "second edition\n");
@@ -68,9 +72,13 @@ fn one_service_entry_is_enough_for_a_door() {
 
     // What cannot be served is told, and the old goes on.
     lab(&world, ", listen: 192.0.2.1", "");
-    world.apply().code(5).says("the daemon cannot serve that, and goes on with what it has").says("this host has no such address");
+    world
+        .apply()
+        .code(5)
+        .says("the daemon cannot serve that, and goes on with what it has")
+        .says("this host has no such address");
     assert_eq!(got(curl(&world, &host, "more", &ca)), "second edition\n");
-    lab(&world, "", "  more: { site: ./pages, url: more, expose: public }\n");
+    lab(&world, "", "  more: { site: ./pages, url: more, expose: lan }\n");
     world.apply().code(0);
 }
 
@@ -97,13 +105,18 @@ fn crashes_restarts_and_reboots_refuse_nobody_for_long() {
             host.ssh_stdout(action).unwrap();
             let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
             while process() == before || host.ssh_stdout("systemctl is-active labwright-serve").is_err() {
-                assert!(std::time::Instant::now() < until, "{}", host.ssh_stdout("systemctl status labwright-serve || true").unwrap());
+                assert!(
+                    std::time::Instant::now() < until,
+                    "{}",
+                    host.ssh_stdout("systemctl status labwright-serve || true").unwrap()
+                );
             }
         }
         stop.store(true, Ordering::Relaxed);
         let answers = asked.join().unwrap();
         // A kill may cut an answer that was under way; nobody is refused.
-        let refused: Vec<&String> = answers.iter().filter(|answer| answer.contains("refused") || answer.contains("timed out")).collect();
+        let refused: Vec<&String> =
+            answers.iter().filter(|answer| answer.contains("refused") || answer.contains("timed out")).collect();
         assert!(answers.len() > 5 && refused.is_empty(), "{refused:?}");
     });
     let before = host.boot_id().unwrap();
@@ -112,7 +125,11 @@ fn crashes_restarts_and_reboots_refuse_nobody_for_long() {
     // The control side is not there; the last good snapshot is.
     let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while got(curl(&world, &host, "pages", &["-k"])) != "page\n" {
-        assert!(std::time::Instant::now() < until, "{}", host.ssh_stdout("systemctl status labwright-serve || true").unwrap());
+        assert!(
+            std::time::Instant::now() < until,
+            "{}",
+            host.ssh_stdout("systemctl status labwright-serve || true").unwrap()
+        );
     }
     world.apply().code(0).says("nothing to do");
 }

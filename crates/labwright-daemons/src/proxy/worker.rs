@@ -198,7 +198,9 @@ async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAd
         Accepts::Https => {
             if live.passthrough {
                 match Box::pin(stream::greeting(&tcp, address, &live)).await {
-                    Greeting::Through(group) => return Box::pin(stream::through(tcp, group, floor.desk.turn.get())).await,
+                    Greeting::Through(group) => {
+                        return Box::pin(stream::through(tcp, group, floor.desk.turn.get())).await;
+                    }
                     Greeting::Nobody => return,
                     Greeting::Ours => {}
                 }

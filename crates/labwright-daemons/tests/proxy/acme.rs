@@ -165,7 +165,10 @@ fn a_directory_that_cannot_be_reached_or_believed_is_told() {
         daemon.apply(&with(&daemon, acme, &["wiki"], &nginx));
         wait_for("an error", || daemon.status().certificates[0].error.is_some());
         let one = daemon.status().certificates[0].clone();
-        assert!(one.next.unwrap() > std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 + 30, "asked again at once");
+        assert!(
+            one.next.unwrap() > std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 + 30,
+            "asked again at once"
+        );
         one.error.unwrap()
     };
     let distrusted = error(acme.clone());

@@ -145,7 +145,8 @@ impl Provider {
                 log.lock().unwrap().push(format!("{method} {path}"));
                 let (status, value) = answer(method, path, &head, &body, &mut records.lock().unwrap());
                 let text = value.to_string();
-                let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+                let answer =
+                    format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
                 reader.get_mut().write_all(answer.as_bytes()).unwrap();
             }
         });
@@ -237,8 +238,12 @@ fn desec() {
             quoted.collect::<Vec<_>>()
         };
         match (method, path) {
-            ("GET", path) if path.starts_with("/domains/?owns_qname=") => (200, serde_json::json!([{ "name": "lab.test" }])),
-            ("GET", "/domains/lab.test/rrsets/_acme-challenge/TXT/") => (200, serde_json::json!({ "records": of(texts) })),
+            ("GET", path) if path.starts_with("/domains/?owns_qname=") => {
+                (200, serde_json::json!([{ "name": "lab.test" }]))
+            }
+            ("GET", "/domains/lab.test/rrsets/_acme-challenge/TXT/") => {
+                (200, serde_json::json!({ "records": of(texts) }))
+            }
             ("PUT", "/domains/lab.test/rrsets/") => {
                 let records = body[0]["records"].as_array().unwrap().iter();
                 let records = records.map(|text| text.as_str().unwrap().trim_matches('"').to_string()).collect();
@@ -256,7 +261,10 @@ fn desec() {
 fn acme_dns() {
     let provider = Provider::start(|method, path, head, body, texts| {
         let head = head.to_ascii_lowercase();
-        if (method, path) != ("POST", "/update") || !head.contains("x-api-user: me") || !head.contains("x-api-key: the-token") {
+        if (method, path) != ("POST", "/update")
+            || !head.contains("x-api-user: me")
+            || !head.contains("x-api-key: the-token")
+        {
             return (401, serde_json::json!({ "error": "unauthorized" }));
         }
         assert_eq!(body["subdomain"], "sub");

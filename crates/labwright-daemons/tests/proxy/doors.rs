@@ -42,13 +42,29 @@ fn upstreams_learn_who_asks_and_clients_cannot_lie() {
     let mut snapshot = daemon.snapshot(vec![site("wiki", &[nginx.url()])]);
     daemon.apply(&snapshot);
     let lies = [
-        "-H", "X-Forwarded-For: 6.6.6.6", "-H", "X-Forwarded-Proto: ftp", "-H", "Forwarded: for=6.6.6.6", "-H",
-        "X-Real-IP: 6.6.6.6", "-H", "Connection: X-Secret, close", "-H", "X-Secret: 1", "-H", "Cookie: a=1", "-H", "Cookie: b=2",
+        "-H",
+        "X-Forwarded-For: 6.6.6.6",
+        "-H",
+        "X-Forwarded-Proto: ftp",
+        "-H",
+        "Forwarded: for=6.6.6.6",
+        "-H",
+        "X-Real-IP: 6.6.6.6",
+        "-H",
+        "Connection: X-Secret, close",
+        "-H",
+        "X-Secret: 1",
+        "-H",
+        "Cookie: a=1",
+        "-H",
+        "Cookie: b=2",
     ];
     for protocol in ["--http1.1", "--http2"] {
         let arguments: Vec<&str> = lies.iter().copied().chain([protocol]).collect();
         let seen = daemon.curl("wiki.lab.test", "/show", &arguments);
-        seen.is(200).says("for=127.0.0.1 real=127.0.0.1 proto=https host=wiki.lab.test fwd= conn= ").says_not("6.6.6.6");
+        seen.is(200)
+            .says("for=127.0.0.1 real=127.0.0.1 proto=https host=wiki.lab.test fwd= conn= ")
+            .says_not("6.6.6.6");
         seen.says("a=1").says("b=2");
     }
     snapshot.trusted = vec![net("127.0.0.1/32")];
@@ -81,7 +97,8 @@ fn headers_choose_the_service_and_several_upstreams_take_turns() {
     let (mono, micro, other) = (say("monolith"), say("micro-a"), say("micro-b"));
     let mut gateway = site("gateway", &[mono.url()]);
     let urls = vec![micro.url(), other.url()];
-    let answer = Answer::Upstreams(Upstreams { service: "micro".into(), urls, verify: "system".into(), ..Default::default() });
+    let answer =
+        Answer::Upstreams(Upstreams { service: "micro".into(), urls, verify: "system".into(), ..Default::default() });
     gateway.routes = vec![Route { headers: [("x-mode".to_string(), "micro".to_string())].into(), answer }];
     daemon.apply(&daemon.snapshot(vec![gateway]));
     daemon.curl("gateway.lab.test", "/", &[]).says("monolith");
@@ -105,9 +122,11 @@ fn passwords_and_forward_auth() {
         "location /api/authz/forward-auth { if ($http_x_forwarded_uri ~ login-ok) { add_header Remote-User ada always; return 200; } \
          return 302 https://auth.lab.test/?rd=$http_x_forwarded_host$http_x_forwarded_uri&m=$http_x_forwarded_method; }",
     );
-    let hash = Command::new(tool("htpasswd", "apache2-utils")).args(["-nbBC", "5", "ada", "pass:word"]).output().unwrap();
+    let hash =
+        Command::new(tool("htpasswd", "apache2-utils")).args(["-nbBC", "5", "ada", "pass:word"]).output().unwrap();
     let hash = String::from_utf8(hash.stdout).unwrap();
-    std::fs::write(daemon.folder.path().join("credentials/proxy.basic.ada"), hash.trim().trim_start_matches("ada:")).unwrap();
+    std::fs::write(daemon.folder.path().join("credentials/proxy.basic.ada"), hash.trim().trim_start_matches("ada:"))
+        .unwrap();
     let mut basic = site("basic", &[app.url()]);
     basic.auth = Auth {
         basic: [("ada".to_string(), "proxy.basic.ada".to_string())].into(),
@@ -200,7 +219,9 @@ fn upgrades_go_through_both_ways() {
     daemon.apply(&daemon.snapshot(vec![site("chat", &[format!("http://127.0.0.1:{port}")])]));
     let mut stream = TcpStream::connect(("127.0.0.1", daemon.http)).unwrap();
     stream
-        .write_all(b"GET /ws HTTP/1.1\r\nHost: chat.lab.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        .write_all(
+            b"GET /ws HTTP/1.1\r\nHost: chat.lab.test\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        )
         .unwrap();
     stream.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     let mut seen = String::new();
@@ -230,7 +251,9 @@ fn ports_and_names_are_handed_through() {
     assert!(made.unwrap().success());
     let tls = Nginx::listening(
         &format!("{} ssl", free_port()),
-        &format!("ssl_certificate {folder}/c.pem; ssl_certificate_key {folder}/k.pem; location / {{ return 200 'own tls'; }}"),
+        &format!(
+            "ssl_certificate {folder}/c.pem; ssl_certificate_key {folder}/k.pem; location / {{ return 200 'own tls'; }}"
+        ),
     );
     let mut through = site("tls", &[format!("https://127.0.0.1:{}", tls.port)]);
     through.passthrough = true;

@@ -28,7 +28,10 @@ fn smuggled_and_broken_requests_reach_nobody_twice() {
         ("folded header", format!("GET /fold HTTP/1.1\r\n{host}X-A: b\r\n c: d\r\n\r\n")),
         ("two lengths", format!("POST /two HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\nab")),
         ("a length that is none", format!("POST /sign HTTP/1.1\r\n{host}Content-Length: +2\r\n\r\nab")),
-        ("an encoding that does not end in chunks", format!("POST /te HTTP/1.1\r\n{host}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n")),
+        (
+            "an encoding that does not end in chunks",
+            format!("POST /te HTTP/1.1\r\n{host}Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
+        ),
         ("chunks in HTTP/1.0", format!("POST /old HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n")),
         ("a space before the colon", format!("GET /space HTTP/1.1\r\n{host}X-A : b\r\n\r\n")),
         ("no host", "GET /none HTTP/1.1\r\n\r\n".to_string()),
@@ -39,7 +42,9 @@ fn smuggled_and_broken_requests_reach_nobody_twice() {
         let answer = daemon.raw(text.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 400") || answer.starts_with("HTTP/1.0 400"), "{what}: {answer}");
     }
-    let answer = daemon.raw(format!("POST /chunk HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nZZ\r\nab\r\n0\r\n\r\n").as_bytes());
+    let answer = daemon.raw(
+        format!("POST /chunk HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nZZ\r\nab\r\n0\r\n\r\n").as_bytes(),
+    );
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     let access = nginx.access();
     for never in ["smuggled", "fold", "/two", "/sign", "/te", "/old", "/space", "/none", "/hosts", "/null"] {
@@ -70,7 +75,8 @@ fn what_is_too_large_is_refused() {
     let many: String = (0..1000).map(|n| format!("X-{n}: a\r\n")).collect();
     let answer = daemon.raw(format!("GET / HTTP/1.1\r\nHost: large.lab.test\r\n{many}\r\n").as_bytes());
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
-    let answer = daemon.raw(format!("GET / HTTP/1.1\r\nHost: large.lab.test\r\nX: {}\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
+    let answer =
+        daemon.raw(format!("GET / HTTP/1.1\r\nHost: large.lab.test\r\nX: {}\r\n\r\n", "a".repeat(1 << 20)).as_bytes());
     assert!(answer.starts_with("HTTP/1.1 431") || answer.is_empty(), "{}", &answer[..answer.len().min(200)]);
     daemon.curl("large.lab.test", "/", &[]).is(200);
 }
@@ -138,7 +144,12 @@ fn upstreams_that_are_dead_slow_or_lie() {
         site("short", &local(liar(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc"))),
         site("mute", &local(liar(b""))),
         site("both", &local(liar(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 30\r\n\r\nabc"))),
-        site("split", &local(liar(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"))),
+        site(
+            "split",
+            &local(liar(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother",
+            )),
+        ),
         site("switch", &local(liar(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"))),
     ];
     daemon.apply(&daemon.snapshot(sites));
@@ -149,7 +160,10 @@ fn upstreams_that_are_dead_slow_or_lie() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     ask("garbage").is(502).says("garbage did not answer properly").says("is no HTTP");
     // It began well: what is missing is told by the length.
-    assert!(ask("short").error.contains("outstanding read data remaining") || ask("short").error.contains("transfer closed"));
+    assert!(
+        ask("short").error.contains("outstanding read data remaining")
+            || ask("short").error.contains("transfer closed")
+    );
     ask("mute").is(502).says("closed the connection without an answer");
     ask("both").is(502);
     // What an upstream says unasked is nobody's answer.
@@ -172,7 +186,8 @@ fn what_must_not_be_sent_twice_is_not() {
         for (number, mut stream) in listener.incoming().flatten().enumerate() {
             let mut buffer = [0; 4096];
             let read = stream.read(&mut buffer).unwrap_or(0);
-            let _ = count.send(String::from_utf8_lossy(&buffer[..read]).split(' ').next().unwrap_or_default().to_string());
+            let _ =
+                count.send(String::from_utf8_lossy(&buffer[..read]).split(' ').next().unwrap_or_default().to_string());
             if number % 2 == 0 {
                 // It takes the request and dies.
                 continue;
@@ -180,7 +195,9 @@ fn what_must_not_be_sent_twice_is_not() {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    daemon.apply(&daemon.snapshot(vec![site("app", &[format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")])]));
+    daemon.apply(
+        &daemon.snapshot(vec![site("app", &[format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")])]),
+    );
     daemon.curl("app.lab.test", "/", &[]).is(200).says("ok");
     assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["GET", "GET"]);
     daemon.curl("app.lab.test", "/", &["-d", "buy=1"]).is(502);

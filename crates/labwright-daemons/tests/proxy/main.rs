@@ -3,6 +3,7 @@
 mod acme;
 mod dns01;
 mod doors;
+mod exports;
 mod faults;
 mod handover;
 mod world;

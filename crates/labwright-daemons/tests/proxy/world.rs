@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use labwright_daemons::serve::{Options, run};
 use labwright_model::snapshot::control::{Reply, Request, Status};
-use labwright_model::snapshot::proxy::{Answer, Auth, Authority, Certificates, Limits, Listen, ProxySnapshot, Site, Upstreams};
+use labwright_model::snapshot::proxy::{
+    Answer, Auth, Authority, Certificates, Limits, Listen, ProxySnapshot, Site, Upstreams,
+};
 use labwright_model::snapshot::{PROXY, Snapshot, VERSION};
 use tempfile::TempDir;
 
@@ -47,9 +49,10 @@ impl Drop for Program {
 /// The path of a program, or a failure that names its package.
 pub fn tool(name: &str, package: &str) -> PathBuf {
     let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().map(|folder| Path::new(folder).join(name));
-    places.into_iter().find(|path| path.exists()).unwrap_or_else(|| {
-        panic!("`{name}` is missing (package {package}); run scripts/test-deps")
-    })
+    places
+        .into_iter()
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("`{name}` is missing (package {package}); run scripts/test-deps"))
 }
 
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
@@ -73,8 +76,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("credentials")).unwrap();
         let process = Self::process(folder.path());
-        let daemon =
-            Daemon { folder, http: free_port(), https: free_port(), process, generation: AtomicU64::new(0) };
+        let daemon = Daemon { folder, http: free_port(), https: free_port(), process, generation: AtomicU64::new(0) };
         wait_for("the daemon", || daemon.try_ask(&Request::Status).is_some());
         daemon
     }
@@ -221,7 +223,9 @@ impl Answered {
         while rest.starts_with("HTTP/") {
             (head, body) = rest.split_once("\r\n\r\n").unwrap_or((rest, ""));
             rest = body;
-            if !head.contains(" 1") || head.split(' ').nth(1).is_some_and(|code| code == "101" || !code.starts_with('1')) {
+            if !head.contains(" 1")
+                || head.split(' ').nth(1).is_some_and(|code| code == "101" || !code.starts_with('1'))
+            {
                 break;
             }
         }

@@ -53,9 +53,13 @@ impl NoWay {
                 "name one that stands under its `containers`".into(),
             ),
             NoWay::NotPublished { container, port, beside } => (
-                format!("container `{container}` of `{service}` does not publish its port {port}, so no proxy reaches it"),
+                format!(
+                    "container `{container}` of `{service}` does not publish its port {port}, so no proxy reaches it"
+                ),
                 match beside {
-                    true => format!("publish it to its own host, where the proxy is: `ports: [\"127.0.0.1:{port}:{port}\"]`"),
+                    true => format!(
+                        "publish it to its own host, where the proxy is: `ports: [\"127.0.0.1:{port}:{port}\"]`"
+                    ),
                     false => format!("publish it on its host: `ports: [\"{port}:{port}\"]`"),
                 },
             ),

@@ -58,7 +58,11 @@ fn of_proxy(parsed: &Parsed, proxy: &ReverseProxy, findings: &mut Findings) {
     for on in proxy.on.iter() {
         use labwright_model::lab::Os;
         if let Some(host) = parsed.lab.host(on).filter(|host| matches!(host.os, Os::Nixos | Os::Other)) {
-            let message = format!("the proxy is to run on `{}`, and hosts with `os: {}` are not changed", on.value, host.os.word());
+            let message = format!(
+                "the proxy is to run on `{}`, and hosts with `os: {}` are not changed",
+                on.value,
+                host.os.word()
+            );
             let finding = Finding::warning(CODE, format!("{at}.on"), on.span, message);
             findings.push(finding.help("name another host, or the service that is the proxy there: `service: NAME`"));
         }
@@ -78,7 +82,9 @@ fn of_proxy(parsed: &Parsed, proxy: &ReverseProxy, findings: &mut Findings) {
     let cloudflare = parsed.lab.edge.public.as_ref().and_then(|public| public.cloudflare.as_ref());
     let from_edge = provider.value == "cloudflare" && cloudflare.is_some_and(|cloudflare| cloudflare.token.is_some());
     let needs = match provider.value.as_str() {
-        "rfc2136" => vec![("server", proof.server.is_some()), ("key", proof.key.is_some()), ("token", proof.token.is_some())],
+        "rfc2136" => {
+            vec![("server", proof.server.is_some()), ("key", proof.key.is_some()), ("token", proof.token.is_some())]
+        }
         "acme-dns" => vec![
             ("server", proof.server.is_some()),
             ("account", proof.account.is_some()),
@@ -112,7 +118,11 @@ fn of_service<'a>(
     };
     if door.auth.forward && proxy.forward_auth.is_none() {
         let message = format!("requests to `{service}` are to be asked about, and nobody is there to ask");
-        wrong("auth", message, "name the service that knows: `platform: { reverse_proxy: { forward_auth: SERVICE } }`".into());
+        wrong(
+            "auth",
+            message,
+            "name the service that knows: `platform: { reverse_proxy: { forward_auth: SERVICE } }`".into(),
+        );
     }
     let looks = [
         ("auth", door.auth.forward || !door.auth.basic.is_empty()),
@@ -133,14 +143,20 @@ fn of_service<'a>(
         };
         match ports.iter().find(|(taken, _)| *taken == port) {
             Some((_, other)) => {
-                let message = format!("port {port} of the proxy is to lead to `{service}`, and {} has it", named(other));
-                wrong("tcp", message, format!("choose another port of the proxy: `{}:{inner}`", port.saturating_add(10_000)));
+                let message =
+                    format!("port {port} of the proxy is to lead to `{service}`, and {} has it", named(other));
+                wrong(
+                    "tcp",
+                    message,
+                    format!("choose another port of the proxy: `{}:{inner}`", port.saturating_add(10_000)),
+                );
             }
             None => ports.push((port, service)),
         }
     }
     for to in door.to.iter().filter(|to| !is_upstream(to)) {
-        let help = "write `http://HOST:PORT`, `https://HOST:PORT`, or `h2c://HOST:PORT` for HTTP/2 in clear text".to_string();
+        let help =
+            "write `http://HOST:PORT`, `https://HOST:PORT`, or `h2c://HOST:PORT` for HTTP/2 in clear text".to_string();
         wrong("to", format!("`{}` is no address of an upstream", to.value), help);
     }
 }

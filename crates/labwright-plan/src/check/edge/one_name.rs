@@ -50,7 +50,8 @@ impl Rule for OneName {
             }
             let finding = match one.service == other.service {
                 true => {
-                    let environment = |placement: &labwright_model::Placement| placement.environment.clone().unwrap_or_default();
+                    let environment =
+                        |placement: &labwright_model::Placement| placement.environment.clone().unwrap_or_default();
                     let message = format!(
                         "`{}` is called `{}` in `{}` and in `{}`: the name leads to the first",
                         one.service,
@@ -59,7 +60,8 @@ impl Rule for OneName {
                         environment(other)
                     );
                     let help = format!("give it another name there: `{}: {{ url: … }}`", environment(other));
-                    Finding::warning(CODE, format!("services.{}.url", other.service), claim.url.span, message).help(help)
+                    Finding::warning(CODE, format!("services.{}.url", other.service), claim.url.span, message)
+                        .help(help)
                 }
                 false => {
                     let message = format!("`{}` and `{}` are both called `{}`", one.service, other.service, claim.name);
