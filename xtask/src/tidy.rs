@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("plan", &["model"]),
     ("providers", &["model", "plan", "secrets"]),
     ("engine", &["model", "plan", "secrets"]),
-    ("cli", &["engine", "model", "plan", "providers", "secrets"]),
+    ("daemons", &["model"]),
+    ("cli", &["daemons", "engine", "model", "plan", "providers", "secrets"]),
     ("secrets", &[]),
     ("testkit", &[]),
 ];

@@ -93,6 +93,13 @@ impl fmt::Display for Subnet {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Subnet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map(Subnet).map_err(|_| serde::de::Error::custom(format!("`{text}` is no subnet in CIDR")))
+    }
+}
+
 impl FromNode for Subnet {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         let Some(net) = node.text().and_then(|text| text.parse::<IpNet>().ok()) else {

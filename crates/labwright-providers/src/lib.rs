@@ -11,13 +11,16 @@ pub mod firewall;
 pub mod host;
 mod process;
 pub mod rehearsal;
+pub mod serve;
 pub mod vault;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] = &[&host::Host, &docker::Docker, &vault::Vault, &firewall::Firewall];
+pub const ALL: &[&'static dyn Provider] =
+    &[&host::Host, &docker::Docker, &vault::Vault, &firewall::Firewall, &serve::Serve];
 
-/// The files beside the lab file that are handed to lowering, sorted.
+/// The files beside the lab file that are handed to lowering, sorted. What ends with a slash is a folder, and stands for all
+/// files in it, each by its own path.
 pub fn assets(parsed: &Parsed) -> Vec<String> {
     let all = host::assets(parsed).into_iter().chain(docker::assets(parsed)).chain(vault::assets(parsed));
-    all.collect::<BTreeSet<String>>().into_iter().collect()
+    all.chain(serve::assets(parsed)).collect::<BTreeSet<String>>().into_iter().collect()
 }

@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod assess;
 mod blast;
+mod ca;
 mod check;
 mod completions;
 mod destroy;
@@ -18,11 +19,13 @@ mod inventory;
 mod locks;
 mod plan;
 mod planning;
+mod proxy;
 mod reach;
 mod reading;
 mod rehearse;
 mod schema;
 mod secret;
+mod serve;
 mod show;
 mod update;
 
@@ -51,8 +54,11 @@ pub enum Command {
     Exposed(exposed::ExposedCommand),
     Rehearse(rehearse::Rehearse),
     Docs(docs::DocsCommand),
+    Proxy(proxy::Proxy),
+    Ca(ca::Ca),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
+    Serve(serve::Serve),
     Agent(agent::Agent),
 }
 
@@ -79,8 +85,11 @@ impl Command {
             Command::Exposed(command) => command.run(terminal),
             Command::Rehearse(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
+            Command::Proxy(command) => command.run(terminal),
+            Command::Ca(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
+            Command::Serve(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),
         }
     }

@@ -21,6 +21,7 @@ mod reverts_firewall;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
+mod serve;
 mod stacks;
 mod systemd;
 mod trace;

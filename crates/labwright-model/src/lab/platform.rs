@@ -1,12 +1,13 @@
 //! Platform services: what every application leans on.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, or_strings, section};
 use crate::lab::{Expose, Secrets};
 use crate::span::Spanned;
 use crate::tree::Node;
-use crate::units::{Period, Schedule, Size};
+use crate::units::{Period, Schedule, Size, Subnet};
 
 section! {
     /// The roles that keep the lab going. Each short form names the hosts that play the role.
@@ -82,8 +83,28 @@ section! {
     pub struct ReverseProxy {
         /// The hosts that it runs on.
         on: Many<Spanned<String>>,
-        /// Where certificates come from: `internal`, or ACME with its settings.
+        /// The service that is it, where another program is the proxy and is described under `services`. Labwright then
+        /// runs none of its own.
+        service: Option<Spanned<String>>,
+        /// Where certificates come from: `internal`, `none` for clear text behind another door, or ACME with its settings.
         tls: Tls,
+        /// The addresses that it listens on; all of its hosts' when absent.
+        listen: Many<Spanned<IpAddr>>,
+        /// The port for HTTP.
+        http: u16 = 80,
+        /// The port for HTTPS.
+        https: u16 = 443,
+        /// Proxies in front of it, such as a tunnel's outbound end: what they say of the client is believed. The host of
+        /// `edge.public.cloudflare.tunnel` is one by itself.
+        trusted: Many<Spanned<Subnet>>,
+        /// What a request may take, where a service does not say otherwise.
+        limits: DoorLimits,
+        /// Browsers are told to use HTTPS alone for this long.
+        hsts: Option<Period>,
+        /// The service that is asked whether a request may pass, for services with `door: { auth: forward }`.
+        forward_auth: Option<ForwardAuth>,
+        /// Whether every request becomes a line of the log.
+        access_log: bool,
         /// Tells services where a visitor is: city, region, country.
         geo: Option<Geo>,
     }
@@ -118,6 +139,15 @@ section! {
         acme: Option<Spanned<String>>,
         /// The provider of DNS-01 challenges, needed for wildcards.
         dns01: Option<Spanned<String>>,
+        /// How the provider of DNS-01 challenges is reached.
+        proof: DnsProof,
+        /// A PEM file on the proxy's host with the authority that signs the ACME directory's own certificate.
+        directory_ca: Option<Spanned<String>>,
+        /// The private key of the lab's own authority, as a reference to a secret (`generate: { lab_ca: x509_ca }`). When
+        /// absent, the proxy's host makes one and keeps it.
+        key: Option<Spanned<String>>,
+        /// No TLS at all: something in front of the proxy sees to it.
+        off: bool,
         /// Domains of which one certificate covers every name; they need `dns01`.
         wildcard: Many<Spanned<String>>,
         /// The address that the authority writes to.
@@ -126,9 +156,86 @@ section! {
     short (node, decoder) {
         match node.text() {
             Some("internal") => Some(Tls::default()),
+            Some("none") => Some(Tls { internal: false, off: true, ..Tls::default() }),
             Some(acme) => Some(Tls { internal: false, acme: Some(Spanned::new(acme.to_string(), node.span)), ..Tls::default() }),
-            None => decoder.wrong(node, "`internal`, an ACME directory, or a map"),
+            None => decoder.wrong(node, "`internal`, `none`, an ACME directory, or a map"),
         }
+    }
+    schema or_string
+}
+
+section! {
+    /// How the provider of DNS-01 challenges is reached. What is needed differs: `cloudflare` and `desec` take a `token`;
+    /// `rfc2136` takes `server`, `key` and `token` (the key's secret); `acme-dns` takes `server`, `account`, `subdomain` and
+    /// `token` (its password).
+    pub struct DnsProof {
+        /// The API token, the password or the key's secret, as a reference to a secret. For `cloudflare` it is that of
+        /// `edge.public.cloudflare` when absent.
+        token: Option<Spanned<String>>,
+        /// The name server that takes updates, as `address:port`; or the address of the acme-dns server.
+        server: Option<Spanned<String>>,
+        /// The name of the TSIG key.
+        key: Option<Spanned<String>>,
+        /// The algorithm of the TSIG key.
+        algorithm: TsigAlgorithm = TsigAlgorithm::HmacSha256,
+        /// The user name of the acme-dns account.
+        account: Option<Spanned<String>>,
+        /// The subdomain of the acme-dns account.
+        subdomain: Option<Spanned<String>>,
+        /// The DNS zone that records are made in; found from the name when absent.
+        zone: Option<Spanned<String>>,
+        /// How long after a record was made the authority is told to look.
+        wait: Period = Period(std::time::Duration::from_secs(10)),
+    }
+}
+
+choice! {
+    /// The algorithm of a TSIG key.
+    pub enum TsigAlgorithm {
+        HmacSha256 = "hmac-sha256",
+        HmacSha384 = "hmac-sha384",
+        HmacSha512 = "hmac-sha512",
+    }
+}
+
+section! {
+    /// What one request may take.
+    pub struct DoorLimits {
+        /// The largest body of a request; no limit when absent.
+        body: Option<Size>,
+        /// The largest head of a request: its line and its headers together.
+        header: Option<Size>,
+        /// How long the whole head of a request may take to come.
+        header_time: Option<Period>,
+        /// How long a side may say nothing in the middle of a body.
+        idle: Option<Period>,
+        /// How long the service may take until its answer begins.
+        time: Option<Period>,
+        /// Requests a second that one client may make, on average; bursts of ten seconds' worth pass.
+        rate: Option<u32>,
+    }
+}
+
+section! {
+    /// The service that is asked whether a request may pass; the short form names it.
+    pub struct ForwardAuth {
+        /// The service that is asked: an Authelia or Authentik of this lab.
+        service: Option<Spanned<String>>,
+        /// Its whole address, where it is not a service of this lab: `http://host:port`.
+        url: Option<Spanned<String>>,
+        /// The path that is asked: Authelia's `/api/authz/forward-auth`, Authentik's `/outpost.goauthentik.io/auth/caddy`.
+        path: Spanned<String> = "/api/authz/forward-auth".to_string().into(),
+        /// Paths of every protected name that the service itself answers, such as Authentik's `/outpost.goauthentik.io/`.
+        pass: Many<Spanned<String>>,
+        /// Headers of its answer that the protected service gets to see. A client's own of these names are taken out.
+        headers: Many<Spanned<String>> = Many(
+            ["Remote-User", "Remote-Groups", "Remote-Email", "Remote-Name", "X-Authentik-Username", "X-Authentik-Groups",
+             "X-Authentik-Email", "X-Authentik-Name", "X-Authentik-Uid"].iter().map(|name| name.to_string().into()).collect()
+        ),
+    }
+    short (node, decoder) {
+        String::from_node(node, decoder)
+            .map(|service| ForwardAuth { service: Some(Spanned::new(service, node.span)), ..ForwardAuth::default() })
     }
     schema or_string
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::platform::Tier;
+use super::platform::{DoorLimits, Tier};
 use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, section};
 use crate::span::Spanned;
 use crate::tree::{Kind, Node};
@@ -43,6 +43,10 @@ section! {
         url: Many<Spanned<String>>,
         /// The port its name leads to, as `container:port` or a number.
         port: Option<Spanned<String>>,
+        /// A folder of pages that its name leads to: beside the lab file, or an absolute path on the proxy's host.
+        site: Option<Spanned<String>>,
+        /// How the reverse proxy leads to it, where `on` and `port` do not say it all.
+        door: Door,
         /// Requests with certain headers go to another service; the first that matches counts.
         routes: Many<ServiceRoute>,
         /// Pages of these origins may call it, beside those of its own names.
@@ -90,6 +94,54 @@ choice! {
         /// For everybody: a blog, a status page. Nobody is asked who they are.
         Everyone = "everyone",
     }
+}
+
+section! {
+    /// How the reverse proxy leads to a service.
+    pub struct Door {
+        /// Where it answers, several if need be: `http://host:port`, `https://host:port`, or `h2c://host:port` for HTTP/2 in
+        /// clear text, as gRPC has it. From `on` and `port` when absent.
+        to: Many<Spanned<String>>,
+        /// Whose word is enough for a certificate of its own: `system`, `none` (not looked at), or a PEM file on the
+        /// proxy's host.
+        verify: Spanned<String> = "system".to_string().into(),
+        /// The path that tells whether it is well; the probe's when absent.
+        health: Option<Spanned<String>>,
+        /// Who may in: `forward` asks the proxy's `forward_auth`; `basic` knows users and their passwords' bcrypt hashes.
+        auth: DoorAuth,
+        /// What a request may take.
+        limits: DoorLimits,
+        /// Browsers are told to use HTTPS alone for this long; the proxy's own setting when absent.
+        hsts: Option<Period>,
+        /// Its TLS is not ended at the proxy: connections for its names are handed through as they are.
+        passthrough: bool,
+        /// Ports of the proxy's host that are handed through to it as plain TCP: `5432`, or `15432:5432` where they differ.
+        tcp: Many<Spanned<String>>,
+        /// It is told where a visitor is, in the headers `X-Geo-Country`, `X-Geo-Region`, `X-Geo-City`, `X-Geo-Latitude` and
+        /// `X-Geo-Longitude`.
+        geo: bool,
+        /// Clear text is answered too, instead of being sent to HTTPS.
+        clear_text: bool,
+    }
+}
+
+section! {
+    /// Who may in; the short form is `forward`.
+    pub struct DoorAuth {
+        /// The proxy's `forward_auth` is asked.
+        forward: bool,
+        /// Users, and their passwords' bcrypt hashes as `htpasswd -B` makes them, or references to secrets that hold them.
+        basic: BTreeMap<String, String>,
+        /// Paths that everybody may see, with all that is below them.
+        open: Many<Spanned<String>>,
+    }
+    short (node, decoder) {
+        match node.text() {
+            Some("forward") => Some(DoorAuth { forward: true, ..DoorAuth::default() }),
+            _ => decoder.wrong(node, "`forward`, or a map with `forward`, `basic` and `open`"),
+        }
+    }
+    schema or_string
 }
 
 section! {

@@ -188,6 +188,11 @@ fn of_edge<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
 
 fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
     let platform = &parsed.lab.platform;
+    if let Some(proxy) = &platform.reverse_proxy {
+        add(out, &proxy.service, Wanted::Service, "platform.reverse_proxy.service");
+        let forward = proxy.forward_auth.iter().flat_map(|forward| &forward.service);
+        add(out, forward, Wanted::Service, "platform.reverse_proxy.forward_auth");
+    }
     for (role, key) in [
         (&platform.identity, "identity"),
         (&platform.runners, "runners"),

@@ -22,7 +22,7 @@ mod accounts;
 mod apt;
 mod atomic;
 pub(crate) mod command;
-mod content;
+pub(crate) mod content;
 pub(crate) mod entry;
 mod errors;
 mod lockout;
@@ -42,7 +42,7 @@ use labwright_plan::{
 };
 
 pub(crate) use errors::NOT_ROOT;
-pub(crate) use lower::managed;
+pub(crate) use lower::{NO_SUCH_ASSET, managed};
 
 pub use lower::assets;
 

@@ -240,6 +240,8 @@ services:
         says(
             &lab("{ acme: letsencrypt, dns01: cloudflare }", ""),
             expect![[r#"
+                2:101 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                    help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
                 6:43 advice LW-EDGE-005: no public authority signs `own.lab.home.arpa`: the world has no such domain
                     help: write `tls: internal`, or give the lab a `domain` below one that is yours
                 9:47 advice LW-EDGE-005: the certificate at Cloudflare's edge covers `*.example.net`, which is one label, and not `app.dev.example.net`
@@ -265,6 +267,8 @@ services:
         says(
             &lab("{ acme: letsencrypt, dns01: hetzner }", ""),
             expect![[r#"
+                2:101 error LW-EDGE-009: nothing here knows how to prove names at `hetzner`
+                    help: known are `cloudflare`, `desec`, `rfc2136`, `acme-dns`; `acme-dns` works beside any provider
                 6:43 advice LW-EDGE-005: no public authority signs `own.lab.home.arpa`: the world has no such domain
                     help: write `tls: internal`, or give the lab a `domain` below one that is yours
                 9:47 advice LW-EDGE-005: the certificate at Cloudflare's edge covers `*.example.net`, which is one label, and not `app.dev.example.net`

@@ -4,14 +4,22 @@ pub(super) mod names;
 
 mod administration_past_vpn;
 mod certificate;
+mod door;
 mod management_reachable;
+mod nameless_record;
+mod no_way;
+mod one_name;
 mod public_name;
 mod public_without_access;
 mod second_domain;
 
 pub use administration_past_vpn::AdministrationPastVpn;
 pub use certificate::Certificate;
+pub use door::Door;
 pub use management_reachable::ManagementReachable;
+pub use nameless_record::NamelessRecord;
+pub use no_way::NoWayIn;
+pub use one_name::OneName;
 pub use public_name::PublicName;
 pub use public_without_access::PublicWithoutAccess;
 pub use second_domain::SecondDomain;

@@ -129,6 +129,8 @@ services:
   hidden: { use: a, on: p, url: [h.example.net, h.example.tech] }
 "#,
             expect![[r#"
+                3:78 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                    help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
                 6:66 warning LW-EDGE-006: `jobs` has a certificate as `jobs.example.net`, and none as `jobs.example.tech`, which is not in `example.net`
                     help: add `example.tech` to `edge.public.cloudflare.zones`, or take the name out
                     7:65: nor is `inner.example.tech`

@@ -76,6 +76,7 @@ fn forms(parsed: &Parsed, placement: &Placement) -> Vec<&'static str> {
         ("run", service.run.is_some()),
         ("built_in", service.built_in.is_some()),
         ("external", service.external.is_some()),
+        ("site", service.site.is_some()),
     ];
     forms.into_iter().filter(|(_, used)| *used).map(|(form, _)| form).collect()
 }
@@ -99,7 +100,7 @@ fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
         [] => faults.push(error(
             span,
             format!("it is not said what service `{name}` is"),
-            "give it one of `use`, `compose`, `containers`, `run`, `built_in` or `external`",
+            "give it one of `use`, `compose`, `containers`, `run`, `built_in`, `external` or `site`",
         )),
         [_] => {}
         [first, rest @ ..] => {
@@ -115,6 +116,14 @@ fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
         if let Some(on) = service.on.first() {
             let message = format!("service `{name}` is external, and is put on `{}`", on.value);
             faults.push(error(on.span, message, "remove `on`, or `external`"));
+        }
+        return faults;
+    }
+    if service.site.is_some() {
+        // The proxy shows it, wherever that is.
+        if lab.platform.reverse_proxy.is_none() {
+            let message = format!("service `{name}` is a folder of pages, and there is no reverse proxy to show it");
+            faults.push(error(span, message, "name the host that shall: `platform: { reverse_proxy: HOST }`"));
         }
         return faults;
     }

@@ -1,0 +1,102 @@
+//! LW-EDGE-008: a service with a name, and no way to it.
+
+use std::collections::BTreeSet;
+
+use labwright_model::snapshot::proxy::{Led, claims, declared, lead};
+use labwright_model::{Findings, Parsed, Span};
+
+use crate::check::network::telling::Stake;
+use crate::check::{Examples, Rule};
+
+pub struct NoWayIn;
+
+const CODE: &str = "LW-EDGE-008";
+
+impl Rule for NoWayIn {
+    fn code(&self) -> &'static str {
+        CODE
+    }
+
+    fn title(&self) -> &'static str {
+        "a name, and no way to its service"
+    }
+
+    fn doc(&self) -> &'static str {
+        "A service has a name under `url`, the lab has a reverse proxy, and nothing says where the name leads: there is no \
+         `port`, or the container does not publish it on its host, or the host has no address. Whoever comes by that name \
+         would see a page that says so.\n\n\
+         Not told of services with `use`: the catalogue knows their ports. A Compose file beside the lab file is the user's \
+         own and is not read: `port: web:3000` then means port 3000 of its host.\n\n\
+         Advice; a warning for `tier: production`.\n\n\
+         The way out: `port: 8080`; `port: CONTAINER:PORT` with that port under the container's `ports`; or \
+         `door: { to: http://HOST:PORT }` for anything else."
+    }
+
+    fn examples(&self) -> Examples {
+        Examples {
+            fails: "platform: { dns: a, reverse_proxy: a }\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\nservices:\n  wiki: { run: wiki, on: a, expose: lan, url: wiki }",
+            passes: "platform: { dns: a, reverse_proxy: a }\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\nservices:\n  wiki: { run: wiki, on: a, expose: lan, url: wiki, port: 8080 }",
+        }
+    }
+
+    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+        let Some(host) = declared(parsed).and_then(|proxy| proxy.on.first()) else { return };
+        let mut told = BTreeSet::new();
+        for claim in claims(parsed) {
+            let (service, entry) = (claim.placement.service.as_str(), &claim.placement.entry);
+            if entry.catalogue.is_some() || !told.insert(service) {
+                continue;
+            }
+            if let Led::Nowhere(why) = lead(parsed, claim.placement, host) {
+                let (message, help) = why.words(service);
+                let span = match entry.port.as_ref().map_or(Span::NONE, |port| port.span) {
+                    none if none.is_none() => claim.url.span,
+                    span => span,
+                };
+                let stake = Stake::of(entry.tier);
+                findings.push(stake.finding(CODE, format!("services.{service}.port"), span, message).help(help));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use crate::check::tests::says;
+
+    #[test]
+    fn every_way_that_is_none() {
+        says(
+            r#"
+platform: { dns: a, reverse_proxy: a }
+compute: { hosts: { a: { address: 10.0.0.1 }, b: { zone: z } } }
+network: { zones: { z: { subnet: 10.0.0.0/24 } } }
+services:
+  bare: { run: x, on: a, expose: lan, url: bare }
+  word: { run: x, on: a, expose: lan, url: word, port: http }
+  lost: { run: x, on: a, expose: lan, url: lost, port: "web:80", tier: production, owner: me }
+  other: { on: a, expose: lan, url: other, port: "web:80", containers: { app: { image: "a:1" } } }
+  inner: { on: a, expose: lan, url: inner, port: "web:80", containers: { web: { image: "a:1", ports: ["8080:81", "53:80/udp"] } } }
+  outer: { on: a, expose: lan, url: outer, port: "web:80", containers: { web: { image: "a:1", ports: ["127.0.0.1:8080:80"] } } }
+  long: { on: a, expose: lan, url: long, port: "web:80", containers: { web: { image: "a:1", ports: [{ target: 80, published: "8081" }] } } }
+  single: { on: a, expose: lan, url: single, containers: { web: { image: "a:1", ports: ["8082:80"] } } }
+  named: { use: a, on: a, expose: lan, url: named }
+  theirs: { external: x, url: theirs.example }
+  through: { external: x, url: through, expose: lan, door: { to: "https://10.0.0.9" } }
+  pages: { site: ./pages, url: pages, expose: lan }
+"#,
+            expect![[r#"
+                6:44 advice LW-EDGE-008: nothing says which port the name of `bare` leads to
+                    help: add `port: 8080`, or `port: CONTAINER:PORT`, or `door: { to: http://HOST:PORT }`
+                7:56 advice LW-EDGE-008: `port: http` of `word` is no port
+                    help: write a number from 1 to 65535, or `CONTAINER:PORT`
+                9:50 advice LW-EDGE-008: `other` has no container `web`, which its `port` names
+                    help: name one that stands under its `containers`
+                10:50 advice LW-EDGE-008: container `web` of `inner` does not publish its port 80, so no proxy reaches it
+                    help: publish it to its own host, where the proxy is: `ports: ["127.0.0.1:80:80"]`
+            "#]],
+        );
+    }
+}
