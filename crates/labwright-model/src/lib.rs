@@ -13,6 +13,7 @@ pub mod reference;
 mod resolve;
 mod schema;
 mod show;
+pub mod snapshot;
 pub mod span;
 pub mod store;
 mod syntax;
