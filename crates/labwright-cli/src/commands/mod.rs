@@ -7,6 +7,7 @@ mod blast;
 mod check;
 mod completions;
 mod destroy;
+mod dns;
 mod docs;
 mod drift;
 mod explain;
@@ -41,6 +42,7 @@ pub enum Command {
     Blast(blast::BlastCommand),
     Graph(graph::GraphCommand),
     Docs(docs::DocsCommand),
+    Dns(dns::DnsCommand),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
     Agent(agent::Agent),
@@ -64,6 +66,7 @@ impl Command {
             Command::Blast(command) => command.run(terminal),
             Command::Graph(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
+            Command::Dns(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),

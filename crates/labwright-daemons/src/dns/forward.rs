@@ -332,23 +332,24 @@ impl Upstreams {
 
     /// Asks for an upstream's own name: those who are named for it, or the upstreams that have an address.
     async fn bootstrap(&self, host: &str) -> Result<Vec<IpAddr>, String> {
-        let plain = self.members.iter().filter(|member| member.spec.transport == Transport::Udp);
-        let plain = plain.filter_map(|member| Some((member.spec.address()?, member.spec.port)));
-        let mut servers: Vec<(IpAddr, u16)> = self.bootstrap.iter().map(|address| (*address, 53)).collect();
+        let plain = |address: &IpAddr| {
+            let spec = Upstream {
+                transport: Transport::Udp,
+                host: String::new(),
+                port: 53,
+                tls_name: String::new(),
+                path: String::new(),
+            };
+            server(*address, &spec)
+        };
+        let mut servers: Vec<NameServerConfig> = self.bootstrap.iter().map(plain).collect();
         if servers.is_empty() {
-            servers.extend(plain);
+            let known = |member: &Member| Some(server(member.spec.address()?, &member.spec));
+            servers.extend(self.members.iter().filter_map(known));
         }
         if servers.is_empty() {
             return Err("nobody is named to ask for it: add `bootstrap: 9.9.9.9` to `platform.dns`".into());
         }
-        let spec = |port| Upstream {
-            transport: Transport::Udp,
-            host: String::new(),
-            port,
-            tls_name: String::new(),
-            path: String::new(),
-        };
-        let servers: Vec<_> = servers.into_iter().map(|(address, port)| server(address, &spec(port))).collect();
         let pool = Pool::from_config(servers, self.context.clone(), TokioRuntimeProvider::default());
         addresses(host, |query| {
             let mut stream = pool.lookup(query, DnsRequestOptions::default());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-pub use names::{host_of_url, in_domain, service_names};
+pub use names::{host_of_url, in_domain, mx, record_name, service_names, srv};
 pub use upstream::{Transport, Upstream, upstream};
 
 use crate::Parsed;

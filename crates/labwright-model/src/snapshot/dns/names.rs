@@ -105,16 +105,16 @@ pub(super) fn records(parsed: &Parsed, dns: &Dns, ttl: u32) -> Vec<Record> {
     let mut put = |name: String, ttl: u32, data: Data| names.entry(name).or_default().push((ttl, data));
     let mut reverse: BTreeMap<IpAddr, String> = BTreeMap::new();
     // What the file says of a name outright comes before what follows from hosts and services.
-    let declared: BTreeSet<String> = dns.records.keys().map(|name| full(lab, name)).collect();
+    let declared: BTreeSet<String> = dns.records.keys().map(|name| record_name(lab, name)).collect();
     for (name, record) in dns.records.iter() {
         let ttl = record.ttl.map_or(ttl, |ttl| u32::try_from(ttl.0.as_secs()).unwrap_or(u32::MAX));
         for data in of_record(parsed, dns, record) {
-            put(full(lab, name), ttl, data);
+            put(record_name(lab, name), ttl, data);
         }
     }
-    let hosts: BTreeSet<String> = lab.compute.hosts.keys().map(|name| full(lab, name)).collect();
+    let hosts: BTreeSet<String> = lab.compute.hosts.keys().map(|name| record_name(lab, name)).collect();
     for (name, host) in lab.compute.hosts.iter() {
-        let name = full(lab, name);
+        let name = record_name(lab, name);
         for address in host.address.iter() {
             reverse.entry(address.value).or_insert_with(|| name.clone());
             if !declared.contains(&name) {
@@ -147,17 +147,20 @@ pub(super) fn records(parsed: &Parsed, dns: &Dns, ttl: u32) -> Vec<Record> {
     records
 }
 
-fn full(lab: &Lab, name: &str) -> String {
-    let name = name.trim_end_matches('.');
-    match name {
-        "@" => lab.domain.trim_matches('.').to_lowercase(),
-        // `*.apps` is below the lab's domain, as `apps` would be.
-        _ => match name.strip_prefix("*.") {
-            Some(below) => format!("*.{}", lab.fqdn(below).to_lowercase()),
-            None if name == "*" => format!("*.{}", lab.domain.trim_matches('.').to_lowercase()),
-            None => lab.fqdn(name).to_lowercase(),
-        },
+/// A record's name in full. Labels such as `*` and `_tcp` stand before a name and are none of it, so `_sip._tcp` and
+/// `*.apps` are in the lab's domain as `apps` is, and `*.example.net` is not. `@` is the domain itself.
+pub fn record_name(lab: &Lab, name: &str) -> String {
+    let mut rest = name.trim_end_matches('.');
+    let mut before = String::new();
+    while rest.starts_with(['*', '_']) {
+        let (label, after) = rest.split_once('.').unwrap_or((rest, ""));
+        before.push_str(label);
+        before.push('.');
+        rest = after;
     }
+    let domain = lab.domain.trim_matches('.');
+    let of = if rest.is_empty() || rest == "@" { domain.to_string() } else { lab.fqdn(rest) };
+    (before + &of).to_lowercase()
 }
 
 /// Where people are led who come to a service by a name: to the proxy where there is one and it is exposed, else to its
@@ -191,10 +194,10 @@ fn of_record(parsed: &Parsed, dns: &Dns, record: &DnsRecord) -> Vec<Data> {
         };
         match host.or_else(service).filter(|addresses| !addresses.is_empty() && !dns.records.contains_key(&to.value)) {
             Some(addresses) => all.extend(addresses.into_iter().map(Data::Address)),
-            None => all.push(Data::Cname(full(lab, to))),
+            None => all.push(Data::Cname(record_name(lab, to))),
         }
     }
-    all.extend(record.cname.iter().map(|cname| Data::Cname(full(lab, cname))));
+    all.extend(record.cname.iter().map(|cname| Data::Cname(record_name(lab, cname))));
     all.extend(record.txt.iter().map(|text| Data::Txt(text.value.clone())));
     all.extend(record.mx.iter().filter_map(|text| mx(lab, text)));
     all.extend(record.srv.iter().filter_map(|text| srv(lab, text)));
@@ -202,25 +205,25 @@ fn of_record(parsed: &Parsed, dns: &Dns, record: &DnsRecord) -> Vec<Data> {
 }
 
 /// `10 mail.example.net`; the preference is 10 where none is said.
-pub(crate) fn mx(lab: &Lab, text: &str) -> Option<Data> {
+pub fn mx(lab: &Lab, text: &str) -> Option<Data> {
     let words: Vec<&str> = text.split_whitespace().collect();
     match words[..] {
         [preference, exchange] => {
-            Some(Data::Mx { preference: preference.parse().ok()?, exchange: full(lab, exchange) })
+            Some(Data::Mx { preference: preference.parse().ok()?, exchange: record_name(lab, exchange) })
         }
-        [exchange] => Some(Data::Mx { preference: 10, exchange: full(lab, exchange) }),
+        [exchange] => Some(Data::Mx { preference: 10, exchange: record_name(lab, exchange) }),
         _ => None,
     }
 }
 
 /// `0 5 5060 sip.example.net`.
-pub(crate) fn srv(lab: &Lab, text: &str) -> Option<Data> {
+pub fn srv(lab: &Lab, text: &str) -> Option<Data> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [priority, weight, port, target] = words[..] else { return None };
     Some(Data::Srv {
         priority: priority.parse().ok()?,
         weight: weight.parse().ok()?,
         port: port.parse().ok()?,
-        target: full(lab, target),
+        target: record_name(lab, target),
     })
 }
