@@ -55,7 +55,7 @@ pub fn keep(core: &Weak<Core>, folder: PathBuf, fetcher: Fetcher, told: &Receive
         drop(core);
         match told.recv_timeout(keeper.nap()) {
             Ok(Told::Look) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Told::Fetch) => keeper.due.clear(),
+            Ok(Told::Fetch) => keeper.due.values_mut().for_each(|(due, _)| *due = Instant::now()),
             Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return,
         }
     }

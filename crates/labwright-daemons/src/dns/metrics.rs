@@ -43,7 +43,7 @@ fn counters(
         let counter = ConstCounter::new(value);
         match label {
             Some(label) => counter.encode(family.encode_family(&[label])?)?,
-            None => counter.encode(family.encode_family::<[(&str, String); 0]>(&[])?)?,
+            None => return counter.encode(family),
         }
     }
     Ok(())
@@ -56,7 +56,7 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, samples: 
         let gauge = ConstGauge::new(value);
         match label {
             Some(label) => gauge.encode(family.encode_family(&[label])?)?,
-            None => gauge.encode(family.encode_family::<[(&str, String); 0]>(&[])?)?,
+            None => return gauge.encode(family),
         }
     }
     Ok(())

@@ -231,7 +231,8 @@ fn entry(
         _ => negative_ttl(&found.authorities).min(bounds.at_most),
     };
     for record in found.answers.iter_mut().chain(&mut found.authorities) {
-        record.ttl = record.ttl.clamp(bounds.at_least.min(ttl), bounds.at_most.max(bounds.at_least));
+        let most = if negative { ttl } else { bounds.at_most.max(bounds.at_least) };
+        record.ttl = record.ttl.clamp(bounds.at_least.min(ttl), most);
         if record.name == question.name {
             record.name = question.name.clone();
         }
