@@ -9,6 +9,7 @@ pub mod check;
 pub mod docs;
 mod drift;
 mod error;
+pub mod export;
 pub mod graph;
 pub mod network;
 mod observation;

@@ -8,6 +8,7 @@ mod ca;
 mod check;
 mod completions;
 mod destroy;
+mod dns;
 mod docs;
 mod drift;
 mod explain;
@@ -54,6 +55,7 @@ pub enum Command {
     Exposed(exposed::ExposedCommand),
     Rehearse(rehearse::Rehearse),
     Docs(docs::DocsCommand),
+    Dns(dns::DnsCommand),
     Proxy(proxy::Proxy),
     Ca(ca::Ca),
     Schema(schema::SchemaCommand),
@@ -85,6 +87,7 @@ impl Command {
             Command::Exposed(command) => command.run(terminal),
             Command::Rehearse(command) => command.run(terminal),
             Command::Docs(command) => command.run(terminal),
+            Command::Dns(command) => command.run(terminal),
             Command::Proxy(command) => command.run(terminal),
             Command::Ca(command) => command.run(terminal),
             Command::Schema(command) => command.run(terminal),

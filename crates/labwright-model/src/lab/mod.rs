@@ -2,6 +2,7 @@
 //! Typed values only; what they mean together is for the rules in `labwright-plan`.
 
 mod compute;
+mod dns;
 mod edge;
 mod host_state;
 mod network;
@@ -11,6 +12,7 @@ mod secrets;
 mod services;
 
 pub use compute::*;
+pub use dns::*;
 pub use edge::*;
 pub use host_state::*;
 pub use network::*;

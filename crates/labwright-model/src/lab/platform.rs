@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::decode::{Decoder, Foreign, FromNode, Many, Table, choice, or_string, or_strings, section};
-use crate::lab::{Expose, Secrets};
+use crate::lab::{Dns, Expose, Secrets};
 use crate::span::Spanned;
 use crate::tree::Node;
 use crate::units::{Period, Schedule, Size, Subnet};
@@ -57,24 +57,6 @@ section! {
         service: Option<Spanned<String>>,
     }
     short (node, decoder) { hosts(node, decoder).map(|on| Role { on, service: None }) }
-    schema or_strings
-}
-
-section! {
-    /// DNS for the lab; the short form names the resolvers.
-    pub struct Dns {
-        /// The hosts that answer; two are better than one.
-        on: Many<Spanned<String>>,
-        /// Where other names are asked: `tls://9.9.9.9`, `https://…/dns-query`, or an address.
-        upstream: Many<Spanned<String>>,
-        /// Lists of names that are not answered: files, or URLs.
-        block: Many<Spanned<String>>,
-        /// Names that are answered although a list has them.
-        allow: Many<Spanned<String>>,
-        /// Further records of the lab's zone: an address, or the name of a host or service.
-        records: BTreeMap<String, String>,
-    }
-    short (node, decoder) { hosts(node, decoder).map(|on| Dns { on, ..Dns::default() }) }
     schema or_strings
 }
 

@@ -2,6 +2,7 @@
 //! Holds no secret: where one is needed it holds the name of a credential, which systemd hands to the daemon.
 
 pub mod control;
+pub mod dns;
 pub mod proxy;
 
 use std::collections::BTreeMap;

@@ -22,6 +22,8 @@ pub enum Wanted {
     Endpoint,
     /// What a DNS record may lead to.
     Target,
+    /// Who asks the lab's resolvers: a zone or a host.
+    Client,
 }
 
 impl Wanted {
@@ -36,6 +38,7 @@ impl Wanted {
             Wanted::Receiver => "receiver",
             Wanted::Endpoint => "zone, host or service",
             Wanted::Target => "host or service",
+            Wanted::Client => "zone or host",
         }
     }
 
@@ -53,6 +56,7 @@ impl Wanted {
                 "add it under `compute: { hosts: … }`, `services:` or `network: { zones: … }`".to_string()
             }
             Wanted::Target => "add it under `compute: { hosts: … }` or `services:`".to_string(),
+            Wanted::Client => "add it under `compute: { hosts: … }` or `network: { zones: … }`".to_string(),
             Wanted::Zone => format!("add it under `network: {{ zones: … }}`: `{name}: {{ vlan: …, subnet: … }}`"),
             Wanted::Service => format!("add it under `services:`: `{name}: {{ use: …, on: … }}`"),
             Wanted::Policy => {
@@ -82,6 +86,7 @@ impl Wanted {
                     || [Wanted::Zone, Wanted::Host, Wanted::Service].iter().any(|kind| kind.has(lab, name))
             }
             Wanted::Target => [Wanted::Host, Wanted::Service].iter().any(|kind| kind.has(lab, name)),
+            Wanted::Client => [Wanted::Zone, Wanted::Host].iter().any(|kind| kind.has(lab, name)),
             Wanted::Environment | Wanted::Receiver => self.names(lab).contains(&name),
         }
     }
@@ -103,6 +108,7 @@ impl Wanted {
                 all.iter().flat_map(|kind| kind.names(lab)).chain(["internet"]).collect()
             }
             Wanted::Target => [Wanted::Host, Wanted::Service].iter().flat_map(|kind| kind.names(lab)).collect(),
+            Wanted::Client => [Wanted::Zone, Wanted::Host].iter().flat_map(|kind| kind.names(lab)).collect(),
         }
     }
 }
@@ -207,17 +213,23 @@ fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
         add(out, to, Wanted::Receiver, "platform.monitoring.routes.to");
     }
     let Some(dns) = &platform.dns else { return };
-    for (record, value) in &dns.records {
-        // A full name may be anywhere in the world, and one record may stand for another.
-        if value.is_empty() || value.contains('.') || is_address(value) || dns.records.contains_key(value) {
-            continue;
+    for (record, entry) in dns.records.iter() {
+        for to in entry.to.iter() {
+            // A full name may be anywhere in the world, and one record may stand for another.
+            if to.is_empty() || to.contains('.') || is_address(to) || dns.records.contains_key(&to.value) {
+                continue;
+            }
+            out.push(Reference {
+                name: to,
+                span: to.span,
+                wants: Wanted::Target,
+                at: format!("platform.dns.records.{record}"),
+            });
         }
-        out.push(Reference {
-            name: value,
-            span: parsed.span_of(&["platform", "dns", "records", record]),
-            wants: Wanted::Target,
-            at: format!("platform.dns.records.{record}"),
-        });
+    }
+    for (name, group) in dns.groups.iter() {
+        let named = group.clients.iter().filter(|client| !is_address(client) && !client.contains('/'));
+        add(out, named, Wanted::Client, &format!("platform.dns.groups.{name}"));
     }
 }
 

@@ -155,7 +155,7 @@ impl Overrides {
         let addresses = proxy.on.iter().filter_map(|on| lab.host(on)).flat_map(|host| host.address.iter());
         let mut targets: Vec<String> = addresses.map(|address| address.value.to_string()).collect();
         targets.extend(proxy.on.iter().map(|on| on.value.clone()));
-        let to_proxy = dns.records.iter().filter(|(_, value)| targets.contains(value));
+        let to_proxy = dns.records.iter().filter(|(_, entry)| entry.to.iter().any(|to| targets.contains(&to.value)));
         Overrides { names: to_proxy.map(|(record, _)| full(lab, record)).collect() }
     }
 

@@ -50,7 +50,9 @@ impl Rule for NamelessRecord {
             if others {
                 continue;
             }
-            for (record, target) in dns.records.iter().filter(|(_, target)| targets.contains(*target)) {
+            for (record, declared) in dns.records.iter() {
+                let leads = declared.to.iter().chain(&declared.cname).find(|target| targets.contains(&target.value));
+                let Some(target) = leads.map(|target| &target.value) else { continue };
                 let name = full_name(lab, record);
                 // A wildcard is for names that are still to come.
                 let is_there = name.starts_with("*.") || names.contains(&name) || name == lab.fqdn(on);

@@ -272,7 +272,7 @@ platform: { dns: { on: dns-01, upstream: [tls://dns.lab.home.arpa, tls://9.9.9.9
         says(
             r#"
 compute: { hosts: { dns-01: { address: 10.0.20.53 }, up: { address: 10.0.20.54 } } }
-platform: { dns: { on: dns-01, upstream: [127.0.0.1:5335, "10.0.20.53:5335", https://cloudflare-dns.com/dns-query, 10.0.20.54, tls://notlab.home.arpa, "[/lan/]10.0.20.53"] } }
+platform: { dns: { on: dns-01, upstream: [127.0.0.1:5335, "10.0.20.53:5335", https://cloudflare-dns.com/dns-query, 10.0.20.54, tls://notlab.home.arpa] } }
 "#,
             expect![[""]],
         );

@@ -1,7 +1,10 @@
 //! Rules about the platform's roles, and about the secrets of the lab.
 
 mod backup_bootstrap;
+mod blocked_name;
 mod dns_bootstrap;
+mod dns_records;
+mod dns_upstream;
 mod one_resolver;
 mod recovery_order;
 mod registry_upkeep;
@@ -20,7 +23,10 @@ mod undecided_role;
 mod watcher;
 
 pub use backup_bootstrap::BackupBootstrap;
+pub use blocked_name::BlockedName;
 pub use dns_bootstrap::DnsBootstrap;
+pub use dns_records::UnservableRecord;
+pub use dns_upstream::UnaskableUpstream;
 pub use one_resolver::OneResolver;
 pub use recovery_order::RecoveryOrder;
 pub use registry_upkeep::RegistryUpkeep;
