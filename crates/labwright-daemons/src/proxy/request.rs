@@ -419,14 +419,14 @@ impl Ask<'_> {
     async fn failed(&self, site: &Site, group: &Group, failure: &Failure) -> Response<Body> {
         let service = &group.service;
         match failure {
-            Failure::Client(Fault::TooLarge) => return self.too_large(site.body.unwrap_or_default()),
+            Failure::Client(Fault::TooLarge) => self.too_large(site.body.unwrap_or_default()),
             Failure::Client(Fault::Silent) => {
                 let lines = ["Nothing more of its body came.".to_string()];
-                return self.page(StatusCode::REQUEST_TIMEOUT, "This request took too long", &lines);
+                self.page(StatusCode::REQUEST_TIMEOUT, "This request took too long", &lines)
             }
             Failure::Client(Fault::Broken) => {
                 let lines = ["Its body broke off, or is not of the form that its head says.".to_string()];
-                return self.page(StatusCode::BAD_REQUEST, "This request is broken", &lines);
+                self.page(StatusCode::BAD_REQUEST, "This request is broken", &lines)
             }
             Failure::Slow { url, after } => {
                 tracing::warn!(
@@ -436,12 +436,12 @@ impl Ask<'_> {
                     "an upstream did not answer in time"
                 );
                 let lines = [format!("It took the request, and began no answer within {} s.", after.as_secs())];
-                return self.page(StatusCode::GATEWAY_TIMEOUT, &format!("{service} is too slow"), &lines);
+                self.page(StatusCode::GATEWAY_TIMEOUT, &format!("{service} is too slow"), &lines)
             }
             Failure::Broken { url, reason } => {
                 tracing::warn!(service, upstream = url, reason, "an upstream broke off");
                 let lines = [format!("Asked at {url}, {reason}.")];
-                return self.page(StatusCode::BAD_GATEWAY, &format!("{service} did not answer properly"), &lines);
+                self.page(StatusCode::BAD_GATEWAY, &format!("{service} did not answer properly"), &lines)
             }
             Failure::Down { url, reason } => {
                 let mut lines = vec![format!("Asked at {url}: {reason}.")];

@@ -165,11 +165,10 @@ impl Directory {
                     return Err(format!("the directory's leave for a name is `{other:?}` before it was asked").into());
                 }
             }
-            let (name, wildcard) = match authorization.identifier() {
-                identifier => match identifier.identifier {
-                    Identifier::Dns(name) => (name.clone(), identifier.wildcard),
-                    other => return Err(format!("the directory asks about `{other:?}`, which is no name").into()),
-                },
+            let identifier = authorization.identifier();
+            let (name, wildcard) = match identifier.identifier {
+                Identifier::Dns(name) => (name.clone(), identifier.wildcard),
+                other => return Err(format!("the directory asks about `{other:?}`, which is no name").into()),
             };
             let ways = match dns {
                 Some(_) => &[ChallengeType::Dns01][..],
