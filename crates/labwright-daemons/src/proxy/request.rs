@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
@@ -316,6 +317,8 @@ impl Ask<'_> {
         if let (Some(limit), Some(length)) = (site.body, length)
             && length > limit
         {
+            // A client that is still sending would not see the answer: some of it is taken and thrown away.
+            tokio::task::spawn_local(discard(incoming));
             return self.too_large(limit);
         }
         if let Some(geo) = self.live.geo.as_ref().filter(|_| site.geo) {
@@ -451,6 +454,18 @@ impl Ask<'_> {
             }
         }
     }
+}
+
+/// Takes what comes, for a moment.
+async fn discard(mut incoming: Incoming) {
+    let all = async {
+        let mut left = 1_u64 << 20;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
 }
 
 /// Whether a path is another, or is below it.
