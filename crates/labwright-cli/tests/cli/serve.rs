@@ -39,7 +39,7 @@ fn one_service_entry_is_enough_for_a_door() {
     world.desk.write("pages/index.html", "first edition\n");
     world.desk.write("pages/sub/deep.txt", "deep\n");
     lab(&world, "", "");
-    world.run(&["plan"]).code(0).says("gate/serve/daemon/labwright-serve");
+    world.run(&["plan"]).code(0).says("daemon labwright-serve [hot]");
     world.apply().code(0);
     world.apply().code(0).says("nothing to do");
     world.run(&["ca", "export"]).code(0).says("BEGIN CERTIFICATE");
@@ -52,7 +52,7 @@ fn one_service_entry_is_enough_for_a_door() {
     // It is nobody special, and its folders are its own.
     let user = host.ssh_stdout("ps -o user= -p $(systemctl show -P MainPID labwright-serve)").unwrap();
     assert!(!user.contains("root"), "{user}");
-    host.ssh_stdout("test $(stat -c %a /run/labwright-serve) = 700").unwrap();
+    host.ssh_stdout("test $(stat -L -c %a /run/labwright-serve) = 700").unwrap();
     assert!(
         host.ssh_stdout("cat /proc/$(systemctl show -P MainPID labwright-serve)/status")
             .unwrap()

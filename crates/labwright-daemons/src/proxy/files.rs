@@ -23,7 +23,7 @@ const CHUNK: u64 = 128 << 10;
 
 /// Where a path of a request leads.
 enum Found {
-    File(File, Metadata, PathBuf),
+    File(Box<(File, Metadata, PathBuf)>),
     /// A folder that was asked for without its slash.
     Folder,
     Nothing,
@@ -37,7 +37,8 @@ pub async fn serve(root: &Path, method: &Method, uri: &Uri, headers: &HeaderMap)
     let (folder, path) = (root.to_path_buf(), uri.path().to_string());
     let found = tokio::task::spawn_blocking(move || find(&folder, &path)).await;
     match found.unwrap_or_else(|_| Err(io::Error::other("it was not looked for"))) {
-        Ok(Found::File(file, metadata, path)) => {
+        Ok(Found::File(found)) => {
+            let (file, metadata, path) = *found;
             send(file, &metadata, content_type(&path), StatusCode::OK, method, headers)
         }
         Ok(Found::Folder) => {
@@ -72,7 +73,8 @@ async fn own_page(root: &Path, method: &Method, headers: &HeaderMap) -> Response
     let folder = root.to_path_buf();
     let found = tokio::task::spawn_blocking(move || find(&folder, "/404.html")).await;
     match found {
-        Ok(Ok(Found::File(file, metadata, path))) => {
+        Ok(Ok(Found::File(found))) => {
+            let (file, metadata, path) = *found;
             send(file, &metadata, content_type(&path), StatusCode::NOT_FOUND, method, &HeaderMap::new())
         }
         _ => nothing(headers),
@@ -114,7 +116,7 @@ fn find(root: &Path, path: &str) -> io::Result<Found> {
     }
     let file = File::open(&real)?;
     let metadata = file.metadata()?;
-    Ok(if metadata.is_file() { Found::File(file, metadata, real) } else { Found::Nothing })
+    Ok(if metadata.is_file() { Found::File(Box::new((file, metadata, real))) } else { Found::Nothing })
 }
 
 fn content_type(path: &Path) -> HeaderValue {
@@ -225,12 +227,15 @@ fn range(asked: &HeaderMap, tag: &str, modified: SystemTime, length: u64) -> Ran
     }
 }
 
+/// The file, and the part of it that was read.
+type Part = io::Result<(File, Vec<u8>)>;
+
 /// A file on its way, read in a thread that may wait for the disk.
 pub struct FileBody {
     file: Option<File>,
     from: u64,
     left: u64,
-    reading: Option<JoinHandle<io::Result<(File, Vec<u8>)>>>,
+    reading: Option<JoinHandle<Part>>,
 }
 
 impl FileBody {

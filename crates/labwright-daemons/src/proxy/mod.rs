@@ -26,7 +26,7 @@ mod upstream;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -181,7 +181,11 @@ impl Proxy {
 
     /// Every address that a snapshot listens on.
     fn wanted(snapshot: &ProxySnapshot) -> BTreeMap<SocketAddr, Accepts> {
-        let all = [IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        // `[::]` takes IPv4 as well; a kernel without IPv6 has only the other.
+        let all = match std::path::Path::new("/proc/net/if_inet6").exists() {
+            true => [IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            false => [IpAddr::V4(Ipv4Addr::UNSPECIFIED)],
+        };
         let addresses = if snapshot.listen.addresses.is_empty() { &all[..] } else { &snapshot.listen.addresses };
         let mut wanted = BTreeMap::new();
         for address in addresses {

@@ -182,11 +182,8 @@ async fn first<S>(stream: TokioIo<S>) -> Result<One, String>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (send, connection) = http1::Builder::new()
-        .max_headers(256)
-        .handshake(stream)
-        .await
-        .map_err(|error| format!("it speaks no HTTP: {error}"))?;
+    let (send, connection) =
+        http1::Builder::new().handshake(stream).await.map_err(|error| format!("it speaks no HTTP: {error}"))?;
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "a connection to an upstream ended");

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Version};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use prometheus_client::metrics::gauge::Gauge;
@@ -316,6 +317,8 @@ impl Ask<'_> {
         if let (Some(limit), Some(length)) = (site.body, length)
             && length > limit
         {
+            // A client that is still sending would not see the answer: some of it is taken and thrown away.
+            tokio::task::spawn_local(discard(incoming));
             return self.too_large(limit);
         }
         if let Some(geo) = self.live.geo.as_ref().filter(|_| site.geo) {
@@ -419,14 +422,14 @@ impl Ask<'_> {
     async fn failed(&self, site: &Site, group: &Group, failure: &Failure) -> Response<Body> {
         let service = &group.service;
         match failure {
-            Failure::Client(Fault::TooLarge) => return self.too_large(site.body.unwrap_or_default()),
+            Failure::Client(Fault::TooLarge) => self.too_large(site.body.unwrap_or_default()),
             Failure::Client(Fault::Silent) => {
                 let lines = ["Nothing more of its body came.".to_string()];
-                return self.page(StatusCode::REQUEST_TIMEOUT, "This request took too long", &lines);
+                self.page(StatusCode::REQUEST_TIMEOUT, "This request took too long", &lines)
             }
             Failure::Client(Fault::Broken) => {
                 let lines = ["Its body broke off, or is not of the form that its head says.".to_string()];
-                return self.page(StatusCode::BAD_REQUEST, "This request is broken", &lines);
+                self.page(StatusCode::BAD_REQUEST, "This request is broken", &lines)
             }
             Failure::Slow { url, after } => {
                 tracing::warn!(
@@ -436,12 +439,12 @@ impl Ask<'_> {
                     "an upstream did not answer in time"
                 );
                 let lines = [format!("It took the request, and began no answer within {} s.", after.as_secs())];
-                return self.page(StatusCode::GATEWAY_TIMEOUT, &format!("{service} is too slow"), &lines);
+                self.page(StatusCode::GATEWAY_TIMEOUT, &format!("{service} is too slow"), &lines)
             }
             Failure::Broken { url, reason } => {
                 tracing::warn!(service, upstream = url, reason, "an upstream broke off");
                 let lines = [format!("Asked at {url}, {reason}.")];
-                return self.page(StatusCode::BAD_GATEWAY, &format!("{service} did not answer properly"), &lines);
+                self.page(StatusCode::BAD_GATEWAY, &format!("{service} did not answer properly"), &lines)
             }
             Failure::Down { url, reason } => {
                 let mut lines = vec![format!("Asked at {url}: {reason}.")];
@@ -451,6 +454,18 @@ impl Ask<'_> {
             }
         }
     }
+}
+
+/// Takes what comes, for a moment.
+async fn discard(mut incoming: Incoming) {
+    let all = async {
+        let mut left = 1_u64 << 20;
+        while let Some(Ok(frame)) = incoming.frame().await {
+            let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) else { return };
+            left = rest;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(2), all).await;
 }
 
 /// Whether a path is another, or is below it.

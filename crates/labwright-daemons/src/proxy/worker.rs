@@ -105,6 +105,9 @@ struct Floor {
     closing: watch::Sender<bool>,
 }
 
+/// What an address takes in, and the tasks that accept there.
+type Listening = (Rc<Cell<Accepts>>, Vec<JoinHandle<()>>);
+
 async fn work(shared: Arc<Shared>, live: Arc<Live>, mut queue: mpsc::UnboundedReceiver<Message>) {
     let desk = Rc::new(Desk {
         shared,
@@ -114,7 +117,7 @@ async fn work(shared: Arc<Shared>, live: Arc<Live>, mut queue: mpsc::UnboundedRe
         guests: Guests::default(),
     });
     let floor = Rc::new(Floor { desk, closing: watch::Sender::new(false) });
-    let mut listening: HashMap<SocketAddr, (Rc<Cell<Accepts>>, Vec<JoinHandle<()>>)> = HashMap::new();
+    let mut listening: HashMap<SocketAddr, Listening> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
         let message = tokio::select! {
@@ -249,7 +252,6 @@ where
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(live.header_time)
-        .max_headers(256)
         // A head must fit, and bodies are read in parts of this size at most.
         .max_buf_size(live.header.max(8 << 10) + (16 << 10))
         .serve_connection(TokioIo::new(stream), service!(floor, peer))

@@ -30,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(20);
 /// How long a process that handed everything over stays for what it has: long downloads, WebSockets.
 const AFTERLIFE: Duration = Duration::from_secs(6 * 3600);
 
+/// How soon the last good snapshot is tried again that could not be served at boot.
+const AGAIN: Duration = Duration::from_secs(3);
+
 /// What `labwright serve` is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -87,7 +90,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     let program = digest(Path::new("/proc/self/exe"));
     let mut roles = Roles::new(options, sockets, program);
     match disk::load(&options.state) {
-        Ok(Some(snapshot)) => roles.boot(snapshot).await,
+        Ok(Some(snapshot)) => roles.boot(&snapshot).await,
         Ok(None) => tracing::info!("nothing to serve yet: no snapshot was ever pushed"),
         Err(reason) => {
             tracing::error!(reason, "the last good snapshot cannot be read");
@@ -109,8 +112,16 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let roles = Rc::new(tokio::sync::Mutex::new(roles));
+    let mut again = tokio::time::interval(AGAIN);
     loop {
         tokio::select! {
+            // At boot an address may come late, or another program may go.
+            _ = again.tick() => {
+                let mut roles = roles.lock().await;
+                if roles.is_idle() && let Ok(Some(snapshot)) = disk::load(&options.state) {
+                    roles.boot(&snapshot).await;
+                }
+            }
             event = queue.recv() => match event {
                 Some(Event::Ask(request, reply)) => {
                     // One after the other: a snapshot is whole before the next is looked at.

@@ -103,15 +103,23 @@ impl Roles {
     }
 
     /// Serves the last good snapshot, with nobody there to tell.
-    pub async fn boot(&mut self, snapshot: Snapshot) {
+    pub async fn boot(&mut self, snapshot: &Snapshot) {
         let generation = snapshot.generation;
-        match self.serve(snapshot).await {
+        match self.serve(snapshot.clone()).await {
             Ok(()) => tracing::info!(generation, "serving the last good snapshot"),
             Err(reason) => {
-                tracing::error!(generation, reason, "the last good snapshot cannot be served");
-                self.fault(format!("the last good snapshot cannot be served: {reason}"));
+                let fault = format!("the last good snapshot cannot be served: {reason}");
+                if !self.faults.contains(&fault) {
+                    tracing::error!(generation, reason, "the last good snapshot cannot be served; it is tried again");
+                    self.fault(fault);
+                }
             }
         }
+    }
+
+    /// Whether nothing is served.
+    pub fn is_idle(&self) -> bool {
+        self.served.is_none()
     }
 
     async fn serve(&mut self, snapshot: Snapshot) -> Result<(), String> {

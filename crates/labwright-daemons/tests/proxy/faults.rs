@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use labwright_model::snapshot::control::{Reply, Request};
 
-use crate::world::{Daemon, Nginx, liar, read_all, silent, site};
+use crate::world::{Daemon, Nginx, liar, read_all, silent, site, wait_for};
 
 #[test]
 fn smuggled_and_broken_requests_reach_nobody_twice() {
@@ -235,6 +235,15 @@ fn a_snapshot_that_cannot_be_served_changes_nothing() {
     daemon.restart();
     daemon.curl("wiki.lab.test", "/", &[]).is(200);
     assert_eq!(daemon.status().snapshot.unwrap().generation, 5);
+    // At boot somebody else may have the port for a while: it is told, and served as soon as they go.
+    daemon.kill();
+    let other = std::net::TcpListener::bind(("127.0.0.1", daemon.https)).unwrap();
+    daemon.restart();
+    let told = daemon.status().faults.join("\n");
+    assert!(told.contains("cannot be served") && told.contains("another program has port"), "{told}");
+    drop(other);
+    wait_for("the last good snapshot", || daemon.status().snapshot.is_some());
+    daemon.curl("wiki.lab.test", "/", &[]).is(200);
 }
 
 #[test]

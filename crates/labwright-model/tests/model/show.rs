@@ -195,6 +195,27 @@ services:
             access: policy  # default
             url: []  # default
             port: null  # default
+            site: null  # default
+            door:  # default
+              to: []  # default
+              verify: system  # default
+              health: null  # default
+              auth:  # default
+                forward: false  # default
+                basic: {}  # default
+                open: []  # default
+              limits:  # default
+                body: null  # default
+                header: null  # default
+                header_time: null  # default
+                idle: null  # default
+                time: null  # default
+                rate: null  # default
+              hsts: null  # default
+              passthrough: false  # default
+              tcp: []  # default
+              geo: false  # default
+              clear_text: false  # default
             routes: []  # default
             cors: []  # default
             needs: []  # default

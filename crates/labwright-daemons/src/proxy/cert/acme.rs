@@ -165,11 +165,10 @@ impl Directory {
                     return Err(format!("the directory's leave for a name is `{other:?}` before it was asked").into());
                 }
             }
-            let (name, wildcard) = match authorization.identifier() {
-                identifier => match identifier.identifier {
-                    Identifier::Dns(name) => (name.clone(), identifier.wildcard),
-                    other => return Err(format!("the directory asks about `{other:?}`, which is no name").into()),
-                },
+            let identifier = authorization.identifier();
+            let (name, wildcard) = match identifier.identifier {
+                Identifier::Dns(name) => (name.clone(), identifier.wildcard),
+                other => return Err(format!("the directory asks about `{other:?}`, which is no name").into()),
             };
             let ways = match dns {
                 Some(_) => &[ChallengeType::Dns01][..],
@@ -287,12 +286,18 @@ fn tls_proof(name: &str, digest: &[u8]) -> Result<Arc<rustls::sign::CertifiedKey
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
     let signed = params.self_signed(&key).map_err(|error| error.to_string())?;
     let pair = Pair { key: Zeroizing::new(key.serialize_pem()), chain: signed.pem() };
-    pair.certified().map(|(certified, _)| certified)
+    pair.proof().map(|(certified, _)| certified)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_is_a_certificate_that_only_the_directory_understands() {
+        let proof = tls_proof("wiki.lab.test", &[7; 32]).unwrap();
+        assert_eq!(proof.cert.len(), 1);
+    }
 
     #[test]
     fn a_limit_says_until_when() {

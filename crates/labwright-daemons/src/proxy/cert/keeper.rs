@@ -417,6 +417,10 @@ impl Work {
 /// Seconds until the next try: what the directory asks for, else twice as long as before; spread, so that many labs do not
 /// come at once.
 fn wait(attempts: u32, refusal: &Refusal) -> i64 {
+    // A nonce that has grown old is no fault of anybody: RFC 8555, 6.5 has the request repeated.
+    if refusal.words.ends_with("(badNonce)") && attempts < 10 {
+        return 1;
+    }
     let doubled = (FIRST << attempts.min(16)).min(LONGEST);
     let least = if refusal.limited { doubled.max(LIMITED) } else { doubled };
     let asked = refusal.wait.and_then(|wait| i64::try_from(wait).ok()).unwrap_or(0);

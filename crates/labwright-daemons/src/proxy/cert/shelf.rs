@@ -38,6 +38,13 @@ impl Pair {
     /// # Errors
     /// In words: it is no PEM, or the key is not the certificate's.
     pub fn certified(&self) -> Result<(Arc<CertifiedKey>, Life), String> {
+        let (certified, life) = self.proof()?;
+        certified.keys_match().map_err(|error| format!("the key is not the certificate's: {error}"))?;
+        Ok((certified, life))
+    }
+
+    /// As `certified`, for a certificate that is a proof: what makes it one is an extension that nobody else understands.
+    pub fn proof(&self) -> Result<(Arc<CertifiedKey>, Life), String> {
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(self.chain.as_bytes()).collect();
         let chain = chain.map_err(|error| format!("the chain is no PEM: {error}"))?;
         let leaf = chain.first().ok_or("there is no certificate in it")?;
@@ -46,7 +53,6 @@ impl Pair {
             .map_err(|error| format!("the key is no PEM: {error}"))?;
         let key = trust::provider().key_provider.load_private_key(key).map_err(|error| error.to_string())?;
         let certified = CertifiedKey::new(chain, key);
-        certified.keys_match().map_err(|error| format!("the key is not the certificate's: {error}"))?;
         Ok((Arc::new(certified), life))
     }
 }

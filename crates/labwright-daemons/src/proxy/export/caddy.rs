@@ -1,4 +1,4 @@
-//! As a Caddyfile (Caddy 2.6 and later): caddyserver.com/docs/caddyfile.
+//! As a Caddyfile (Caddy 2.6 and later; 2.7 where proxies in front of it are trusted): caddyserver.com/docs/caddyfile.
 
 use std::fmt::Write;
 
@@ -55,8 +55,10 @@ fn one(snapshot: &ProxySnapshot, site: &Site, out: &mut String) {
         out.push_str("\ttls internal\n");
     }
     if let Some(from) = &site.from {
+        // Whoever is behind a trusted proxy is known to Caddy from version 2.7 on.
+        let of = if snapshot.trusted.is_empty() { "remote_ip" } else { "client_ip" };
         let nets: Vec<String> = from.iter().map(ToString::to_string).collect();
-        let _ = writeln!(out, "\t@outside not client_ip {}\n\trespond @outside 403", nets.join(" "));
+        let _ = writeln!(out, "\t@outside not {of} {}\n\trespond @outside 403", nets.join(" "));
     }
     if let Some(seconds) = site.hsts {
         let _ = writeln!(out, "\theader Strict-Transport-Security \"max-age={seconds}\"");

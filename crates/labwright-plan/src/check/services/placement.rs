@@ -198,7 +198,7 @@ services:
 "#,
             expect![[r#"
                 12:3 error LW-SVC-001: it is not said what service `nothing` is
-                    help: give it one of `use`, `compose`, `containers`, `run`, `built_in` or `external`
+                    help: give it one of `use`, `compose`, `containers`, `run`, `built_in`, `external` or `site`
                 13:3 error LW-SVC-001: service `both` has `use` and `compose` and `run`
                     help: keep one of them: they are different ways to run it
                 14:3 error LW-SVC-001: it is not said where service `nowhere` runs
