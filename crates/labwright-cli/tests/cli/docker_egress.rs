@@ -61,7 +61,7 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     assert_eq!(dock.inspect("{{.HostConfig.PortBindings}}", "seeds-app-1"), "map[]");
     let page = dock.engine.within(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:8080/"]).unwrap();
     assert_eq!(page.trim(), "seeds");
-    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds/"];
+    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds-app/"];
     assert_eq!(dock.engine.docker(&asked).unwrap(), "seeds");
 
     // The gateway dies: nothing leaves, though the service runs on.
