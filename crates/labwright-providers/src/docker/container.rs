@@ -226,11 +226,26 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
     gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
 }
 
+/// Refuses to start again what would be cut off as before: the container whose network it lives in has to be well first.
+async fn can_live_there(docker: &Docker, name: &str, container: &Json) -> Result<(), ProviderError> {
+    let mode = container["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    let other = inspect(docker, mode.trim_start_matches("container:")).await?;
+    let state = other.as_ref().map_or_else(|| "gone".to_string(), form::state);
+    if state == "running" {
+        return Ok(());
+    }
+    let other = other.as_ref().and_then(|other| other["Name"].as_str()).unwrap_or(mode).trim_start_matches('/');
+    let message = format!("`{name}` lives in the network of container `{other}`, which is {state}");
+    Err(ProviderError::rejected(message)
+        .help(format!("mend that one first: `docker logs {other}` on the host says more")))
+}
+
 /// What is stopped is started; what is sick is started again.
 async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (name, id) = (step.id.name(), container["Id"].as_str().unwrap_or_default());
     match form::state(container).as_str() {
         "running" if is_cut_off(docker, container).await? => {
+            can_live_there(docker, name, container).await?;
             saying.say("starting it again: the network that it lives in was made anew");
             restart(docker, id, name).await?;
         }
