@@ -85,8 +85,8 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     // Another setting makes the gateway anew, and with it whoever lives in its network: the plan says so.
     let old = dock.inspect("{{.Id}}", "vpn-tunnel-1");
     lab(&dock, "vpn:1", "green");
-    let plan = dock.desk.run(&["plan"]).code(0).says("container/vpn-tunnel-1").says("container/seeds-app-1");
-    plan.says("container/seeds-side-1").says("beside").says_not("container/arr-web-1");
+    let plan = dock.desk.run(&["plan"]).code(0).says("container vpn-tunnel-1").says("container seeds-app-1");
+    plan.says("container seeds-side-1").says("beside").says_not("container arr-web-1");
     dock.apply().code(0);
     dock.settled();
     assert_ne!(dock.inspect("{{.Id}}", "vpn-tunnel-1"), old);
