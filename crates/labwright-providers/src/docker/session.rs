@@ -4,12 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use futures_util::{StreamExt, stream};
 use labwright_plan::{
     Action, Context, ErrorKind, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
 };
 
 use super::image::Images;
 use super::{container, engine, image, network, secrets, volume};
+
+/// As many things are looked at at the same time.
+const AT_ONCE: usize = 8;
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
@@ -74,14 +78,13 @@ impl Session for Here {
         let mut seen = BTreeMap::new();
         for (socket, part) in by_engine {
             let looked = engine::with(socket, async |docker| {
-                let images = Images::new(docker);
-                let mut seen = BTreeMap::new();
-                for wanted in &part {
+                let images = &Images::new(docker);
+                let look = async |wanted: &&Wanted<'_>| {
                     let look = match wanted.id.kind() {
                         "network" => network::observe(docker, wanted).await,
                         "volume" => volume::observe(docker, wanted).await,
-                        "image" => image::observe(&images, wanted).await,
-                        "container" => container::observe(docker, &images, wanted, &self.replaced).await,
+                        "image" => image::observe(images, wanted).await,
+                        "container" => container::observe(docker, images, wanted, &self.replaced, &self.context).await,
                         kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
                     };
                     let sight = match look {
@@ -89,7 +92,14 @@ impl Session for Here {
                         Ok(None) => Seen::Absent,
                         Err(error) => Seen::Unknown(error),
                     };
-                    seen.insert(wanted.id.clone(), sight);
+                    (wanted.id.clone(), sight)
+                };
+                // Registries are asked once for each image, and containers are looked at with what they said.
+                let (first, then): (Vec<_>, Vec<_>) = part.iter().partition(|wanted| wanted.id.kind() == "image");
+                let mut seen = BTreeMap::new();
+                for part in [first, then] {
+                    let looks = stream::iter(part.into_iter().map(&look)).buffer_unordered(AT_ONCE);
+                    seen.extend(looks.collect::<Vec<_>>().await);
                 }
                 Ok(seen)
             });
