@@ -10,7 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RestartContainerOptions,
 };
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+    Action, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
 };
 use serde_json::Value as Json;
 
@@ -103,11 +103,17 @@ pub async fn inspect(docker: &Docker, name: &str) -> Look<Json> {
     Ok(container.map(|container| json(&container)).filter(fits))
 }
 
-pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>, replaced: &session::Replaced) -> Look {
+pub async fn observe(
+    docker: &Docker,
+    images: &Images<'_>,
+    wanted: &Wanted<'_>,
+    replaced: &session::Replaced,
+    context: &Context,
+) -> Look {
     let Some(container) = look(docker, wanted.id.name(), wanted.spec).await? else { return Ok(None) };
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
-    let mut spec = form::seen(&container, &image, wanted.spec);
+    let mut spec = form::seen(&container, &image, wanted.spec, &context.change_key.0);
     // A mark keeps a long name as its digest only; the container itself knows what it was made from.
     let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
     let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
@@ -275,7 +281,8 @@ pub async fn make(
 ) -> Result<String, ProviderError> {
     let image = image_of(docker, spec, name).await?;
     let secrets = secrets::write(saying.context, name, spec)?;
-    let body = form::body(spec, name, &image, carried, &secrets);
+    let environment = secrets::environment(saying.context, name, spec)?;
+    let body = form::body(spec, name, &image, carried, &secrets, &environment);
     tell_of_folders(&body, saying);
     can_all(docker, name, &body)?;
     let body: ContainerCreateBody = serde_json::from_value(body)
