@@ -37,9 +37,9 @@ seeds:
   on: here
   egress: vpn
   containers:
-    app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"] }}
-    side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], network_mode: \"service:app\" }}
-arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\" }} }} }}"
+    app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"], stop_grace_period: 1s }}
+    side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], stop_grace_period: 1s, network_mode: \"service:app\" }}
+arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\", stop_grace_period: 1s }} }} }}"
     ));
 }
 
