@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use crate::cell::{children, signal_child};
 use crate::run::{feed, run, tool};
 
 /// Where the registry listens, inside the engine's network namespace.
@@ -226,9 +227,10 @@ pub fn compose_5(folder: &Path) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Ends a program inside. `nsenter` waits for it: to end that one instead would leave the program running.
 fn end(child: &mut Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
+    for inside in children(child.id()) {
+        signal_child(child.id(), inside, Signal::TERM);
     }
     let _ = child.wait();
 }

@@ -254,7 +254,7 @@ fn ports_that_are_taken_and_engines_that_are_gone_are_said() {
         .docker(&["run", "-d", "--name", "taker", "-p", "127.0.0.1:8080:80", &format!("{REGISTRY}/app:1")])
         .unwrap();
     dock.lab("web: { on: here, containers: { app: { image: \"REG/app:1\", ports: [\"8080:80\"] } } }");
-    dock.apply().code(5).says("port is already allocated").says("ss -ltnp");
+    dock.apply().code(5).says("port is already allocated").says("container `taker` has port 8080");
     assert_eq!(dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "taker");
     dock.engine.docker(&["rm", "-f", "taker"]).unwrap();
     dock.apply().code(0);

@@ -37,9 +37,9 @@ seeds:
   on: here
   egress: vpn
   containers:
-    app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"] }}
-    side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], network_mode: \"service:app\" }}
-arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\" }} }} }}"
+    app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"], stop_grace_period: 1s }}
+    side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], stop_grace_period: 1s, network_mode: \"service:app\" }}
+arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\", stop_grace_period: 1s }} }} }}"
     ));
 }
 
@@ -61,7 +61,7 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     assert_eq!(dock.inspect("{{.HostConfig.PortBindings}}", "seeds-app-1"), "map[]");
     let page = dock.engine.within(&["busybox", "wget", "-q", "-O-", "http://127.0.0.1:8080/"]).unwrap();
     assert_eq!(page.trim(), "seeds");
-    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds/"];
+    let asked = ["exec", "arr-web-1", "/bin/busybox", "wget", "-q", "-O-", "http://seeds-app/"];
     assert_eq!(dock.engine.docker(&asked).unwrap(), "seeds");
 
     // The gateway dies: nothing leaves, though the service runs on.
@@ -85,8 +85,8 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     // Another setting makes the gateway anew, and with it whoever lives in its network: the plan says so.
     let old = dock.inspect("{{.Id}}", "vpn-tunnel-1");
     lab(&dock, "vpn:1", "green");
-    let plan = dock.desk.run(&["plan"]).code(0).says("container/vpn-tunnel-1").says("container/seeds-app-1");
-    plan.says("container/seeds-side-1").says("beside").says_not("container/arr-web-1");
+    let plan = dock.desk.run(&["plan"]).code(0).says("container vpn-tunnel-1").says("container seeds-app-1");
+    plan.says("container seeds-side-1").says("beside").says_not("container arr-web-1");
     dock.apply().code(0);
     dock.settled();
     assert_ne!(dock.inspect("{{.Id}}", "vpn-tunnel-1"), old);

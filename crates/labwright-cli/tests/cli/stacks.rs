@@ -333,6 +333,7 @@ const PASSING: &[&str] = &[
     ".NetworkSettings.EndpointID",
     ".NetworkSettings.IPAddress",
     ".RestartCount",
+    ".ExecIDs",
     ".NetworkSettings.Gateway",
     ".NetworkSettings.MacAddress",
     ".Name",
@@ -590,6 +591,37 @@ fn the_engine_is_told_what_docker_compose_tells_it() {
           ours "no"
     "#]]
     .assert_eq(&differences);
+}
+
+#[test]
+fn a_secret_in_the_environment_is_told_of_and_leaves_no_trace_of_ours() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &[SERVE]).unwrap();
+    let lab = |environment: &str| {
+        safe.lab(
+            "{}",
+            &format!(
+                "app: {{ on: here, containers: {{ web: {{ image: \"REG/app:1\", environment: {environment} }} }} }}"
+            ),
+        );
+    };
+    lab("{ URL: \"pg://u:${secret.pg}@db/x\" }");
+    safe.run(&["secret", "init"]).code(0);
+    safe.set("pg", "canary-in-a-url");
+    safe.run(&["plan"]).code(0).says_not("canary");
+    safe.apply().code(0).says_not("canary");
+    safe.settled();
+    assert_eq!(safe.exec("app-web-1", &["/bin/sh", "-c", "echo $URL"]), "pg://u:canary-in-a-url@db/x");
+    safe.set("pg", "canary-of-another");
+    safe.run(&["plan", "--json"]).code(0).says_not("canary").says("replace");
+    safe.apply().code(0).says_not("canary");
+    safe.settled();
+    assert!(safe.exec("app-web-1", &["/bin/env"]).contains("canary-of-another"));
+    lab("{ OTHER: plain }");
+    safe.run(&["plan", "--json"]).code(0).says_not("canary");
+    safe.apply().code(0).says_not("canary");
+    let said = Command::new("grep").args(["-rl", "canary"]).arg(safe.dock.desk.path("state")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "", "a secret is on the disk");
 }
 
 /// Without a health check of its own, a container is up when it answers its service's probe; what needs it waits.

@@ -10,7 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RestartContainerOptions,
 };
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+    Action, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
 };
 use serde_json::Value as Json;
 
@@ -103,11 +103,17 @@ pub async fn inspect(docker: &Docker, name: &str) -> Look<Json> {
     Ok(container.map(|container| json(&container)).filter(fits))
 }
 
-pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>, replaced: &session::Replaced) -> Look {
+pub async fn observe(
+    docker: &Docker,
+    images: &Images<'_>,
+    wanted: &Wanted<'_>,
+    replaced: &session::Replaced,
+    context: &Context,
+) -> Look {
     let Some(container) = look(docker, wanted.id.name(), wanted.spec).await? else { return Ok(None) };
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
-    let mut spec = form::seen(&container, &image, wanted.spec);
+    let mut spec = form::seen(&container, &image, wanted.spec, &context.change_key.0);
     // A mark keeps a long name as its digest only; the container itself knows what it was made from.
     let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
     let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
@@ -226,11 +232,26 @@ async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(),
     gate::wait(docker, &id, gate::Goal::of(&step.spec), saying).await
 }
 
+/// Refuses to start again what would be cut off as before: the container whose network it lives in has to be well first.
+async fn can_live_there(docker: &Docker, name: &str, container: &Json) -> Result<(), ProviderError> {
+    let mode = container["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    let other = inspect(docker, mode.trim_start_matches("container:")).await?;
+    let state = other.as_ref().map_or_else(|| "gone".to_string(), form::state);
+    if state == "running" {
+        return Ok(());
+    }
+    let other = other.as_ref().and_then(|other| other["Name"].as_str()).unwrap_or(mode).trim_start_matches('/');
+    let message = format!("`{name}` lives in the network of container `{other}`, which is {state}");
+    Err(ProviderError::rejected(message)
+        .help(format!("mend that one first: `docker logs {other}` on the host says more")))
+}
+
 /// What is stopped is started; what is sick is started again.
 async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (name, id) = (step.id.name(), container["Id"].as_str().unwrap_or_default());
     match form::state(container).as_str() {
         "running" if is_cut_off(docker, container).await? => {
+            can_live_there(docker, name, container).await?;
             saying.say("starting it again: the network that it lives in was made anew");
             restart(docker, id, name).await?;
         }
@@ -260,7 +281,8 @@ pub async fn make(
 ) -> Result<String, ProviderError> {
     let image = image_of(docker, spec, name).await?;
     let secrets = secrets::write(saying.context, name, spec)?;
-    let body = form::body(spec, name, &image, carried, &secrets);
+    let environment = secrets::environment(saying.context, name, spec)?;
+    let body = form::body(spec, name, &image, carried, &secrets, &environment);
     tell_of_folders(&body, saying);
     can_all(docker, name, &body)?;
     let body: ContainerCreateBody = serde_json::from_value(body)

@@ -55,7 +55,7 @@ pub fn route(placed: &mut [Placed<'_>], findings: &mut Findings) {
         let (service, span) = (placed[gateway].service.to_string(), placed[gateway].span);
         let What::Stack(stack) = &mut placed[gateway].what else { continue };
         let Some(container) = stack.containers.get_mut(&key) else { continue };
-        take_in(container, moved, |message, help| {
+        take_in(&key, container, moved, |message, help| {
             let at = format!("services.{service}");
             findings.push(Finding::error(codes::COMPOSE_CONTRADICTION, at, span, message).help(help));
         });
@@ -199,17 +199,21 @@ fn is_said(setting: Option<&Json>) -> bool {
 }
 
 /// The ports of all are the gateway's, and what is known by name is known to all.
-fn take_in(container: &mut Container, moved: Moved, mut say: impl FnMut(String, String)) {
-    let mut listening: BTreeMap<(u16, String), String> = BTreeMap::new();
+fn take_in(gateway: &str, container: &mut Container, moved: Moved, mut say: impl FnMut(String, String)) {
+    let inside = |port: &Port| {
+        let protocol = if port.protocol.is_empty() { "tcp" } else { &port.protocol };
+        (port.target, protocol.to_string())
+    };
+    let mut listening: BTreeMap<(u16, String), String> =
+        container.ports.iter().map(|port| (inside(port), gateway.to_string())).collect();
     for (key, port) in moved.ports {
-        let inside = (port.target, port.protocol.clone());
-        match listening.get(&inside).filter(|other| **other != key) {
+        match listening.get(&inside(&port)).filter(|other| **other != key) {
             Some(other) => say(
                 format!("`{other}` and `{key}` both listen on {} in the one network of their gateway", port.target),
                 "let one of them listen on another port: many images have a variable for it, such as `WEBUI_PORT`"
                     .into(),
             ),
-            None => drop(listening.insert(inside, key)),
+            None => drop(listening.insert(inside(&port), key)),
         }
         if !container.ports.contains(&port) {
             container.ports.push(port);

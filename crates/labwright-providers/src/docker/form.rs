@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use labwright_plan::{Sealed, Spec, Value};
+use labwright_plan::{ChangeKey, Sealed, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, to_value};
@@ -12,6 +12,8 @@ use super::stack::{Healthcheck, Mount, Port};
 
 /// The label that says which secrets a container was made with, as hashes by the host's key.
 pub const SECRETS_LABEL: &str = "dev.labwright.secrets";
+/// The label that names the variables with secrets in them.
+const SECRET_NAMES_LABEL: &str = "dev.labwright.secret-environment";
 /// The label that says whom secrets belong to where that is said, by their path.
 pub const OWNERS_LABEL: &str = "dev.labwright.secret-owners";
 /// The label that says which files of the host, with which content, a container was made to read.
@@ -63,13 +65,14 @@ pub fn healthcheck(check: &Healthcheck) -> Value {
 }
 
 /// The body of a create. `carried`: volumes without a name that the container before had, by where they stand.
-/// `secrets`: where on the host each file with a secret in it is, by its path inside.
+/// `secrets`: where on the host each file with a secret in it is, by its path inside. `environment`: `NAME=value`, each.
 pub fn body(
     spec: &Spec,
     name: &str,
     image: &str,
     carried: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
+    environment: &[String],
 ) -> Json {
     let field = |name: &str| spec.get(name).map(super::engine::json).unwrap_or_default();
     let list = |name: &str| match field(name) {
@@ -81,12 +84,6 @@ pub fn body(
         _ => Map::new(),
     };
     labels.extend(own_labels(spec, name));
-    let environment: Vec<String> = match field("environment") {
-        Json::Object(all) => {
-            all.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect()
-        }
-        _ => Vec::new(),
-    };
     let mut body = json!({
         "Image": image, "Cmd": list("command"), "Entrypoint": list("entrypoint"), "Env": environment,
         "Labels": labels, "HostConfig": {},
@@ -148,6 +145,13 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("dev.labwright.resource".into(), json!(name)),
         (IMAGE_LABEL.into(), json!(text("image"))),
     ];
+    if let Some(Value::Map(all)) = spec.get("environment") {
+        let names: Vec<&String> =
+            all.iter().filter(|(_, value)| matches!(value, Value::Secret(_))).map(|(name, _)| name).collect();
+        if !names.is_empty() {
+            labels.push((SECRET_NAMES_LABEL.into(), json!(super::engine::json(&names).to_string())));
+        }
+    }
     if let Some(hashes) = hashes(spec) {
         labels.push((SECRETS_LABEL.into(), json!(super::engine::json(&hashes).to_string())));
     }
@@ -256,7 +260,8 @@ fn restart_parts(restart: &str) -> (&str, i64) {
 }
 
 /// The fields of a container as it is, spelled as `lower` spells them. `image`: what it was made from.
-pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
+/// `key`: what secret content is recognised by.
+pub fn seen(inspect: &Json, image: &Json, wanted: &Spec, key: &ChangeKey) -> Spec {
     let mut spec = Spec::new();
     let mut set = |field: &str, value: Value| drop(spec.insert(field.to_string(), value));
     set("command", to_value(own(&inspect["Config"]["Cmd"], &image["Config"]["Cmd"], wanted.get("command"))));
@@ -264,7 +269,7 @@ pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
         "entrypoint",
         to_value(own(&inspect["Config"]["Entrypoint"], &image["Config"]["Entrypoint"], wanted.get("entrypoint"))),
     );
-    set("environment", environment(inspect, image, wanted.get("environment")));
+    set("environment", environment(inspect, image, wanted.get("environment"), key));
     set("ports", ports(inspect));
     set("mounts", mounts(inspect, image, wanted.get("mounts")));
     set("networks", networks(inspect, wanted.get("networks")));
@@ -302,12 +307,22 @@ fn own(found: &Json, of_image: &Json, wanted: Option<&Value>) -> Json {
     }
 }
 
-fn environment(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
+fn environment(inspect: &Json, image: &Json, wanted: Option<&Value>, key: &ChangeKey) -> Value {
+    // What is asked for as a secret, or was made as one, leaves the host as its hash alone.
+    let made_secret = label(inspect, SECRET_NAMES_LABEL);
+    let is_secret = |name: &str| {
+        matches!(wanted, Some(Value::Map(wanted)) if matches!(wanted.get(name), Some(Value::Secret(_))))
+            || made_secret.as_array().into_iter().flatten().any(|known| known == name)
+    };
+    let said = |name: &str, value: &str| match is_secret(name) {
+        true => Value::Secret(Sealed::found(&mut value.as_bytes(), key).unwrap_or_default()),
+        false => Value::from(value),
+    };
     let of_image: Vec<&str> = texts(&image["Config"]["Env"]).collect();
     let asked = |name: &str| matches!(wanted, Some(Value::Map(wanted)) if wanted.contains_key(name));
     let own = texts(&inspect["Config"]["Env"]).filter_map(|line| {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        (asked(name) || !of_image.contains(&line)).then(|| (name.to_string(), Value::from(value)))
+        (asked(name) || !of_image.contains(&line)).then(|| (name.to_string(), said(name, value)))
     });
     Value::Map(own.collect())
 }

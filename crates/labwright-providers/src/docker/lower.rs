@@ -174,7 +174,7 @@ fn one(
         .with("image", image)
         .with("command", words(&container.command))
         .with("entrypoint", words(&container.entrypoint))
-        .with("environment", texts(&container.environment))
+        .with("environment", environment(container))
         .with("ports", sorted(container.ports.iter().map(port)))
         .with("mounts", sorted(mounts.chain(configs)))
         .with("networks", attached(stack, key, container, joins))
@@ -192,6 +192,12 @@ fn one(
         .with("folder", stack.folder.as_str())
         .with("number", number)
         .with_some("probe", container.probe.as_deref())
+}
+
+fn environment(container: &Container) -> Value {
+    let plain = container.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    let secret = |(name, text): (&String, &String)| (name.clone(), Value::Secret(Sealed::template(text)));
+    Value::Map(plain.chain(container.secret_environment.iter().map(secret)).collect())
 }
 
 fn texts(map: &BTreeMap<String, String>) -> Value {

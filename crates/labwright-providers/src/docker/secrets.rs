@@ -87,6 +87,22 @@ pub fn write(context: &Context, name: &str, spec: &Spec) -> Result<BTreeMap<Stri
     Ok(places.into_iter().map(|(path, place)| (path, place.display().to_string())).collect())
 }
 
+/// A container's environment, as the engine takes it: what the lab says of secrets in it was a finding.
+pub fn environment(context: &Context, name: &str, spec: &Spec) -> Result<Vec<String>, ProviderError> {
+    let Some(Value::Map(all)) = spec.get("environment") else { return Ok(Vec::new()) };
+    let one = |(variable, value): (&String, &Value)| match value {
+        Value::Secret(sealed) => {
+            let revealed = sealed.reveal(&context.secrets).map_err(|secret| {
+                let message = format!("secret `{secret}` of `{name}` did not come with this run");
+                ProviderError::rejected(message).help("plan again")
+            })?;
+            Ok(format!("{variable}={}", revealed.as_str()))
+        }
+        plain => Ok(format!("{variable}={}", plain.text().unwrap_or_default())),
+    };
+    all.iter().map(one).collect()
+}
+
 /// Gives the files to whoever the container runs as, unless the lab says whom they belong to.
 pub async fn hand_over(
     context: &Context,

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use bollard::Docker;
-use futures_util::stream::{self, StreamExt};
+use futures_util::{StreamExt, stream};
 use labwright_plan::{
     Action, Context, ErrorKind, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
 };
@@ -13,8 +12,8 @@ use labwright_plan::{
 use super::image::Images;
 use super::{container, engine, image, network, secrets, volume};
 
-/// Questions to the engine at the same time; each takes it a millisecond or two.
-const AT_ONCE: usize = 16;
+/// As many things are looked at at the same time.
+const AT_ONCE: usize = 8;
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
@@ -95,21 +94,6 @@ impl Here {
     }
 }
 
-async fn look(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>, replaced: &Replaced) -> Seen {
-    let look = match wanted.id.kind() {
-        "network" => network::observe(docker, wanted).await,
-        "volume" => volume::observe(docker, wanted).await,
-        "image" => image::observe(images, wanted).await,
-        "container" => container::observe(docker, images, wanted, replaced).await,
-        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
-    };
-    match look {
-        Ok(Some(observed)) => Seen::Present(observed),
-        Ok(None) => Seen::Absent,
-        Err(error) => Seen::Unknown(error),
-    }
-}
-
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
         let mut by_engine: BTreeMap<&str, Vec<&Wanted<'_>>> = BTreeMap::new();
@@ -127,18 +111,29 @@ impl Session for Here {
         let mut seen = BTreeMap::new();
         for (socket, part) in by_engine {
             let looked = engine::with(socket, async |docker| {
-                let images = Images::new(docker);
-                // Images first, one by one: containers ask for what is then known.
-                let (first, rest): (Vec<&Wanted<'_>>, Vec<&Wanted<'_>>) =
-                    part.iter().copied().partition(|wanted| wanted.id.kind() == "image");
+                let images = &Images::new(docker);
+                let look = async |wanted: &&Wanted<'_>| {
+                    let look = match wanted.id.kind() {
+                        "network" => network::observe(docker, wanted).await,
+                        "volume" => volume::observe(docker, wanted).await,
+                        "image" => image::observe(images, wanted).await,
+                        "container" => container::observe(docker, images, wanted, &self.replaced, &self.context).await,
+                        kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
+                    };
+                    let sight = match look {
+                        Ok(Some(observed)) => Seen::Present(observed),
+                        Ok(None) => Seen::Absent,
+                        Err(error) => Seen::Unknown(error),
+                    };
+                    (wanted.id.clone(), sight)
+                };
+                // Registries are asked once for each image, and containers are looked at with what they said.
+                let (first, then): (Vec<_>, Vec<_>) = part.iter().partition(|wanted| wanted.id.kind() == "image");
                 let mut seen = BTreeMap::new();
-                for wanted in first {
-                    seen.insert(wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await);
+                for part in [first, then] {
+                    let looks = stream::iter(part.into_iter().map(&look)).buffer_unordered(AT_ONCE);
+                    seen.extend(looks.collect::<Vec<_>>().await);
                 }
-                let rest = rest
-                    .into_iter()
-                    .map(async |wanted| (wanted.id.clone(), look(docker, &images, wanted, &self.replaced).await));
-                seen.extend(stream::iter(rest).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await);
                 Ok(seen)
             });
             match looked {

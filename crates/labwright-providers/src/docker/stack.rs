@@ -34,6 +34,8 @@ pub struct Container {
     pub command: Option<Vec<String>>,
     pub entrypoint: Option<Vec<String>>,
     pub environment: BTreeMap<String, String>,
+    /// Variables with secrets in them: the text, with its `${secret.…}`.
+    pub secret_environment: BTreeMap<String, String>,
     pub ports: Vec<Port>,
     pub mounts: Vec<Mount>,
     /// By key of `Stack::networks`, with what it is called there.

@@ -243,7 +243,9 @@ fn environment(making: &mut Making<'_>, key: &str, service: &Service, container:
                 "where the image knows `{name}_FILE`, write `{name}_FILE: \"{text}\"`: it becomes a file in memory"
             );
             let at = format!("{key}.environment.{name}");
-            making.report(Severity::Error, codes::COMPOSE_SECRET, &at, value.span, message, &help);
+            // Some images know no other way: it is done, and said.
+            making.report(Severity::Warning, codes::COMPOSE_SECRET, &at, value.span, message, &help);
+            container.secret_environment.insert(name.clone(), text.clone());
         }
     }
 }
