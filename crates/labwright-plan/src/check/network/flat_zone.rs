@@ -139,10 +139,13 @@ services:
     #[test]
     fn flows_that_divide_it_and_other_zones() {
         let zones = "network:\n  zones: { lan: { subnet: 10.0.0.0/24 }, vpn: { interface: tailscale0, subnet: 100.64.0.0/10 } }\n";
-        says(&format!("{zones}  flows: [{{ from: b, to: c, allow: https }}]\n{HOSTS}"), expect![[r#"
+        says(
+            &format!("{zones}  flows: [{{ from: b, to: c, allow: https }}]\n{HOSTS}"),
+            expect![[r#"
             3:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
                 help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
-        "#]]);
+        "#]],
+        );
         let zones = "network:\n  zones: { lan: { subnet: 10.0.0.0/24 }, iot: {}, vpn: { subnet: 100.64.0.0/10 } }\n";
         says(&format!("{zones}{HOSTS}"), expect![""]);
     }

@@ -71,9 +71,12 @@ mod tests {
             "#]],
         );
         says(&lab("  firewall: off\n"), expect![""]);
-        says(&lab("compute: { hosts: { web: { zone: a, address: 10.0.1.5, firewall: enforce } } }\n"), expect![[r#"
+        says(
+            &lab("compute: { hosts: { web: { zone: a, address: 10.0.1.5, firewall: enforce } } }\n"),
+            expect![[r#"
             4:66 error LW-NET-016: nobody could log in to `web` any more: its firewall is enforced, and no flow lets port 22/tcp through
                 help: add to `network: { flows: … }`, from where you administer the lab: `- { from: ZONE, to: web, allow: ssh }`
-        "#]]);
+        "#]],
+        );
     }
 }
