@@ -100,6 +100,15 @@ fn answers_about_small_and_large_labs() {
         one("graph", desk.run(&["graph", reference, "--by", by, "--json"]).code(0));
         one("graph", desk.run(&["graph", "--by", by, "--format", "json"]).code(0));
     }
+    let flows = one("flows", desk.run(&["flows", reference, "--json"]).code(0));
+    assert!(flows["pairs"].as_array().unwrap().len() > 5 && flows["guards"].as_array().unwrap().len() > 5);
+    one("flows", desk.run(&["flows", "--format", "json"]).code(0));
+    one("work-order", desk.run(&["flows", reference, "--export", "json"]).code(0));
+    one("work-order", desk.run(&["flows", "--export", "json"]).code(0));
+    let reach = one("reach", desk.run(&["reach", "guest", "pve-01:22", reference, "--json"]).code(3));
+    assert_eq!(reach["allowed"], false);
+    one("reach", desk.run(&["reach", "clients", "git", reference, "--json"]).code(0));
+    one("exposed", desk.run(&["exposed", reference, "--json"]).code(0));
     one("docs", desk.run(&["docs", reference, "--json"]).code(0));
     one("docs", desk.run(&["docs", reference, "--public", "--json"]).code(0));
     one("docs", desk.run(&["docs", reference, "--page", "services/git", "--json"]).code(0));
@@ -353,6 +362,10 @@ fn a_field_that_no_schema_knows_is_refused() {
         ("blast", desk.run(&["blast", "docker-01", reference, "--json"])),
         ("points", desk.run(&["blast", "--all", reference, "--json"])),
         ("graph", desk.run(&["graph", reference, "--json"])),
+        ("flows", desk.run(&["flows", reference, "--json"])),
+        ("work-order", desk.run(&["flows", reference, "--export", "json"])),
+        ("reach", desk.run(&["reach", "clients", "git", reference, "--json"])),
+        ("exposed", desk.run(&["exposed", reference, "--json"])),
         ("docs", desk.run(&["docs", reference, "--public", "--json"])),
         ("written", desk.run(&["docs", reference, "--out", "pages", "--json"])),
         ("check", Desk::new("lab: home\nnonsense: 1\n").run(&["check", "--json"])),

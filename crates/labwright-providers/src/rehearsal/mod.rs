@@ -93,6 +93,20 @@ pub fn missing() -> Vec<String> {
 /// # Errors
 /// `Rejected` where this machine does not let namespaces be made, or does not take a ruleset.
 pub fn run_here(matrix: &Matrix<'_>, fault: Option<&str>, say: &dyn Fn(&str)) -> Result<Report, ProviderError> {
+    let compiler = Compiler::new(matrix);
+    run_with(matrix, fault, say, &|host| compiler.ruleset(host))
+}
+
+/// As `run_here`, with the rulesets of whoever asks: a net that is never made to fail is none.
+///
+/// # Errors
+/// As `run_here`.
+pub fn run_with(
+    matrix: &Matrix<'_>,
+    fault: Option<&str>,
+    say: &dyn Fn(&str),
+    ruleset: &dyn Fn(usize) -> String,
+) -> Result<Report, ProviderError> {
     let begun = Instant::now();
     private_run()?;
     let stage = Stage::of(matrix);
@@ -104,11 +118,10 @@ pub fn run_here(matrix: &Matrix<'_>, fault: Option<&str>, say: &dyn Fn(&str)) ->
     }
     say(&format!("{} machines in {} networks", stage.nodes.len(), stage.segments));
     stage.build()?;
-    let compiler = Compiler::new(matrix);
     let mut rulesets = 0;
     for node in &stage.nodes {
         if let Some(host) = node.guarded {
-            load(&node.namespace, &compiler.ruleset(host))?;
+            load(&node.namespace, &ruleset(host))?;
             rulesets += 1;
         }
     }

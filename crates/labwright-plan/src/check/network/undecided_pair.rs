@@ -33,7 +33,8 @@ impl Rule for UndecidedPair {
          - a service and the host of the repository that its backups go to;\n\
          - the reverse proxy, or the tunnel, and the services behind it;\n\
          - the hosts of a zone and a resolver, where they may not ask one on the internet either.\n\n\
-         Only pairs of zones are judged, and only in a lab that has flows. A flow counts whatever port it is for, as long as \
+         Only pairs of zones are judged, and only in a lab that has flows and enforces none of them: where it does \
+         (`firewall: enforce`), needs are opened by themselves, and LW-NET-014 tells of those that are not. A flow counts whatever port it is for, as long as \
          it is not for `icmp`, `ssh`, `dns` or `ntp` alone; for a scrape and for DNS the port counts too. Where a host is \
          in several zones (a router, a member of the VPN), any of them will do.\n\n\
          Document 0 asks to recheck network boundaries when a change in one place breaks another, and to keep dependencies \
@@ -52,7 +53,8 @@ impl Rule for UndecidedPair {
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
         let lab = &parsed.lab;
-        if lab.network.flows.is_empty() {
+        // Where the firewall is enforced, needs are opened by themselves, and LW-NET-014 tells which are not.
+        if lab.network.flows.is_empty() || super::firewall_is_asked_for(parsed) {
             return;
         }
         let reach = Reach::of(lab);

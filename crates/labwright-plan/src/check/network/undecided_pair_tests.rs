@@ -153,6 +153,8 @@ protection:
             5:5 advice LW-NET-005: `mon-01` in zone `apps` may ask no resolver: no flow for `dns` leads to `dns-01`, nor to the internet
                 help: add to `network: { flows: … }`: `- { from: [apps, store], to: dns-01, allow: dns }`
                 8:5: nor may hosts in zone `store`
+            11:7 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             15:44 warning LW-NET-005: `mon-01` watches `dns-01`, `pve-01` and `tunnel-01`, and no flow lets it through
                 help: add to `network: { flows: … }`: `- { from: mon-01, to: [dns-01, pve-01, tunnel-01], allow: node-exporter }`
             15:79 advice LW-NET-005: `mon-01` scrapes `nas-01:9633`, and no flow lets it through
@@ -187,6 +189,8 @@ services:
         expect![[r#"
             5:5 warning LW-NET-005: `db-01` in zone `data` may ask no resolver: no flow for `dns` leads to `proxy-01`, nor to the internet
                 help: add to `network: { flows: … }`: `- { from: data, to: proxy-01, allow: dns }`
+            8:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             15:3 warning LW-NET-005: the reverse proxy on `proxy-01` leads to `a` on `db-01` in zone `data`, and no flow lets it through
                 help: add to `network: { flows: … }`: `- { from: proxy-01, to: [a, b], allow: [3000/tcp, 8080/tcp] }`
                 16:3: nor to `b`

@@ -61,7 +61,11 @@ impl Ways {
         let mut ways = Ways { pairs: Vec::new(), outer: Vec::new() };
         let mut pairs: BTreeMap<(u8, Family, u8), Vec<String>> = BTreeMap::new();
         let mut outer: BTreeMap<(bool, Family, u8), Vec<String>> = BTreeMap::new();
-        for ((from, to), way) in &all {
+        // What the router opens or takes itself does not pass through it.
+        let own: Vec<IpAddr> =
+            matrix.parties.router.map(|router| matrix.parties.hosts[router].addresses.clone()).unwrap_or_default();
+        let is_own = |key: &Key| matches!(key, Key::Address(address) if own.contains(address));
+        for ((from, to), way) in all.iter().filter(|((from, to), _)| !is_own(from) && !is_own(to)) {
             match (from, to) {
                 (Key::Internet, Key::Internet) => {}
                 (Key::Internet, inside) | (inside, Key::Internet) => {
