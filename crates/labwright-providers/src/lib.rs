@@ -7,9 +7,10 @@ pub mod firewall;
 pub mod host;
 pub mod rehearsal;
 pub mod vault;
+pub mod wireguard;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] = &[&host::Host, &vault::Vault, &firewall::Firewall];
+pub const ALL: &[&'static dyn Provider] = &[&host::Host, &vault::Vault, &firewall::Firewall, &wireguard::Wireguard];
 
 /// The files beside the lab file that are handed to lowering, sorted.
 pub fn assets(parsed: &labwright_model::Parsed) -> Vec<String> {

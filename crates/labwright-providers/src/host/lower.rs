@@ -66,7 +66,8 @@ impl Ground<'_> {
 pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     for (name, host) in hosts(input.parsed) {
-        let host = &*crate::firewall::implied(input.parsed, crate::vault::implied(input.parsed, name, host));
+        let host = crate::firewall::implied(input.parsed, crate::vault::implied(input.parsed, name, host));
+        let host = &*crate::wireguard::implied(input.parsed, name, host);
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);
         part.retain(|resource| has_name(&ground, resource, &mut out.findings));
