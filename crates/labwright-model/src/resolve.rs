@@ -96,6 +96,9 @@ pub fn role_hosts(lab: &Lab) -> Vec<(String, Span, &'static str)> {
     }
     if let Some(vpn) = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref()) {
         role(&one(&vpn.on), "edge.vpn");
+        for peer in vpn.peers.values() {
+            role(&one(&peer.on), "edge.vpn");
+        }
     }
     if let Some(vpn) = lab.edge.vpn.as_ref().and_then(|vpn| vpn.tailscale.as_ref()) {
         role(&vpn.on, "edge.vpn");

@@ -13,8 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct WayBack {
     /// Files as they are before the step, in the order in which they are put back.
     pub files: Vec<Before>,
-    /// What is run once the files are back, in this order. After a reboot nothing of it is: then the files are back before
-    /// anything reads them.
+    /// What is run once the files are back, in this order. After a reboot the files are back before anything reads them, so
+    /// only that is run which says `at_boot`.
     pub calls: Vec<Call>,
     /// Whether any of it holds a secret: then it is kept in memory only, and a reboot leaves nothing to go back from.
     #[serde(default)]
@@ -56,17 +56,27 @@ pub struct Call {
     /// Whether the way back goes on as if nothing were, should it fail: it only clears the way for what follows.
     #[serde(default)]
     pub may_fail: bool,
+    /// Whether it is run at the next start as well, where a reboot need not have taken what it undoes: a container may keep
+    /// its network's rules.
+    #[serde(default)]
+    pub at_boot: bool,
 }
 
 impl Call {
     pub fn new(program: &str, args: &[&str]) -> Call {
         let args = args.iter().map(|arg| arg.to_string()).collect();
-        Call { program: program.to_string(), args, input: None, may_fail: false }
+        Call { program: program.to_string(), args, input: None, may_fail: false, at_boot: false }
     }
 
     #[must_use]
     pub fn input(mut self, input: impl Into<String>) -> Call {
         self.input = Some(input.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at_boot(mut self) -> Call {
+        self.at_boot = true;
         self
     }
 

@@ -7,7 +7,9 @@ use labwright_testkit::Host;
 use crate::reverts::{APPLY, armed, begun, inside, wait_until};
 use crate::world::World;
 
-const TABLE: &str = "nft --stateless list table inet labwright";
+/// The rules in the kernel, without what packets leave in its sets, and in no order.
+const TABLE: &str = "nft --stateless list table inet labwright 2>/dev/null | awk '/^\tset denied/{s=1} !s; /^\t}/{s=0}' | \
+    tr ',' '\n' | tr -d ' \t' | sort";
 
 /// A lab whose host takes SSH from these, and whatever else is added to its flows.
 fn lab(world: &World, within: u32, from: &str, more: &str) {

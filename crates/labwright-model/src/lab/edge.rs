@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::decode::{Decoder, Foreign, Many, Table, choice, or_string, section};
 use crate::span::Spanned;
 use crate::tree::{Kind, Node};
-use crate::units::{Period, Traffic};
+use crate::units::{Period, Subnet, Traffic};
 
 section! {
     /// How the lab meets the outside.
@@ -68,6 +68,15 @@ section! {
         on: Option<Spanned<String>>,
         /// The UDP port it listens on.
         port: u16 = 51820,
+        /// The secret with its private key, as `${secret.NAME}`, made by `generate: { NAME: wireguard }`. With it the
+        /// endpoint is set up; without, somebody else runs it, and only its flows are known.
+        key: Option<Spanned<String>>,
+        /// Its own address inside the VPN; the first of the VPN's subnet when absent.
+        address: Option<Spanned<IpAddr>>,
+        /// The interface; the zone of the VPN is the one that has it as its `interface`.
+        interface: Spanned<String> = "wg0".to_string().into(),
+        /// The name or address that peers call, with a port where that differs; the host's first address when absent.
+        endpoint: Option<Spanned<String>>,
         /// Devices that may connect.
         peers: Table<WireguardPeer>,
     }
@@ -80,6 +89,13 @@ section! {
         address: Option<Spanned<IpAddr>>,
         /// Its public key, where the device made its own key pair.
         public_key: Option<Spanned<String>>,
+        /// The secret with its private key, as `${secret.NAME}`, where the pair is made here for it: then
+        /// `labwright vpn client` writes a configuration that is whole.
+        key: Option<Spanned<String>>,
+        /// The host of the lab that it is. With its key, the interface is set up there as well.
+        on: Option<Spanned<String>>,
+        /// Further networks behind it: another site.
+        networks: Many<Spanned<Subnet>>,
         /// Whether all of its traffic goes through the VPN, or only the lab's.
         full_tunnel: bool,
         /// Whose device it is.

@@ -195,11 +195,11 @@ pub fn way_back(here: &Here) -> Result<WayBack, ProviderError> {
     let as_written = observe(here, &now)?.is_some_and(|now| now.spec.get("loaded") == Some(&Value::Bool(true)));
     calls.extend(match (as_written, has_nft()) {
         (_, false) => None,
-        (true, _) => Some(Call::new("nft", &["-f", FILE])),
+        (true, _) => Some(Call::new("nft", &["-f", FILE]).at_boot()),
         // Emptied first, whether it is there or not, and in the same transaction.
         (false, _) => {
             let emptied = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
-            Some(Call::new("nft", &["-f", "-"]).input(emptied + &listing()?.unwrap_or_default()))
+            Some(Call::new("nft", &["-f", "-"]).input(emptied + &listing()?.unwrap_or_default()).at_boot())
         }
     });
     let before = |path: &PathBuf| before(path).map_err(|error| failed("read", path, &error));

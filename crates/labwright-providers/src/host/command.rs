@@ -2,7 +2,7 @@
 //! Decides nothing about what a failure means.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -70,6 +70,21 @@ pub fn run(program: &str, args: &[&str], limit: Duration) -> Result<Output, Prov
 
 /// As `run`, with more environment.
 pub fn run_with(program: &str, args: &[&str], env: &[(&str, &str)], limit: Duration) -> Result<Output, ProviderError> {
+    start(program, args, env, None, limit)
+}
+
+/// As `run`, with something to read on standard input; it is in memory alone.
+pub fn feed(program: &str, args: &[&str], input: &[u8], limit: Duration) -> Result<Output, ProviderError> {
+    start(program, args, &[], Some(input), limit)
+}
+
+fn start(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+    input: Option<&[u8]>,
+    limit: Duration,
+) -> Result<Output, ProviderError> {
     let called = called(program, args);
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ProviderError::rejected(format!("`{program}` is not installed there")),
@@ -79,7 +94,8 @@ pub fn run_with(program: &str, args: &[&str], env: &[(&str, &str)], limit: Durat
     let (out, err) = (sink().map_err(failed)?, sink().map_err(failed)?);
     let mut command = Command::new(program);
     command.args(args).env("PATH", PATH).env("LC_ALL", "C").env_remove("LANGUAGE").envs(env.iter().copied());
-    command.stdin(Stdio::null()).process_group(0);
+    let stdin = input.map_or_else(|| Ok(Stdio::null()), |input| filled(input).map(Stdio::from)).map_err(failed)?;
+    command.stdin(stdin).process_group(0);
     command.stdout(out.try_clone().map_err(failed)?).stderr(err.try_clone().map_err(failed)?);
     let mut child = command.spawn().map_err(failed)?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
@@ -115,6 +131,13 @@ fn sink() -> io::Result<File> {
     Ok(File::from(rustix::fs::memfd_create("labwright", MemfdFlags::CLOEXEC)?))
 }
 
+fn filled(input: &[u8]) -> io::Result<File> {
+    let mut file = sink()?;
+    file.write_all(input)?;
+    file.rewind()?;
+    Ok(file)
+}
+
 fn text(mut sink: File) -> io::Result<String> {
     let mut bytes = Vec::new();
     sink.rewind()?;
@@ -140,6 +163,12 @@ mod tests {
     fn the_environment_is_plain_and_there_is_no_input() {
         let output = run_with("sh", &["-c", "echo $LC_ALL $MORE; cat"], &[("MORE", "more")], SHORT).unwrap();
         assert_eq!(output.stdout, "C more\n");
+    }
+
+    #[test]
+    fn what_is_fed_is_read() {
+        assert_eq!(feed("cat", &[], b"in\n", SHORT).unwrap().stdout, "in\n");
+        assert_eq!(feed("cat", &["/dev/stdin"], b"in\n", SHORT).unwrap().stdout, "in\n");
     }
 
     #[test]

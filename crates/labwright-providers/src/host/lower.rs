@@ -69,6 +69,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     for (name, host) in hosts(input.parsed) {
         let host = crate::firewall::implied(input.parsed, crate::vault::implied(input.parsed, name, host));
         let host = crate::serve::implied(input.parsed, name, host);
+        let host = crate::wireguard::implied(input.parsed, name, host);
         let host = &*crate::process::implied(input.parsed, name, host);
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);

@@ -32,7 +32,7 @@ mod replaced;
 pub(crate) mod secret_boot;
 pub(crate) mod secret_file;
 pub(crate) mod systemd;
-mod touched;
+pub(crate) mod touched;
 pub(crate) mod unit_environment;
 mod waiting;
 pub(crate) mod way_back;

@@ -7,11 +7,13 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use labwright_plan::{ProviderError, Value};
+use labwright_plan::{Context, ProviderError, ResourceId, Spec, Value};
 
 use super::entry::{Entry, Permissions};
+use super::errors::file_error;
 use super::session::Here;
 use super::systemd::UNITS;
+use super::touched::Touched;
 
 const UNIT: &str = "labwright-secrets.service";
 const WANTS: &str = "sysinit.target.wants";
@@ -42,20 +44,26 @@ fn unit(program: &Path, state: &Path) -> String {
 }
 
 /// Whether something of this host brings secrets back after a reboot.
-fn boots(here: &Here) -> bool {
-    here.facts().systemd && here.facts().root
+fn boots(context: &Context) -> bool {
+    context.facts.systemd && context.facts.root
 }
 
 /// Sees to it that the unit is there and starts at boot. Once a session is enough.
 pub fn see_to_it(here: &Here) -> Result<(), ProviderError> {
-    if !boots(here) || here.boot_unit.swap(true, Ordering::Relaxed) {
+    if here.boot_unit.swap(true, Ordering::Relaxed) { Ok(()) } else { see_to(&here.context, &here.touched) }
+}
+
+/// The same, for whatever else comes back from secrets that are kept.
+pub fn see_to(context: &Context, touched: &Touched) -> Result<(), ProviderError> {
+    if !boots(context) {
         return Ok(());
     }
-    let state = &here.context.state_dir;
-    let program = program(state).map_err(|error| here.file_error("put a program into", state, &error))?;
+    let state = &context.state_dir;
+    let file_failed = |doing: &str, path: &Path, error: &io::Error| file_error(doing, path, error, &context.facts);
+    let program = program(state).map_err(|error| file_failed("put a program into", state, &error))?;
     let path = Path::new(UNITS).join(UNIT);
     let text = unit(&program, state);
-    let failed = |error: io::Error| here.file_error("write", &path, &error);
+    let failed = |error: io::Error| file_failed("write", &path, &error);
     if fs::read_to_string(&path).is_ok_and(|there| there == text) {
         return Ok(());
     }
@@ -64,29 +72,53 @@ pub fn see_to_it(here: &Here) -> Result<(), ProviderError> {
     let wants = Path::new(UNITS).join(WANTS);
     fs::create_dir_all(&wants).map_err(failed)?;
     Entry::open(&wants.join(UNIT)).and_then(|entry| entry.link(&path.to_string_lossy())).map_err(failed)?;
-    here.touched.note(Path::new(UNITS));
-    here.touched.note(&wants);
+    touched.note(Path::new(UNITS));
+    touched.note(&wants);
     Ok(())
 }
 
 /// Takes the unit away with the last secret.
 pub fn tidy(here: &Here, gone: &Path) -> Result<(), ProviderError> {
-    let kept = |(id, spec): (&labwright_plan::ResourceId, &labwright_plan::Spec)| {
-        id.kind() == "file"
+    let kept = |(id, spec): (&ResourceId, &Spec)| {
+        let file = id.kind() == "file"
             && Path::new(id.name()) != gone
             && matches!(spec.get("content"), Some(Value::Secret(_)))
-            && super::secret_file::is_kept(here, Path::new(id.name()))
+            && super::secret_file::is_kept(here, Path::new(id.name()));
+        file || is_made_again(id, spec)
     };
-    let in_a_container = |(id, spec): (&labwright_plan::ResourceId, &labwright_plan::Spec)| {
-        id.kind() == "container" && crate::docker::holds_secrets(spec) && !gone.ends_with(id.name())
+    let in_a_container = |(id, spec): (&ResourceId, &Spec)| is_in_a_container(id, spec) && !gone.ends_with(id.name());
+    match here.context.applied.iter().any(|one| kept(one) || in_a_container(one)) {
+        true => Ok(()),
+        false => take_away(&here.context),
+    }
+}
+
+fn is_in_a_container(id: &ResourceId, spec: &Spec) -> bool {
+    id.kind() == "container" && crate::docker::holds_secrets(spec)
+}
+
+/// The same, for something else than a file that came back from secrets.
+pub fn tidy_without(context: &Context, gone: &ResourceId) -> Result<(), ProviderError> {
+    let kept = |(id, spec): (&ResourceId, &Spec)| {
+        let file = id.kind() == "file" && matches!(spec.get("content"), Some(Value::Secret(_)));
+        id != gone && (file || is_made_again(id, spec) || is_in_a_container(id, spec))
     };
-    if !boots(here) || here.context.applied.iter().any(|one| kept(one) || in_a_container(one)) {
+    if context.applied.iter().any(kept) { Ok(()) } else { take_away(context) }
+}
+
+/// Whether something that is no file is made from secrets after a reboot.
+fn is_made_again(id: &ResourceId, spec: &Spec) -> bool {
+    id.provider() == "wireguard" && !spec.is_empty()
+}
+
+fn take_away(context: &Context) -> Result<(), ProviderError> {
+    if !boots(context) {
         return Ok(());
     }
     for path in [Path::new(UNITS).join(WANTS).join(UNIT), Path::new(UNITS).join(UNIT)] {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(here.file_error("remove", &path, &error));
+                return Err(file_error("remove", &path, &error, &context.facts));
             }
             _ => {}
         }

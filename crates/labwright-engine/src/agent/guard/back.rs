@@ -18,7 +18,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     Running,
-    /// Before anything reads the files: nothing has to be told that they are back.
+    /// Before anything reads the files: little has to be told that they are back.
     Booting,
 }
 
@@ -30,10 +30,8 @@ pub fn go(way_back: &WayBack, when: When) -> Vec<String> {
             faults.push(format!("cannot put `{}` back: {error}", before.path.display()));
         }
     }
-    if when == When::Running {
-        let failed = way_back.calls.iter().filter_map(|call| call_fault(call).filter(|_| !call.may_fail));
-        faults.extend(failed);
-    }
+    let due = way_back.calls.iter().filter(|call| when == When::Running || call.at_boot);
+    faults.extend(due.filter_map(|call| call_fault(call).filter(|_| !call.may_fail)));
     faults
 }
 
