@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("providers", &["model", "plan", "secrets"]),
     ("engine", &["model", "plan", "secrets"]),
     ("cli", &["engine", "model", "plan", "providers", "secrets"]),
+    ("daemons", &["model"]),
     ("secrets", &[]),
     ("testkit", &[]),
 ];
