@@ -40,6 +40,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "bind9-dnsutils",
     "bind9-utils",
     "debian-archive-keyring",
+    "dnsmasq-base",
     "dnsperf",
     "nodejs",
     "npm",

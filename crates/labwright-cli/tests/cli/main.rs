@@ -3,6 +3,7 @@
 mod answers;
 mod canary;
 mod clocks;
+mod dns;
 mod editor;
 mod examples;
 mod faults;
