@@ -38,15 +38,18 @@ const TOOLS: &[(&str, &str)] = &[
 /// Packages that no host asks for by a tool: mmdebstrap verifies Debian's archive with the keys in one, the language server
 /// that a test starts as an editor would needs `nodejs` and `npm`, the reading of Compose files is compared with
 /// docker-compose and with a newer one that pip installs, and the others judge what generators make and what the fake
-/// Vault answers, or are clients, upstreams and the directory of the proxy's tests; those tests name what they miss themselves.
+/// Vault answers, or are clients, upstreams, judges and the directory of the proxy's tests; those tests name what they miss themselves.
 #[cfg(test)]
 const SILENT_PACKAGES: &[&str] = &[
     "apache2-utils",
     "bind9",
     "bind9-dnsutils",
+    "bind9-utils",
     "caddy",
     "curl",
     "debian-archive-keyring",
+    "dnsmasq-base",
+    "dnsperf",
     "docker-compose",
     "nghttp2-client",
     "nginx-light",
@@ -56,6 +59,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "pebble",
     "python3-pip",
     "python3-venv",
+    "unbound",
     "wireguard-tools",
 ];
 

@@ -3,6 +3,7 @@
 mod answers;
 mod canary;
 mod clocks;
+mod dns;
 mod docker;
 mod docker_egress;
 mod docker_environments;

@@ -82,15 +82,16 @@ pub struct Seat {
 impl Core {
     pub fn new(view: View, runtime: Handle) -> Core {
         let tallies = Tallies::default();
+        let (cache, clock) = (Arc::new(Cache::new(view.snapshot.cache.bytes)), Clock::start());
         Core {
             streams: tallies.join(),
             tallies,
-            cache: Arc::new(Cache::new(view.snapshot.cache.bytes)),
+            resolver: Arc::new(Resolver::new(runtime.clone(), cache.clone(), clock)),
+            cache,
             view: Mutex::new(Arc::new(view)),
             epoch: AtomicU64::new(1),
-            resolver: Arc::default(),
             limiter: Limiter::default(),
-            clock: Clock::start(),
+            clock,
             runtime,
         }
     }
@@ -177,7 +178,7 @@ impl Core {
         if view.snapshot.cache.prefetch && entry.is_to_refresh(now) {
             let asker = view.forwarder.asker(domain);
             let bounds = bounds(view);
-            self.resolver.ask(&self.runtime, &self.cache, asker, Asked::of(query), Key::of(query), bounds, self.clock);
+            self.resolver.ask(asker, Asked::of(query), Key::of(query), bounds);
         }
         Done::Reply
     }
@@ -207,7 +208,7 @@ impl Core {
         let rate = view.snapshot.access.rate_limit;
         if !self.limiter.allows(from.client, rate, self.clock.micros()) {
             // Half of them are told to come by TCP, which nobody can do under another's address; the rest hear nothing.
-            return match query.id % 2 == 0 && !from.stream {
+            return match query.id.is_multiple_of(2) && !from.stream {
                 true => say(Outcome::Limited, Reply::default(), 0),
                 false => {
                     tally.count(Outcome::Limited);
@@ -305,7 +306,7 @@ impl Core {
         let old = self.cache.get(&query).filter(|old| old.may_stand_in(self.clock.now(), view.snapshot.cache.stale));
         let asker = view.forwarder.asker(domain);
         let (asked, key) = (Asked::of(&query), Key::of(&query));
-        let wait = self.resolver.ask(&self.runtime, &self.cache, asker, asked, key, bounds(&view), self.clock);
+        let wait = self.resolver.ask(asker, asked, key, bounds(&view));
         let entry = match (wait, &old) {
             (None, _) => None,
             (Some(wait), None) => wait.await,
@@ -344,8 +345,7 @@ impl Core {
             Local::Elsewhere(domain) => domain,
             _ => None,
         });
-        let wait =
-            self.resolver.ask(&self.runtime, &self.cache, asker, asked, Key::of(&named), bounds(view), self.clock)?;
+        let wait = self.resolver.ask(asker, asked, Key::of(&named), bounds(view))?;
         Some(wait.await)
     }
 

@@ -80,7 +80,7 @@ impl Keeper {
             }
         }
         let millis = begun.elapsed().as_millis();
-        let (names, expressions) = (compiled.table.len(), compiled.table.expressions());
+        let (names, expressions) = (compiled.table.names(), compiled.table.expressions());
         let put = |view: &View| -> Result<Option<View>, ()> {
             // Another snapshot may have come while these were read: its lists are next.
             if view.snapshot.filter != filter {

@@ -92,7 +92,7 @@ impl Collector for Of {
             "Questions that wait for upstreams",
             one(core.resolver.waiting() as f64),
         )?;
-        let names = view.filter.compiled.table.len() as f64;
+        let names = view.filter.compiled.table.names() as f64;
         gauges(encoder, "labwright_dns_blocklist_names", "Names of all lists together", one(names))?;
         let bytes = view.filter.compiled.table.bytes() as f64;
         gauges(encoder, "labwright_dns_blocklist_bytes", "Memory of the names of lists", one(bytes))?;

@@ -235,7 +235,7 @@ impl Server {
             outcomes,
             top: lock(&self.journal).top(tops),
             lists: view.filter.compiled.status.clone(),
-            listed: view.filter.compiled.table.len(),
+            listed: view.filter.compiled.table.names(),
             paused: view.filter.pauses(self.core.clock.now()),
         }
     }

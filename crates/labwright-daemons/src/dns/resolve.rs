@@ -66,24 +66,21 @@ pub struct Bounds {
 type Wait = Shared<BoxFuture<'static, Option<Arc<Entry>>>>;
 
 /// Questions that are being asked.
-#[derive(Default)]
 pub struct Resolver {
     running: Mutex<HashMap<Asked, Wait>>,
+    runtime: Handle,
+    cache: Arc<Cache>,
+    clock: Clock,
 }
 
 impl Resolver {
+    pub fn new(runtime: Handle, cache: Arc<Cache>, clock: Clock) -> Resolver {
+        Resolver { running: Mutex::default(), runtime, cache, clock }
+    }
+
     /// Asks, or joins those who wait for the same; `None` when too many wait already. The answer is in the cache by then.
     /// Goes on when whoever asked has gone.
-    pub fn ask(
-        self: &Arc<Self>,
-        runtime: &Handle,
-        cache: &Arc<Cache>,
-        asker: &Asker,
-        asked: Asked,
-        key: Key,
-        bounds: Bounds,
-        clock: Clock,
-    ) -> Option<Wait> {
+    pub fn ask(self: &Arc<Self>, asker: &Asker, asked: Asked, key: Key, bounds: Bounds) -> Option<Wait> {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wait) = running.get(&asked) {
             return Some(wait.clone());
@@ -91,13 +88,13 @@ impl Resolver {
         if running.len() >= AT_ONCE {
             return None;
         }
-        let (asker, cache, resolver) = (asker.clone(), cache.clone(), self.clone());
+        let (asker, resolver) = (asker.clone(), self.clone());
         let task = {
             let asked = asked.clone();
-            runtime.spawn(async move {
-                let entry = ask(&asker, &asked, bounds, clock).await.map(Arc::new);
+            self.runtime.spawn(async move {
+                let entry = ask(&asker, &asked, bounds, resolver.clock).await.map(Arc::new);
                 if let Some(entry) = &entry {
-                    keep(&cache, key, entry);
+                    keep(&resolver.cache, key, entry);
                 }
                 resolver.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&asked);
                 entry

@@ -121,7 +121,8 @@ platform:
         https://example.org/hosts Url("https://example.org/hosts") false
         /etc/block File("/etc/block") false
         more.txt Shipped("more.txt") false
-    "#]].assert_eq(&(lists.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(lists.join("\n") + "\n"));
     let groups: Vec<String> = snapshot
         .filter
         .groups
@@ -136,7 +137,8 @@ platform:
         screens [10.0.40.7/32 10.0.50.0/24] [0, 1, 3, 4, 5]
         office [10.0.60.1/32] []
         everyone [] [0, 1, 3, 4, 5]
-    "#]].assert_eq(&(groups.join("\n") + "\n"));
+    "#]]
+    .assert_eq(&(groups.join("\n") + "\n"));
     assert_eq!(
         shipped(&parsed),
         [("./lists/ads.txt".to_string(), "lists_ads.txt".to_string()), ("more.txt".into(), "more.txt".into())]

@@ -27,9 +27,6 @@ pub struct Export {
     /// The serial number of the zones, for `zone`: each edition needs a higher one.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     serial: u32,
-    /// What is printed was made from this, as JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -58,10 +55,6 @@ impl Export {
         let Some(snapshot) = dns::dns(&parsed, host) else {
             return Err(CliError::bug("a resolver without a snapshot"));
         };
-        if self.json {
-            terminal.document(&snapshot)?;
-            return Ok(Exit::Done);
-        }
         match self.format {
             Format::Zone => {
                 let text = zone(&snapshot, self.zone.as_deref(), self.serial)

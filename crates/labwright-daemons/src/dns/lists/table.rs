@@ -204,7 +204,8 @@ impl Default for Table {
 }
 
 impl Table {
-    pub fn len(&self) -> usize {
+    /// How many names there are.
+    pub fn names(&self) -> usize {
         self.hashes.len()
     }
 

@@ -82,24 +82,25 @@ fn each_transport_to_unbound_and_a_certificate_that_is_not_trusted() {
 #[test]
 fn signatures_are_checked_and_a_name_that_fails_is_not_given() {
     let folder = tempfile::tempdir().unwrap();
-    let zone = "example.org";
-    let text = "$ORIGIN example.org.\n$TTL 300\n@ SOA ns hostmaster 1 3600 600 86400 60\n@ NS ns\nns A 192.0.2.1\n\
-                www A 192.0.2.7\nforged A 192.0.2.8\n";
+    // The root itself, so that the chain of signatures begins and ends here.
+    let text = "$ORIGIN .\n$TTL 300\n. SOA ns. hostmaster. 1 3600 600 86400 60\n. NS ns.\nns. A 192.0.2.1\n\
+                www.example.org. A 192.0.2.7\nforged.example.org. A 192.0.2.8\n";
     std::fs::write(folder.path().join("zone"), text).unwrap();
     let run = |name: &str, arguments: &[&str]| tool(name, "bind9-utils", arguments, folder.path());
-    let ksk = run("dnssec-keygen", &["-a", "ECDSAP256SHA256", "-f", "KSK", zone]);
-    run("dnssec-keygen", &["-a", "ECDSAP256SHA256", zone]);
-    run("dnssec-signzone", &["-S", "-O", "full", "-o", zone, "-f", "signed", "zone"]);
+    let ksk = run("dnssec-keygen", &["-a", "ECDSAP256SHA256", "-f", "KSK", "."]);
+    run("dnssec-keygen", &["-a", "ECDSAP256SHA256", "."]);
+    run("dnssec-signzone", &["-S", "-O", "full", "-o", ".", "-f", "signed", "zone"]);
     let signed = std::fs::read_to_string(folder.path().join("signed")).unwrap();
     std::fs::write(folder.path().join("signed"), signed.replace("192.0.2.8", "198.51.100.8")).unwrap();
-    let more = "auth-zone:\n name: \"example.org.\"\n zonefile: \"signed\"\n for-downstream: yes\n for-upstream: no\n";
+    let more = "auth-zone:\n name: \".\"\n zonefile: \"signed\"\n for-downstream: yes\n for-upstream: no\n";
     let (_unbound, address) = unbound("127.0.0.1", folder.path(), more);
     let key = std::fs::read_to_string(folder.path().join(format!("{}.key", ksk.trim()))).unwrap();
     let public: String = key.lines().filter(|line| !line.starts_with(';')).collect();
     let public: String = public.split_whitespace().skip_while(|word| *word != "DNSKEY").skip(4).collect();
     let mut anchors = TrustAnchors::empty();
-    let bytes = data_encoding_base64(&public);
-    anchors.insert(&PublicKeyBuf::new(bytes, hickory_proto::dnssec::Algorithm::ECDSAP256SHA256));
+    let bytes = base64(&public);
+    let key = PublicKeyBuf::new(bytes, hickory_proto::dnssec::Algorithm::ECDSAP256SHA256);
+    anchors.insert(&key);
     let anchors = Arc::new(anchors);
     let mut snapshot = snapshot(&[address]);
     snapshot.forward.dnssec = true;
@@ -119,8 +120,8 @@ fn signatures_are_checked_and_a_name_that_fails_is_not_given() {
     assert!(!trusting.dig("+adflag www.example.org").contains(" ad;"), "what was not checked is not called so");
 }
 
-/// OpenSSL's own reading of base64.
-fn data_encoding_base64(text: &str) -> Vec<u8> {
+/// The octets of a key, by coreutils.
+fn base64(text: &str) -> Vec<u8> {
     let mut child = Command::new("base64")
         .arg("-d")
         .stdin(Stdio::piped())
