@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use labwright_engine::protocol::Verdict;
 use labwright_engine::{Fleet, Letters, Target};
 use labwright_plan::sealed::needed;
-use labwright_plan::{Adopt, Observation, Options, Pending, Plan, PlanInput, Provider, Resource, ResourceId, Selection};
+use labwright_plan::{
+    Adopt, Observation, Options, Pending, Plan, PlanInput, Provider, Resource, ResourceId, Selection,
+};
 
 use crate::error::{CliError, Exit};
 use crate::lab::{PROVIDERS, Ready, SshArgs};

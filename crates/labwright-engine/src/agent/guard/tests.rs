@@ -1,3 +1,4 @@
+//! Pending changes on a disk: confirmed, taken back, superseded, and what a killed run leaves.
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
