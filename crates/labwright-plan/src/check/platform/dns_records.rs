@@ -166,7 +166,7 @@ fn hidden(parsed: &Parsed, dns: &Dns, findings: &mut Findings) {
         let Some((name, record, span)) = names.get(&record_name(lab, host)) else { continue };
         let own = entry.address.iter().map(|address| address.value.to_string());
         let leads_there = own.clone().any(|address| record.to.iter().any(|to| to.value == address));
-        if !record.to.is_empty() && !leads_there && entry.address.first().is_some() {
+        if !record.to.is_empty() && !leads_there && !entry.address.is_empty() {
             let message = format!(
                 "the record `{name}` leads past the host of that name, which has {}",
                 own.collect::<Vec<_>>().join(" and ")
