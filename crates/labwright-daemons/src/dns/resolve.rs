@@ -165,6 +165,8 @@ fn found(result: Result<DnsResponse, NetError>, checked: bool) -> Found {
     match result {
         Ok(response) => {
             let summary = match checked {
+                // That something is not there is signed in the other section.
+                true if response.answers.is_empty() => DnssecSummary::from_records(response.authorities.iter()),
                 true => DnssecSummary::from_records(response.answers.iter()),
                 false => unchecked,
             };

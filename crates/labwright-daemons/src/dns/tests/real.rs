@@ -82,8 +82,9 @@ fn each_transport_to_unbound_and_a_certificate_that_is_not_trusted() {
 #[test]
 fn signatures_are_checked_and_a_name_that_fails_is_not_given() {
     let folder = tempfile::tempdir().unwrap();
-    // The root itself, so that the chain of signatures begins and ends here.
-    let text = "$ORIGIN .\n$TTL 300\n. SOA ns. hostmaster. 1 3600 600 86400 60\n. NS ns.\nns. A 192.0.2.1\n\
+    // The root itself, so that the chain of signatures begins and ends here. `example.org` has a record: Unbound proves no
+    // absence below a name that is only above others.
+    let text = "$ORIGIN .\n$TTL 300\n. SOA ns. hostmaster. 1 3600 600 86400 60\n. NS ns.\nns. A 192.0.2.1\nexample.org. TXT here\n\
                 www.example.org. A 192.0.2.7\nforged.example.org. A 192.0.2.8\n";
     std::fs::write(folder.path().join("zone"), text).unwrap();
     let run = |name: &str, arguments: &[&str]| tool(name, "bind9-utils", arguments, folder.path());
