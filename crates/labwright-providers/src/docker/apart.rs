@@ -100,7 +100,7 @@ fn names(stack: &Stack) -> Vec<(Kind, String)> {
     for mount in stack.containers.values().flat_map(|container| &container.mounts) {
         if let Mount::Bind { source, read_only: false, .. } = mount {
             let below = |folder: &&str| source == *folder || source.starts_with(&format!("{folder}/"));
-            if !OF_THE_MACHINE.iter().any(|folder| below(&folder)) && !paths.contains(source) {
+            if !OF_THE_MACHINE.iter().any(below) && !paths.contains(source) {
                 paths.push(source.clone());
             }
         }
