@@ -40,7 +40,7 @@ fn a_host_denies_what_no_flow_allows_and_is_as_before_when_it_goes() {
     let host = world.net.light_host("web").unwrap();
     assert_eq!(host.address(), Ipv4Addr::new(10, 99, 0, 11));
     let foreign =
-        "table inet mine { chain c { type filter hook input priority 5; tcp dport 1 drop comment \"mine\"; } }";
+        "table inet mine { chain c { type filter hook input priority 5; tcp dport 1 drop comment \"mine\"\n}\n}\n";
     host.write("/tmp/mine.nft", foreign).unwrap();
     host.ssh_stdout("nft -f /tmp/mine.nft").unwrap();
     let mine = || host.ssh_stdout("nft list table inet mine").unwrap();

@@ -67,7 +67,6 @@ fn flows_tell_what_is_open_and_why() {
               vpn to servers (lab.yaml:10)
           vpn → web: 53
               `web` answers for names (lab.yaml:15)
-
     "#]]
     .assert_eq(ran.out.split("\nNot ").next().unwrap());
     desk.run(&["flows", "--to", "wbe"]).code(2).says("did you mean `web`?");
