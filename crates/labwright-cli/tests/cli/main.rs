@@ -21,4 +21,5 @@ mod trace;
 mod traced;
 mod vault;
 mod vault_pair;
+mod wireguard;
 mod world;
