@@ -60,6 +60,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "python3-pip",
     "python3-venv",
     "unbound",
+    "wireguard-go",
     "wireguard-tools",
 ];
 

@@ -29,6 +29,7 @@ mod secret;
 mod serve;
 mod show;
 mod update;
+mod vpn;
 
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
@@ -45,6 +46,7 @@ pub enum Command {
     History(history::History),
     Locks(locks::Locks),
     Secret(secret::Secret),
+    Vpn(vpn::Vpn),
     Show(show::Show),
     Inventory(inventory::Inventory),
     Assess(assess::Assess),
@@ -77,6 +79,7 @@ impl Command {
             Command::History(command) => command.run(terminal),
             Command::Locks(command) => command.run(terminal),
             Command::Secret(command) => command.run(terminal),
+            Command::Vpn(command) => command.run(terminal),
             Command::Show(command) => command.run(terminal),
             Command::Inventory(command) => command.run(terminal),
             Command::Assess(command) => command.run(terminal),

@@ -31,4 +31,5 @@ mod trace;
 mod traced;
 mod vault;
 mod vault_pair;
+mod wireguard;
 mod world;

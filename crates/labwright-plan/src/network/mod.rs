@@ -10,6 +10,7 @@ pub mod nft;
 pub mod parties;
 pub mod ports;
 pub mod ranges;
+pub mod tailscale;
 pub mod work_order;
 
 mod derive;

@@ -178,7 +178,7 @@ fn compare(
     fault: Option<&str>,
 ) -> Report {
     let mut report = Report { fault: fault.map(str::to_string), ..Report::default() };
-    let mut found: BTreeMap<(u8, usize, usize, String), (BTreeSet<String>, String)> = BTreeMap::new();
+    let mut found: BTreeMap<Leak, (BTreeSet<String>, String)> = BTreeMap::new();
     let mut unenforced: BTreeMap<(usize, usize), BTreeSet<Try>> = BTreeMap::new();
     for (tried, outcome) in expected.tries.iter().zip(outcomes) {
         let Tried { from, to, address, what, allowed, enforced, reliable } = tried;

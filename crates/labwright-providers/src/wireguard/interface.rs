@@ -166,7 +166,7 @@ pub fn way_back(here: &Here, name: &str) -> Result<WayBack, ProviderError> {
         if here.context.facts.systemd {
             calls.push(Call::new("systemctl", &["stop", &tool::unit(name)]).may_fail());
         }
-        let gone = format!("if [ -e /sys/class/net/{name} ]; then exec ip link delete dev {name}; fi");
+        let gone = format!("if ip link show dev {name} >/dev/null 2>&1; then exec ip link delete dev {name}; fi");
         calls.push(Call::new("sh", &["-c", &gone]));
         return Ok(WayBack { calls, ..WayBack::default() });
     }

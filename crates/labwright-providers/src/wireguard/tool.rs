@@ -43,7 +43,7 @@ pub fn parse_dump(text: &str) -> Option<Dump> {
 
 /// The interface, or `None` where there is none of that name, or nothing that could have made one.
 pub fn dump(name: &str) -> Result<Option<Dump>, ProviderError> {
-    if !Path::new(&format!("/sys/class/net/{name}")).exists() || !has("wg") {
+    if !has("wg") || !exists(name)? {
         return Ok(None);
     }
     let output = run("wg", &["show", name, "dump"], SHORT)?;
@@ -53,6 +53,15 @@ pub fn dump(name: &str) -> Result<Option<Dump>, ProviderError> {
     let told = Zeroizing::new(output.stdout);
     let fault = || ProviderError::rejected(format!("what `wg show {name} dump` says cannot be understood"));
     parse_dump(&told).map(Some).ok_or_else(fault)
+}
+
+/// Asked of the kernel itself: in a container, `/sys` may be that of another network.
+fn exists(name: &str) -> Result<bool, ProviderError> {
+    let output = run("ip", &["-o", "link", "show", "dev", name], SHORT)?;
+    match output.ok() || output.stderr.contains("does not exist") {
+        true => Ok(output.ok()),
+        false => Err(output.error()),
+    }
 }
 
 pub fn has(program: &str) -> bool {

@@ -1,0 +1,139 @@
+//! The lab's VPN on real hosts: keys made, delivered and in no file; a handshake and a ping; changes taken back.
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use labwright_testkit::{Host, HostOptions};
+
+use crate::reverts::{APPLY, armed, begun, inside, wait_until};
+use crate::secrets_hosts::Safe;
+
+const GENERATE: &str = "    generate: { wireguard: wireguard, wireguard_far: wireguard, wireguard_phone: wireguard }\n";
+
+/// A VPN with an endpoint on `hub`; of its peers one is a host of the lab, and one a phone.
+fn vpn(more: &str) -> String {
+    format!(
+        "edge:\n  vpn:\n    wireguard:\n      on: hub\n      key: ${{secret.wireguard}}\n      peers:\n        far: {{ address: 10.8.0.2, key: \"${{secret.wireguard_far}}\", on: far }}\n        phone: {{ address: 10.8.0.3, key: \"${{secret.wireguard_phone}}\"{more} }}\n\
+         network:\n  zones:\n    lan: {{ subnet: 10.99.0.0/24 }}\n    vpn: {{ subnet: 10.8.0.0/24, interface: wg0 }}\n\
+         compute:\n  confirm_within: 30s\n  hosts:\n    hub: {{ zone: lan, address: 10.99.0.11 }}\n    far: {{ zone: lan, address: 10.99.0.12 }}\n"
+    )
+}
+
+fn host(safe: &Safe, name: &str) -> Host {
+    // The machine under the tests may have no WireGuard in its kernel: then the program stands in for it, as on any host.
+    let options = HostOptions::new().nspawn_arg("--bind=/dev/net/tun");
+    let host = safe.world.net.systemd_host_with(name, options).unwrap();
+    for program in ["wg", "wireguard-go"] {
+        let bytes = std::fs::read(format!("/usr/bin/{program}"))
+            .unwrap_or_else(|error| panic!("missing: `{program}`; run scripts/test-deps: {error}"));
+        host.write(&format!("/usr/local/bin/{program}"), bytes).unwrap();
+        inside(&host, &format!("chmod 755 /usr/local/bin/{program}"));
+    }
+    // Where containers may not set kernel parameters, the host of this test still may.
+    inside(&host, "mount -o remount,bind,rw /proc/sys");
+    // As packages they count as installed: what is tested is what is made with them.
+    inside(
+        &host,
+        "printf 'Package: wireguard-tools\\nStatus: install ok installed\\nVersion: 1\\nArchitecture: all\\nMaintainer: t <t@t>\\nDescription: t\\n\\n' >>/var/lib/dpkg/status",
+    );
+    host
+}
+
+/// Whether SSH answers there, which takes packets both ways; the first ones wait for the handshake.
+fn reaches(host: &Host, address: &str) -> bool {
+    let knock = format!(
+        "for i in 1 2 3 4 5 6; do timeout 3 bash -c 'exec 3<>/dev/tcp/{address}/22' 2>/dev/null && echo yes && exit; done"
+    );
+    inside(host, &knock) == "yes\n"
+}
+
+#[test]
+fn two_hosts_meet_over_a_vpn_whose_keys_stand_in_no_file() {
+    let safe = Safe::new();
+    let (hub, far) = (host(&safe, "hub"), host(&safe, "far"));
+    safe.lab(GENERATE, &vpn(""));
+    safe.world.run(&["plan"]).code(3).says("`labwright secret generate`");
+    safe.run(&["secret", "generate"]).code(0);
+    safe.world.run(&["plan"]).code(0).says("interface wg0 [cuts-management]");
+    safe.world.run(&APPLY).code(0);
+    safe.world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    // SSH over the VPN, both ways: packets go and come.
+    assert!(
+        reaches(&far, "10.8.0.1"),
+        "{}",
+        inside(&far, "wg show wg0; ip address; ip route; journalctl -n 20 --no-pager")
+    );
+    assert!(reaches(&hub, "10.8.0.2"));
+    assert!(inside(&hub, "wg show wg0 latest-handshakes").lines().any(|line| !line.ends_with("\t0")));
+    assert_eq!(inside(&hub, "cat /proc/sys/net/ipv4/ip_forward"), "1\n");
+    let key = safe.get("wireguard");
+    let found = inside(&hub, &format!("grep -rlF '{key}' /etc /var /root /run /tmp /home 2>/dev/null"));
+    assert_eq!(found, "", "the private key is in a file");
+    // A change by hand is seen and undone.
+    inside(&hub, "wg set wg0 listen-port 4000");
+    safe.world.run(&["plan"]).code(0).says("port: 4000 -> 51820");
+    safe.world.run(&APPLY).code(0);
+    // After a reboot it is there again, out of what is sealed to the host.
+    hub.reboot().unwrap();
+    assert!(reaches(&far, "10.8.0.1"), "{}", inside(&hub, "systemctl status labwright-secrets --no-pager; wg show"));
+    safe.world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    assert_eq!(armed(&hub), "");
+}
+
+#[test]
+fn a_change_of_the_vpn_that_nobody_confirms_goes_back() {
+    let safe = Safe::new();
+    let (hub, far) = (host(&safe, "hub"), host(&safe, "far"));
+    safe.lab(GENERATE, &vpn(""));
+    safe.run(&["secret", "generate"]).code(0);
+    safe.world.run(&APPLY).code(0);
+    let before = inside(&hub, "wg showconf wg0 | sort; ip -o address show dev wg0");
+    // Other addresses for the endpoint; and the host is cut off while that waits.
+    safe.lab(GENERATE, &vpn("").replace("on: hub", "on: hub\n      address: 10.8.0.9").replace("30s", "8s"));
+    let mut run = begun(&mut safe.world.with_ssh(&APPLY), &hub);
+    run.kill().unwrap();
+    hub.inside("pkill").unwrap().args(["-KILL", "-f", "agent --via"]).status().unwrap();
+    run.wait().unwrap();
+    assert!(inside(&hub, "ls -l /var/lib/labwright/reverts/2*/record.json").contains("-> /run/labwright/reverts/"));
+    wait_until("the old interface is back", 30, || {
+        inside(&hub, "wg showconf wg0 | sort; ip -o address show dev wg0") == before
+    });
+    wait_until("nothing is armed any more", 10, || armed(&hub).is_empty());
+    assert!(reaches(&far, "10.8.0.1"));
+}
+
+#[test]
+fn a_device_gets_its_configuration_and_a_key_only_for_its_own_eyes() {
+    let safe = Safe::new();
+    safe.lab(GENERATE, &vpn(", full_tunnel: true"));
+    safe.run(&["secret", "generate"]).code(0);
+    let key = safe.get("wireguard_phone");
+    safe.run(&["vpn", "client", "phone"])
+        .code(0)
+        .says("PrivateKey = (kept back)")
+        .says("Address = 10.8.0.3/32")
+        .says("AllowedIPs = 0.0.0.0/0, ::/0")
+        .says("Endpoint = 10.99.0.11:51820")
+        .says_not(&key);
+    safe.run(&["vpn", "client", "phone", "--split"]).code(0).says("AllowedIPs = 10.8.0.0/24, 10.99.0.0/24");
+    for shown in ["--qr", "--reveal"] {
+        safe.run(&["vpn", "client", "phone", shown]).code(2).says("to a terminal only").says_not(&key);
+    }
+    safe.run(&["vpn", "client", "phone", "--out", "phone.conf"]).code(0).says_not(&key);
+    let path = safe.world.desk.path("phone.conf");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&format!("PrivateKey = {key}\n")), "{text}");
+    safe.run(&["vpn", "client", "phone", "--out", "phone.conf"]).code(2).says("name another file");
+    safe.run(&["vpn", "client", "tablet"]).code(2).says("the peers are far, phone");
+    // On a terminal, which `script` makes, the picture is drawn.
+    let program = env!("CARGO_BIN_EXE_labwright");
+    let drawn = |flag: &str| {
+        let line = format!("{program} vpn client phone {flag}");
+        let mut command: Command = safe.world.net.command("script");
+        command.current_dir(safe.world.desk.dir.path()).args(["-qec", &line, "/dev/null"]);
+        String::from_utf8_lossy(&command.output().unwrap().stdout).into_owned()
+    };
+    assert!(drawn("--qr").contains('▀'), "no picture");
+    assert!(drawn("--reveal").contains(&key));
+}
