@@ -170,6 +170,9 @@ fn load(namespace: &str, ruleset: &str) -> Result<(), ProviderError> {
     Ok(())
 }
 
+/// What is told together: the kind of mismatch, from which node to which, at which address.
+type Between = (u8, usize, usize, String);
+
 fn compare(
     matrix: &Matrix<'_>,
     stage: &Stage,
@@ -178,7 +181,7 @@ fn compare(
     fault: Option<&str>,
 ) -> Report {
     let mut report = Report { fault: fault.map(str::to_string), ..Report::default() };
-    let mut found: BTreeMap<Leak, (BTreeSet<String>, String)> = BTreeMap::new();
+    let mut found: BTreeMap<Between, (BTreeSet<String>, String)> = BTreeMap::new();
     let mut unenforced: BTreeMap<(usize, usize), BTreeSet<Try>> = BTreeMap::new();
     for (tried, outcome) in expected.tries.iter().zip(outcomes) {
         let Tried { from, to, address, what, allowed, enforced, reliable } = tried;
