@@ -29,6 +29,6 @@ pub use flat_zone::FlatZone;
 pub use host_networking::HostNetworking;
 pub use inward::Inward;
 pub use overlapping_subnets::OverlappingSubnets;
-pub use published_everywhere::PublishedEverywhere;
+pub use published_everywhere::{PublishedEverywhere, is_public};
 pub use undecided_pair::UndecidedPair;
 pub use vlan::Vlan;
