@@ -138,6 +138,30 @@ pub fn nearest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
+/// What people write for a word of ours, where that is one of these.
+pub fn meant<'a>(typed: &str, words: &[&'a str]) -> Option<&'a str> {
+    const SAME: &[(&str, &str)] = &[
+        ("internet", "public"),
+        ("web", "public"),
+        ("world", "public"),
+        ("external", "public"),
+        ("local", "lan"),
+        ("home", "lan"),
+        ("internal", "lan"),
+        ("none", "nowhere"),
+        ("private", "nowhere"),
+        ("tailscale", "vpn"),
+        ("wireguard", "vpn"),
+        ("pve", "proxmox"),
+        ("synology", "other"),
+        ("truenas", "other"),
+        ("windows", "other"),
+    ];
+    let typed = typed.to_lowercase();
+    let (_, ours) = SAME.iter().find(|(theirs, _)| *theirs == typed)?;
+    words.iter().copied().find(|word| word == ours)
+}
+
 /// The only word that begins with what was typed: `prod` for `production`.
 pub fn beginning<'a>(typed: &str, words: &[&'a str]) -> Option<&'a str> {
     let mut found = words.iter().filter(|word| typed.len() >= 2 && word.starts_with(typed));

@@ -112,6 +112,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
     zone_kind::guess(&mut lab, &placements, &mut derived);
     let (sources, allows) = (&mut loaded.sources, &mut loaded.allows);
     let projects = compose::of_lab(&mut placements, &nodes, files, sources, allows, &mut findings);
+    resolve::ports(&placements, &projects, &mut findings);
     for mounted in projects.values().flat_map(compose::Project::lab_secrets) {
         if !found.secrets.iter().any(|known| *known == mounted && known.span == mounted.span) {
             found.secrets.push(mounted);

@@ -82,6 +82,12 @@ impl Loader<'_> {
             let message = format!("the folder `{path}` holds no lab file");
             return self.missing(codes::INCLUDE, from, message, "put a `lab.yaml` there, or name another folder");
         }
+        // A folder with a `lab.yaml` is that lab and what it includes, seen from outside as from within: what else lies
+        // there (a Compose file, notes) is none of it.
+        let is_lab = |file: &&String| file.rsplit('/').next() == Some("lab.yaml");
+        if let (true, Some(lab)) = (from.is_none(), list.iter().find(is_lab)) {
+            return self.file(lab, from);
+        }
         let mut root = None;
         for file in list {
             if self.is_store(&file) {

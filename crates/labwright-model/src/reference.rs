@@ -150,6 +150,8 @@ const ZONE_FIELDS: &[&str] = &["subnet", "vlan", "interface"];
 
 const ALL_FORMS: &str = "write `$${` for a literal `${`; references are `${host.NAME.address}`, `${service.NAME.url}`, \
     `${zone.NAME.subnet}`, `${secret.NAME}`, `${public.NAME}`, `${env}`, `${port}`, `${lab}` and `${domain}`";
+/// How a public half that is not made yet is called among the secrets.
+pub const PUBLIC: &str = "public.";
 /// A value that refers to another is followed this far; further is a circle.
 const MAX_HOPS: usize = 8;
 /// Nobody reads more findings than this, and looking for near names is dear.
@@ -209,6 +211,16 @@ impl Scope<'_> {
                 None => ALL_FORMS.into(),
             }),
         }
+    }
+
+    /// The name of a public half that the lab declares to be generated, and that the store does not hold yet.
+    fn not_made(&self, reference: &str) -> Option<String> {
+        let name = reference.strip_prefix("public.")?;
+        let store = self.known.store?;
+        let secrets = self.known.root.get("platform")?.get("secrets")?;
+        let declared = secrets.get("generate")?.get(name).is_some();
+        (declared && !store.public.contains_key(name) && !store.names.contains_key(name))
+            .then(|| format!("{PUBLIC}{name}"))
     }
 
     /// The public half of a generated secret, which stands in the store in the clear.
@@ -411,6 +423,12 @@ fn replace(text: &str, span: Span, scope: &Scope<'_>, found: &mut Found) -> Stri
             Part::Reference(reference) if faults.len() >= MAX_FAULTS_OF_ONE_VALUE => out.push_str(reference),
             Part::Reference(reference) => {
                 let at = place(&format!("${{{reference}}}"));
+                if let Some(name) = scope.not_made(reference) {
+                    // Until it is made it is as unknown as the secret that it belongs to, and blocks what needs it.
+                    found.secrets.push(Spanned::new(name.clone(), at));
+                    let _ = write!(out, "${{secret.{name}}}");
+                    continue;
+                }
                 match scope.resolve(reference, 0) {
                     Ok(Some(value)) => out.push_str(&value),
                     Ok(None) => {

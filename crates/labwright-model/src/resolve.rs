@@ -1,12 +1,13 @@
 //! What follows from the lab itself: implied hosts, inherited owners, services placed in environments.
 //! Judges nothing: what contradicts itself is for the rules.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use crate::codes;
+use crate::compose::{self, Project};
 use crate::decode::{Decoder, FromNode};
-use crate::finding::{Finding, Findings};
+use crate::finding::{Finding, Findings, nearest};
 use crate::lab::{Host, Lab, Service};
 use crate::reference::{self, Found, Known, Scope, Within};
 use crate::span::{Sources, Span, Spanned};
@@ -255,4 +256,41 @@ fn overlay(base: &Node, overrides: Option<&Node>) -> Node {
         }
     }
     Node { kind: Kind::Map(entries), span: base.span }
+}
+
+/// The ports that the names of services lead to: a number, and where it is of a container, one that there is.
+pub(crate) fn ports(placements: &[Placement], projects: &BTreeMap<String, Project>, findings: &mut Findings) {
+    let mut told: Option<Span> = None;
+    for placement in placements {
+        let Some(said) = placement.entry.port.as_ref().filter(|port| !port.contains("${")) else { continue };
+        // Environments share what they do not say anew.
+        if told == Some(said.span) {
+            continue;
+        }
+        let (container, port) = match said.rsplit_once(':') {
+            Some((container, port)) => (Some(container), port),
+            None => (None, said.as_str()),
+        };
+        let at = format!("services.{}.port", placement.service);
+        let mut fault = |message: String, help: String| {
+            told = Some(said.span);
+            findings.push(Finding::error(codes::WRONG_VALUE, at.clone(), said.span, message).help(help));
+        };
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            let message = format!("`{}` is no port: a number from 1 to 65535 is", said.value);
+            fault(message, "write `port: 8080`, or `port: CONTAINER:8080`".into());
+            continue;
+        }
+        let key = compose::key(&placement.service, placement.environment.as_deref());
+        let (Some(container), Some(project)) = (container, projects.get(&key)) else { continue };
+        if !project.services.is_empty() && !project.services.contains_key(container) {
+            let names = project.services.keys().map(String::as_str);
+            let all: Vec<String> = names.clone().take(5).map(|name| format!("`{name}`")).collect();
+            let help = match nearest(container, names) {
+                Some(near) => format!("did you mean `{near}:{port}`?"),
+                None => format!("its containers are {}", all.join(", ")),
+            };
+            fault(format!("service `{}` has no container `{container}`", placement.service), help);
+        }
+    }
 }

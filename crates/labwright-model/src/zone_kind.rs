@@ -11,7 +11,7 @@ const WORDS: &[(ZoneKind, &[&str])] = &[
     (ZoneKind::Vpn, &["vpn", "wireguard", "wg", "tailscale", "tailnet", "headscale", "zerotier"]),
     (ZoneKind::Management, &["management", "mgmt", "mgt", "admin", "ipmi", "bmc", "oob", "hypervisors", "proxmox"]),
     (ZoneKind::Guest, &["guest", "guests", "visitor", "visitors"]),
-    (ZoneKind::Iot, &["iot", "things", "camera", "cameras", "cctv", "cams", "smarthome", "smart"]),
+    (ZoneKind::Iot, &["iot", "things", "camera", "cameras", "cctv", "cams", "smarthome", "smart", "untrusted"]),
     (ZoneKind::Dmz, &["dmz"]),
     (ZoneKind::Lab, &["lab", "labs", "sandbox", "experiments", "playground"]),
     (

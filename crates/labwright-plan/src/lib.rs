@@ -3,6 +3,7 @@
 //! Pure: nothing here reads a file, a clock, the environment or the network, and the same input gives the same output
 //! whatever its order.
 
+mod application;
 pub mod assess;
 pub mod blast;
 pub mod check;

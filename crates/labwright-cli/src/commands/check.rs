@@ -58,7 +58,12 @@ impl Check {
                     of(Severity::Advice)
                 ),
             };
-            terminal.say(&format!("lab `{}` with {hosts} and {services}: {counts}", lab.parsed.lab.lab.value));
+            // A name that nobody could read is none to call it by.
+            let name = match lab.parsed.incomplete && !lab.parsed.is_said(&["lab"]) {
+                true => "what could be read of the lab,".to_string(),
+                false => format!("lab `{}`", lab.parsed.lab.lab.value),
+            };
+            terminal.say(&format!("{name} with {hosts} and {services}: {counts}"));
             if let Some(first) = lab.findings.first() {
                 terminal.hint(&format!("`labwright explain {}` tells what a finding means", first.code));
             }

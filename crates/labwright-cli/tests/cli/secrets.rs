@@ -337,6 +337,19 @@ fn what_is_declared_is_made_once_and_kept() {
 }
 
 #[test]
+fn what_nobody_is_there_to_type_holds_up_nothing_else() {
+    let kinds = "    generate:\n      db: password\n      api: ask\n      line: { kind: htpasswd, user: joe, of: api }\n      web: { kind: htpasswd, user: joe, of: db }\n      key: uuid\n";
+    let book = Book::new(kinds);
+    book.run(&["secret", "init"]).code(0);
+    book.run(&["secret", "generate", "web"]).code(0).says("made `db`, `web`");
+    book.run(&["secret", "generate", "wbe"]).code(2).says("did you mean `web`?");
+    book.run(&["secret", "generate"]).code(2).says("made `key`").says("nobody is there to type `api`");
+    book.run(&["secret", "generate"]).code(2).says_not("made").says("labwright secret set api < FILE");
+    book.set("api", "typed elsewhere").code(0);
+    book.run(&["secret", "generate"]).code(0).says("made `line`");
+}
+
+#[test]
 fn an_editor_sees_everything_in_memory_and_leaves_nothing_there() {
     let book = Book::new("");
     book.run(&["secret", "init"]).code(0);

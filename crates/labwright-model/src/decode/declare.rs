@@ -101,7 +101,7 @@ macro_rules! choice {
                     $( Some($word) => Some($name::$variant), )*
                     other => {
                         let wanted = format!("one of {}", Self::WORDS.join(", "));
-                        match other.and_then(|typed| $crate::finding::nearest(typed, Self::WORDS.iter().copied()).or_else(|| $crate::finding::beginning(typed, Self::WORDS))) {
+                        match other.and_then(|typed| $crate::finding::meant(typed, Self::WORDS).or_else(|| $crate::finding::nearest(typed, Self::WORDS.iter().copied())).or_else(|| $crate::finding::beginning(typed, Self::WORDS))) {
                             Some(word) => decoder.wrong_help(node, &wanted, format!("did you mean `{word}`?")),
                             None => decoder.wrong(node, &wanted),
                         }

@@ -72,6 +72,8 @@ section! {
         failure_domain: Many<Spanned<String>>,
         /// Who answers for it; the lab's owner when absent.
         owner: Option<Spanned<String>>,
+        /// From whom the machine is rented, where its hardware is somebody else's.
+        provider: Option<Spanned<String>>,
         /// `lab` for experiments, `production` for what people rely on.
         tier: Tier = Tier::Lab,
         /// What it is for, in a few words.

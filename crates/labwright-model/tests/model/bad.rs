@@ -3,7 +3,7 @@
 use expect_test::expect;
 use labwright_model::parse;
 
-use crate::support::{InMemory, check, shown};
+use crate::support::{InMemory, check, read, shown};
 
 #[test]
 fn unknown_keys_name_the_nearest_known_one() {
@@ -23,7 +23,7 @@ fn unknown_keys_name_the_nearest_known_one() {
               help: did you mean `address`?
             error LW-LAB-002 at lab.yaml:5:7..5:13 (compute.hosts.a.colour)
               unknown key `colour` in `a`
-              help: known keys here: zone, renamed_from, address, site, failure_domain, owner, tier, description, tags, os, cores, memory, disk, flake, intermittent, local, routes, backup, restore_notes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, sysctl, docker_socket, sshd
+              help: known keys here: zone, renamed_from, address, site, failure_domain, owner, provider, tier, description, tags, os, cores, memory, disk, flake, intermittent, local, routes, backup, restore_notes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, sysctl, docker_socket, sshd
         "#]],
     );
     check(
@@ -310,4 +310,12 @@ fn a_lab_that_is_not_there() {
     "#]]
     .assert_eq(&shown(&parsed, &parsed.findings));
     assert!(parsed.unreadable);
+}
+
+#[test]
+fn words_that_people_use_for_ours() {
+    let help = |text: &str| read(text).findings.iter().map(|finding| finding.help.to_string()).collect::<String>();
+    assert_eq!(help("services: { a: { run: a, expose: internet } }\n"), "did you mean `public`?");
+    assert_eq!(help("services: { a: { run: a, expose: Private } }\n"), "did you mean `nowhere`?");
+    assert_eq!(help("services: { a: { run: a, expose: lam } }\n"), "did you mean `lan`?");
 }

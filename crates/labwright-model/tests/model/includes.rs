@@ -35,6 +35,29 @@ fn a_folder_is_a_lab() {
 }
 
 #[test]
+fn a_folder_with_a_lab_file_is_that_lab() {
+    let files = InMemory::of(&[
+        ("lab/lab.yaml", "lab: home\ninclude: more.yaml\nservices: { wiki: { compose: compose.yaml, on: a } }\n"),
+        ("lab/more.yaml", "compute: { hosts: { a: } }\n"),
+        ("lab/compose.yaml", "services: { web: { image: wiki } }\nvolumes: { d: {} }\n"),
+    ]);
+    for entry in ["lab", "lab/", "lab/lab.yaml"] {
+        let parsed = parse(entry, &files);
+        assert_eq!(shown(&parsed, &parsed.findings), "", "{entry}");
+        assert_eq!(parsed.lab.services.keys().collect::<Vec<_>>(), ["wiki"], "{entry}");
+        assert_eq!(parsed.lab.compute.hosts.keys().collect::<Vec<_>>(), ["a"], "{entry}");
+    }
+    // An included folder is all of its files, whatever they are called.
+    let files = InMemory::of(&[
+        ("lab.yaml", "include: parts\n"),
+        ("parts/lab.yaml", "lab: home\n"),
+        ("parts/more.yaml", "compute: { hosts: { a: } }\n"),
+    ]);
+    let parsed = parse("lab.yaml", &files);
+    assert_eq!(parsed.lab.compute.hosts.keys().collect::<Vec<_>>(), ["a"]);
+}
+
+#[test]
 fn a_folder_without_lab_files() {
     let parsed = parse("lab", &InMemory::of(&[("lab/readme.txt", "x")]));
     expect![[r#"

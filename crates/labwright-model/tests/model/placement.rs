@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use crate::support::{check, clean};
+use crate::support::{check, clean, read, shown};
 
 #[test]
 fn what_an_environment_says_replaces_what_the_service_says() {
@@ -100,4 +100,26 @@ fn a_service_in_no_environment_has_no_env() {
           help: `${env}` means something only inside a service
     "#]],
     );
+}
+
+#[test]
+fn ports_that_lead_nowhere() {
+    let parsed = read(
+        "environments: [dev, prod]\nservices:\n  a: { run: a, port: eighty }\n  b: { containers: { web: { image: b } }, port: \"wep:80\" }\n  c: { containers: { web: { image: c } }, port: \"web:99999\", environments: [dev, prod] }\n  d: { containers: { web: { image: d } }, port: \"web:80\" }\n  e: { use: e, port: \"app:3000\" }\n  f: { run: f, port: 8080 }\n  g: { containers: { web: { image: g } }, port: 0 }\n",
+    );
+    expect![[r#"
+        error LW-LAB-004 at lab.yaml:3:22..3:28 (services.a.port)
+          `eighty` is no port: a number from 1 to 65535 is
+          help: write `port: 8080`, or `port: CONTAINER:8080`
+        error LW-LAB-004 at lab.yaml:4:49..4:57 (services.b.port)
+          service `b` has no container `wep`
+          help: did you mean `web:80`?
+        error LW-LAB-004 at lab.yaml:5:49..5:60 (services.c.port)
+          `web:99999` is no port: a number from 1 to 65535 is
+          help: write `port: 8080`, or `port: CONTAINER:8080`
+        error LW-LAB-004 at lab.yaml:9:49..9:50 (services.g.port)
+          `0` is no port: a number from 1 to 65535 is
+          help: write `port: 8080`, or `port: CONTAINER:8080`
+    "#]]
+    .assert_eq(&shown(&parsed, &parsed.findings));
 }

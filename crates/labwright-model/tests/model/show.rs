@@ -69,6 +69,7 @@ services:
               site: null  # default
               failure_domain: []  # default
               owner: stian  # the lab's owner
+              provider: null  # default
               tier: lab  # default
               description: null  # default
               tags: []  # default
@@ -110,6 +111,7 @@ services:
               site: null  # default
               failure_domain: []  # default
               owner: stian  # the lab's owner
+              provider: null  # default
               tier: lab  # default
               description: null  # default
               tags: []  # default

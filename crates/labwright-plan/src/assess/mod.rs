@@ -174,6 +174,9 @@ fn responsibility(parsed: &Parsed, placement: &Placement) -> (Level, [String; 3]
     let owner = entry.owner.as_ref().or(parsed.lab.owner.as_ref());
     let you = owner.map_or("nobody".to_string(), |owner| owner.value.clone());
     let Some(external) = &entry.external else {
+        if let Some(provider) = rented_from(parsed, placement) {
+            return (Level::Rented, [provider, you.clone(), you]);
+        }
         let level = if entry.tier == Tier::Production { Level::Production } else { Level::Lab };
         return (level, [you.clone(), you.clone(), you]);
     };
@@ -183,6 +186,24 @@ fn responsibility(parsed: &Parsed, placement: &Placement) -> (Level, [String; 3]
         1 => (Level::Platform, [vendor.clone(), format!("{you} (apps)"), vendor]),
         _ => (Level::Rented, [vendor, you.clone(), you]),
     }
+}
+
+/// The provider of the machines, where all that it runs on are rented: the hardware under a guest is its hypervisor's.
+fn rented_from(parsed: &Parsed, placement: &Placement) -> Option<String> {
+    let mut providers: Vec<&str> = Vec::new();
+    for on in placement.entry.on.iter() {
+        let mut machine = parsed.lab.host(on)?;
+        // A guest of a guest is deep enough; more is a circle.
+        for _ in 0..4 {
+            let Some(under) = labwright_model::carrier(machine).filter(|_| machine.provider.is_none()) else { break };
+            machine = parsed.lab.host(under)?;
+        }
+        let provider = machine.provider.as_ref()?.value.as_str();
+        if !providers.contains(&provider) {
+            providers.push(provider);
+        }
+    }
+    (!providers.is_empty()).then(|| providers.join(", "))
 }
 
 #[cfg(test)]

@@ -123,6 +123,8 @@ fn settled(question: Question, points: Points, proven: bool) -> Answer {
 #[derive(Default)]
 pub struct Flows<'a> {
     to: HashMap<&'a str, Led>,
+    /// What is said of alerts that nobody receives.
+    pub dropped: Option<String>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -135,7 +137,7 @@ pub struct Led {
 
 impl<'a> Flows<'a> {
     pub fn of(parsed: &'a Parsed) -> Flows<'a> {
-        let mut flows = Flows::default();
+        let mut flows = Flows { dropped: crate::check::says(parsed, "LW-PLT-016"), ..Flows::default() };
         for flow in parsed.lab.network.flows.iter() {
             let any = |traffic: &labwright_model::units::Traffic| *traffic == labwright_model::units::Traffic::Any;
             let wide = flow.allow.is_empty() || flow.allow.iter().any(|allow| any(allow));

@@ -47,26 +47,95 @@ fn a_service_that_the_file_says_nothing_about() {
     says(
         "services: { thing: {} }\n",
         expect![[r#"
-        thing: 3a lab: nobody / nobody / nobody
-          restore no
-            - say where its data is (`data:`) and how it is copied: `backup: POLICY`
-            - write down the way back: `restore_notes:`
-          detect no
-            - let something watch: `platform: { monitoring: HOST }`
-            - ask whether it works: `probe: /PATH`
-            - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
-          security no
-            + only services that need it reach it
-            + no flow leads to it
-            + no password or token stands in the file
-            - say where it runs: `on: HOST`
-          rebuild no
-            - say what runs: `use`, `compose`, `containers` or `run`
-            - say where it runs: `on: HOST`
-            - say what it is for: `description:`
-            - write down what is left to do by hand: `restore_notes:`
-    "#]],
+            thing: 3a lab: nobody / nobody / nobody
+              restore no
+                - say where its data is (`data:`) and how it is copied: `backup: POLICY`
+                - write down the way back: `restore_notes:`
+              detect no
+                - let something watch: `platform: { monitoring: HOST }`
+                - ask whether it works: `probe: /PATH`
+                - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
+              security no
+                + only services that need it reach it
+                + no flow leads to it
+                + no password or token stands in the file
+                - say where it runs: `on: HOST`
+              rebuild no
+                - say what runs: `use`, `compose`, `containers`, `run` or `built_in`
+                - say where it runs: `on: HOST`
+                - say what it is for: `description:`
+                - write down what is left to do by hand: `restore_notes:`
+        "#]],
     );
+}
+
+#[test]
+fn a_rented_machine_is_level_two() {
+    let lab = lab(
+        "owner: joe\ncompute: { hosts: { vps: { provider: hetzner }, inner: { vm: { on: vps } }, box: {} } }\nservices:\n  a: { run: a, on: vps, tier: production }\n  b: { run: b, on: inner }\n  c: { run: c, on: [vps, box] }\n  d: { run: d, on: box }\n",
+    );
+    let rows = assess(&lab, &Evidence::File).services;
+    let told: Vec<(&str, &str)> = rows.iter().map(|row| (row.level.word(), row.hardware.as_str())).collect();
+    assert_eq!(told, [("2", "hetzner"), ("2", "hetzner"), ("3a", "joe"), ("3a", "joe")]);
+}
+
+/// The points of one answer for one service.
+#[track_caller]
+fn of_first(text: &str, question: Question) -> (Verdict, Vec<String>, Vec<String>) {
+    let rows = assess(&lab(text), &Evidence::File).services;
+    let answer = rows[0].answer(question).unwrap().clone();
+    (answer.verdict, answer.evidence, answer.wanting)
+}
+
+#[test]
+fn what_keeps_nothing_is_restored_by_starting_it() {
+    let of = |more: &str| {
+        of_first(&format!("services: {{ a: {{ run: a, restore_notes: start it{more} }} }}\n"), Question::Restore)
+    };
+    assert_eq!(of(", data: []").0, Verdict::Yes);
+    assert_eq!((of("").0, of(", data: [x]").0), (Verdict::No, Verdict::No));
+}
+
+#[test]
+fn a_host_that_describes_itself_is_a_description() {
+    let of = |host: &str, question| {
+        let text = format!(
+            "platform: {{ monitoring: w, telemetry: w }}\ncompute: {{ hosts: {{ a: {{ {host}, vm: {{ on: p }} }}, p: {{}}, w: {{}} }} }}\nservices: {{ i: {{ built_in: services.i, on: a, description: x, restore_notes: x, probe: / }} }}\n"
+        );
+        of_first(&text, question)
+    };
+    assert_eq!(of("os: nixos, flake: .#a", Question::Rebuild).0, Verdict::Yes);
+    assert_eq!(of("os: nixos", Question::Rebuild).0, Verdict::Partly);
+    let told = |host: &str| format!("{:?}", of(host, Question::Detect));
+    assert!(told("os: nixos, flake: .#a").contains("the next build from its flake"));
+    assert!(told("os: nixos").contains("say what `a` is built from"));
+    assert!(told("os: other").contains("describe `a`"));
+    assert!(told("os: debian").contains("`labwright drift` shows"));
+}
+
+#[test]
+fn alerts_that_are_dropped_reach_nobody() {
+    let of = |routes: &str| {
+        let text = format!(
+            "platform: {{ monitoring: {{ on: w, notify: {{ p: \"ntfy://x\" }}, routes: {routes} }} }}\ncompute: {{ hosts: {{ w: {{}} }} }}\nservices: {{ i: {{ run: i, on: w }} }}\n"
+        );
+        format!("{:?}", of_first(&text, Question::Detect))
+    };
+    assert!(of("[{ to: none }, { match: { severity: critical }, to: p }]").contains("critical alerts are dropped"));
+    assert!(of("[{ match: { severity: critical }, to: p }, { to: none }]").contains("alerts reach a person"));
+}
+
+#[test]
+fn a_published_port_is_reached_by_more_than_services() {
+    let of = |address: &str, port: &str| {
+        let text = format!(
+            "compute: {{ hosts: {{ v: {{ address: {address} }} }} }}\nservices: {{ i: {{ containers: {{ a: {{ image: \"i:1\", ports: [\"{port}\"] }} }}, on: v }} }}\n"
+        );
+        format!("{:?}", of_first(&text, Question::Security))
+    };
+    assert!(of("85.214.3.7", "9443:9443").contains("take `9443:9443` off the public address of `v`"));
+    assert!(of("10.0.0.7", "9443:9443").contains("`9443:9443` is open on its host"));
+    assert!(of("85.214.3.7", "127.0.0.1:9443:9443").contains("only services that need it"));
 }
 
 /// Everything that the file can say in favour of a service.
@@ -106,31 +175,31 @@ fn a_service_that_is_well_described() {
     says(
         GOOD,
         expect![[r#"
-        wiki: 3b production: ada / ada / ada
-          restore yes
-            + `nightly` copies it at 03:15 to `cabin`
-            + `cabin` fails with none of its machines
-            + a restore is rehearsed: weekly
-            + the way back is written down: restore, start, read a page
-          detect yes
-            + `mon-01` watches
-            + alerts reach a person
-            + a probe asks whether it works
-            + logs are kept on another machine
-            + `labwright drift` shows what was changed by hand on its hosts
-          security yes
-            + it is in zone `servers`; what no flow allows is denied
-            + people reach it from the lab's own zones
-            + every flow that leads to it has its reason (1)
-            + its containers keep to themselves
-            + no password or token stands in the file
-          rebuild yes
-            + the file says which containers run
-            + its host is in the file
-            + its images are pinned
-            + what it is for is written down
-            + the last steps are written down
-    "#]],
+            wiki: 3b production: ada / ada / ada
+              restore yes
+                + `nightly` copies it at 03:15 to `cabin`
+                + `cabin` fails with none of its machines
+                + a restore is rehearsed: weekly
+                + the way back is written down: restore, start, read a page
+              detect yes
+                + `mon-01` watches
+                + alerts reach a person
+                + a probe asks whether it works
+                + logs are kept on another machine
+                + `labwright drift` shows what was changed by hand on its hosts
+              security yes
+                + it is in zone `servers`; what no flow allows is denied
+                + people reach it from the lab's own zones
+                + every flow that leads to it has its reason (1)
+                + its containers keep to themselves
+                + no password or token stands in the file
+              rebuild yes
+                + the file says which containers run
+                + its host is in the file
+                + its images name their versions; a tag can be pushed again
+                + what it is for is written down
+                + the last steps are written down
+        "#]],
     );
 }
 
@@ -235,7 +304,7 @@ fn someone_elses_machines_are_their_matter() {
                 + no password or token stands in the file
                 - describe the rented machine as a host in a zone, so that the flows to it are declared
               rebuild no
-                - say what runs: `use`, `compose`, `containers` or `run`
+                - say what runs: `use`, `compose`, `containers`, `run` or `built_in`
                 - say what it is for: `description:`
                 - write down what is left to do by hand: `restore_notes:`
         "#]],

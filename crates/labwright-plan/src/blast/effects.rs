@@ -143,8 +143,13 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
         return;
     }
     match down.placed[n].or_else(|| unreachable(world, down, gate, n)) {
+        // Nobody opens a runner: what is missing is the next build.
+        Some(why) if placed.is_runner && why != Why::Itself => add(Urgency::Held, node, why),
         Some(why) => add(Urgency::Dark, node, why),
         None => {
+            if let Some((from, _)) = placed.beside.iter().find(|(from, _)| down.hosts[*from].is_some()) {
+                add(Urgency::Degraded, node, Why::DataOn(*from));
+            }
             let egress = placed.egress.as_ref().filter(|egress| !egress.is_empty());
             let cut = egress.filter(|egress| egress.iter().all(|other| down.placed[*other].is_some()));
             if let Some(through) = cut.and_then(|egress| egress.first()) {
@@ -171,7 +176,7 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
     // A machine that is only cut off still has the data.
     let keeper = match down.placed[n] {
         Some(Why::On(host)) if placed.own_data => host,
-        Some(Why::DataOn(host)) => host,
+        Some(Why::DataOn(host)) if placed.data_on.iter().any(|(from, _)| *from == host) => host,
         _ => return,
     };
     if down.hosts[keeper] != Some(Why::InZone) && placed.repositories.is_empty() {
@@ -185,15 +190,24 @@ fn unreachable(world: &World, down: &Down, gate: &Gate, n: usize) -> Option<Why>
     if !placed.is_reached() {
         return None;
     }
-    if let Some((zone, router)) = down.all_closed(world, &placed.hosts).or(gate.proxy_closed) {
+    let expose = placed.placement.entry.expose;
+    // Whoever sits in the same zone needs no router.
+    let at_home = |closed: &(usize, usize)| expose == Expose::Lan && world.people[closed.0];
+    if let Some((zone, router)) = down.all_closed(world, &placed.hosts).or(gate.proxy_closed).filter(|it| !at_home(it))
+    {
         return Some(Why::Closed(zone, router));
     }
-    let way_in = match placed.placement.entry.expose {
-        Expose::Vpn => gate.vpn,
-        Expose::Public => gate.tunnel,
+    // What the internet opens is found through names that others answer; what is beside the tunnel's end needs no door.
+    let beside = world.tunnel.is_some_and(|tunnel| placed.hosts.contains(&tunnel));
+    let meshed = placed.hosts.iter().any(|host| world.meshed[*host]);
+    let way_in = match expose {
+        Expose::Vpn => gate.vpn.filter(|_| !meshed),
+        Expose::Public => gate.proxy.filter(|_| !beside).or(gate.tunnel),
         Expose::Lan | Expose::Nowhere => None,
     };
-    gate.dns.or(gate.proxy).or(way_in).map(Why::Through)
+    let names = gate.dns.filter(|_| expose != Expose::Public && placed.named_here);
+    let door = gate.proxy.filter(|_| expose != Expose::Public);
+    names.or(door).or(way_in).map(Why::Through)
 }
 
 /// Why a placement's copies in one repository are out of reach.

@@ -113,7 +113,7 @@ pub fn spread(world: &World, failed: &Thing) -> Down {
         for (n, placed) in world.placed.iter().enumerate() {
             let why = match placed.hosts.first() {
                 Some(first) if placed.hosts.iter().all(lost) => Why::On(*first),
-                _ => match placed.data_on.iter().find(|(host, _)| lost(host)) {
+                _ => match placed.data_on.iter().chain(&placed.sees_from).find(|(host, _)| lost(host)) {
                     Some((host, _)) => Why::DataOn(*host),
                     None => continue,
                 },

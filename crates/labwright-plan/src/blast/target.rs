@@ -6,6 +6,7 @@ use labwright_model::Parsed;
 use labwright_model::finding::nearest;
 use serde::Serialize;
 
+use super::world::split;
 use super::{Kind, Thing};
 
 /// Why a name is nothing that can fail.
@@ -37,8 +38,20 @@ const KINDS: [Kind; 5] = [Kind::Host, Kind::Service, Kind::Zone, Kind::Site, Kin
 pub fn target(parsed: &Parsed, typed: &str) -> Result<Thing, NoTarget> {
     let near = |kinds: &[Kind], name: &str| {
         let names: Vec<&str> = kinds.iter().flat_map(|kind| things(parsed, *kind)).collect();
-        NoTarget::Unknown { near: nearest(name, names).map(str::to_string) }
+        // `pve` for `pve-01`: too short to be near, and meant all the same.
+        let within = || names.iter().copied().find(|known| name.len() > 1 && known.contains(name));
+        NoTarget::Unknown { near: nearest(name, names.iter().copied()).or_else(within).map(str::to_string) }
     };
+    // As it is printed: a service in one of its environments.
+    let bare = typed.strip_prefix("service/").unwrap_or(typed);
+    if let Some((service, environment)) = split(bare)
+        && parsed
+            .placements
+            .iter()
+            .any(|placement| placement.service == service && placement.environment.as_deref() == Some(environment))
+    {
+        return Ok(Thing { kind: Kind::Service, name: bare.to_string() });
+    }
     if let Some((prefix, name)) = typed.split_once('/')
         && let Some(kind) = KINDS.into_iter().find(|kind| kind.word() == prefix)
     {

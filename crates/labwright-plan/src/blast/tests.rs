@@ -96,7 +96,7 @@ fn a_hypervisor_takes_its_guests_and_what_stands_on_them() {
             dark service way-out runs on `docker-01`, which is a guest of `pve-01`
             degraded role DNS [left to `nas-01` alone] runs on `pve-01`
             degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`
-            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`
+            degraded service tunnelled [no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`
         "#]],
     );
 }
@@ -235,7 +235,7 @@ fn a_service_a_zone_a_site_and_a_failure_domain() {
             dark service notes runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
             dark service way-out runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
             degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
-            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
+            degraded service tunnelled [no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which stands at that site
             unprotected service wiki [only `away` keeps copies now] is backed up to `nas` on `nas-01`, which stands at that site
         "#]],
     );
@@ -256,7 +256,7 @@ fn a_service_a_zone_a_site_and_a_failure_domain() {
             dark service way-out runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
             degraded role DNS [left to `nas-01` alone] runs on `pve-01`, which is in that failure domain
             degraded service front [runs on `docker-02` alone] runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
-            degraded service tunnelled [has no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
+            degraded service tunnelled [no way to the internet] reaches the internet through `way-out` alone, which runs on `docker-01`, which is a guest of `pve-01`, which is in that failure domain
             unprotected service postgres [if the disk is gone, so is its data] keeps its data, without a backup, on `db-01`, which is in that failure domain
             unprotected service tunnelled [its database cannot be dumped] has its database in `postgres`, which runs on `db-01`, which is in that failure domain
             held role secrets store [no secret is handed out: what needs one cannot be deployed or started anew] runs on `db-01`, which is in that failure domain
@@ -324,6 +324,131 @@ fn names_are_found_by_kind_and_near() {
     assert_eq!(told("wki"), Err(NoTarget::Unknown { near: Some("wiki".into()) }));
     assert_eq!(told("host/medai"), Err(NoTarget::Unknown { near: Some("host/media".into()) }));
     assert_eq!(told("nowhere/x"), Err(NoTarget::Unknown { near: None }));
+}
+
+#[test]
+fn one_environment_fails_alone_and_short_names_are_understood() {
+    let text = "environments: [dev, prod]\ncompute: { hosts: { host-01: {} } }\nservices:\n  db: { run: x, on: host-01, environments: [dev, prod] }\n  app: { run: y, on: host-01, needs: db, environments: [dev, prod] }\n";
+    takes(
+        text,
+        "db (prod)",
+        expect![[r#"
+            service db (prod): lab
+            dark service app (prod) needs `db (prod)`
+        "#]],
+    );
+    let parsed = lab(text);
+    assert_eq!(target(&parsed, "service/db (dev)").map(|thing| thing.name), Ok("db (dev)".into()));
+    assert_eq!(target(&parsed, "db (test)"), Err(NoTarget::Unknown { near: None }));
+    assert_eq!(target(&parsed, "host"), Err(NoTarget::Unknown { near: Some("host-01".into()) }));
+}
+
+const HOME: &str = r#"
+domain: home.arpa
+network: { zones: { lan: { subnet: 192.168.1.0/24 }, vpn: { interface: tailscale0, subnet: 100.64.0.0/10 } } }
+edge:
+  router: box
+  vpn: { tailscale: { on: [nuc, pi, nas] } }
+  public: { cloudflare: { zones: [smith.dev], tunnel: nuc } }
+compute:
+  hosts:
+    box: { zone: lan, routes: lan }
+    pi: { zone: lan }
+    nuc: { zone: lan, mounts: { /mnt/media: { nfs: "nas:/tank/media" } } }
+    films: { zone: lan, mounts: { /srv/films: { nfs: "nas:/tank/films" } } }
+    nas: { zone: lan }
+    build: { zone: lan }
+platform: { dns: { on: pi, records: { split.smith.dev: nuc } }, reverse_proxy: films, runners: { on: build, service: ci } }
+services:
+  blog: { run: blog, on: nuc, expose: public, url: blog.smith.dev }
+  shop: { run: shop, on: build, expose: public, url: shop.smith.dev }
+  split: { run: split, on: nuc, expose: lan, url: split.smith.dev }
+  outside: { run: out, on: nuc, expose: lan, url: out.smith.dev }
+  home: { run: home, on: nuc, expose: lan, url: home }
+  jelly: { containers: { j: { image: jelly, volumes: ["/mnt/media/films:/media:ro", "cfg:/config"] } }, on: nuc, data: [cfg] }
+  all: { containers: { j: { image: files, volumes: ["/mnt:/mnt"] } }, on: nuc }
+  root: { containers: { j: { image: exporter, volumes: ["/:/root:ro", "/mnt/medias:/m"] } }, on: nuc }
+  flicks: { built_in: services.jellyfin, on: films }
+  admin: { run: admin, on: nuc, expose: vpn, url: admin }
+  ci: { run: ci, on: build }
+  act: { containers: { r: { image: "gitlab/gitlab-runner:v17" } }, on: build }
+"#;
+
+#[test]
+fn the_resolver_is_asked_for_the_labs_own_names_only() {
+    takes(
+        HOME,
+        "pi",
+        expect![[r#"
+        host pi: DNS
+        dark role DNS [no name of `home.arpa` resolves] runs on `pi`
+        dark service admin is found by name through DNS, which runs on `pi`
+        dark service home is found by name through DNS, which runs on `pi`
+        dark service split is found by name through DNS, which runs on `pi`
+    "#]],
+    );
+}
+
+#[test]
+fn what_containers_see_of_the_storage_goes_with_it() {
+    takes(
+        HOME,
+        "nas",
+        expect![[r#"
+            host nas: 
+            dark service jelly has data on `nas`
+            degraded host films [loses `/srv/films`] mounts from `nas`
+            degraded host nuc [loses `/mnt/media`] mounts from `nas`
+            degraded service all [loses `/mnt/media`] has data on `nas`
+            degraded service flicks [loses `/srv/films`] has data on `nas`
+        "#]],
+    );
+}
+
+#[test]
+fn whoever_sits_in_the_same_zone_needs_no_router() {
+    takes(
+        HOME,
+        "box",
+        expect![[r#"
+        host box: router
+        dark role router [nothing crosses between zones or to the internet] runs on `box`
+        dark role tunnel [the internet reaches nothing here] is in `lan`, which `box` routes
+        dark zone lan [cut off: nothing gets in or out] is routed by `box`
+        dark service admin is in `lan`, which `box` routes
+        dark service blog is in `lan`, which `box` routes
+        dark service shop is in `lan`, which `box` routes
+    "#]],
+    );
+}
+
+#[test]
+fn the_door_is_in_the_way_of_what_is_behind_it_and_runners_can_wait() {
+    takes(
+        HOME,
+        "films",
+        expect![[r#"
+        host films: reverse proxy, 1 service
+        dark role reverse proxy [no name leads to its service] runs on `films`
+        dark service admin is reached through the reverse proxy, which runs on `films`
+        dark service flicks runs on `films`
+        dark service home is reached through the reverse proxy, which runs on `films`
+        dark service outside is reached through the reverse proxy, which runs on `films`
+        dark service shop is reached through the reverse proxy, which runs on `films`
+        dark service split is reached through the reverse proxy, which runs on `films`
+    "#]],
+    );
+    takes(
+        HOME,
+        "build",
+        expect![[r#"
+        host build: runners, 3 services
+        dark service shop runs on `build`
+        held role runners [nothing is built or deployed by itself] runs on `build`
+        held service act runs on `build`
+        held service ci runs on `build`
+    "#]],
+    );
 }
 
 #[test]

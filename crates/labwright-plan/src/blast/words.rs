@@ -2,7 +2,7 @@
 
 use super::effects::{Hit, Node, copies_left};
 use super::spread::{Down, Why};
-use super::world::{RoleKind, World};
+use super::world::{RoleKind, World, split};
 use super::{Affected, Blast, Kind, Link, Thing, Urgency};
 
 /// The whole answer, sorted.
@@ -223,9 +223,13 @@ impl Words<'_, '_> {
                 format!("loses {}", list(&paths.collect::<Vec<_>>(), "and"))
             }
             (Node::Host(_), Why::Jump(_)) => "cannot be changed or looked at".to_string(),
-            (Node::Placed(_), Why::Egress(_)) => "has no way to the internet".to_string(),
+            (Node::Placed(_), Why::Egress(_)) => "no way to the internet".to_string(),
             (Node::Placed(n), Why::On(_)) if hit.urgency == Urgency::Degraded => {
                 format!("runs on {} alone", left(&world.placed[n].hosts).unwrap_or_default())
+            }
+            (Node::Placed(n), Why::DataOn(from)) if hit.urgency == Urgency::Degraded => {
+                let paths = world.placed[n].beside.iter().filter(|(host, _)| *host == from).map(|(_, path)| *path);
+                format!("loses {}", list(&paths.collect::<Vec<_>>(), "and"))
             }
             (Node::Placed(_), Why::NoCopy(_)) => "if the disk is gone, so is its data".to_string(),
             (Node::Placed(_), Why::Dumps(_)) => "its database cannot be dumped".to_string(),
@@ -318,7 +322,8 @@ pub(super) fn about(world: &World, thing: &Thing) -> String {
             }
         }
         Kind::Service => {
-            let Some(service) = lab.services.get(&thing.name) else { return String::new() };
+            let name = split(&thing.name).map_or(thing.name.as_str(), |(service, _)| service);
+            let Some(service) = lab.services.get(name) else { return String::new() };
             parts.push(service.tier.word().to_string());
             parts.extend(service.owner.iter().map(|owner| format!("owner `{}`", owner.value)));
         }

@@ -3,8 +3,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use labwright_model::lab::{Expose, Tier};
+use labwright_model::compose::mounts::MountType;
+use labwright_model::lab::{Expose, Lab, Tier, Zone, ZoneKind};
 use labwright_model::{Parsed, Placement, Spanned};
+
+use crate::application;
 
 /// What keeps the lab going, in the order in which its loss is felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,9 +72,19 @@ pub struct Placed<'a> {
     pub own_data: bool,
     /// Hosts that its data comes from over NFS, with the path.
     pub data_on: Vec<(usize, &'a str)>,
+    /// Hosts that a folder comes from over NFS which its containers see, with the path.
+    pub sees_from: Vec<(usize, &'a str)>,
+    /// Hosts that its own host mounts from, with the path, where it may use that: its containers see the folder around it,
+    /// or nothing else is on the host and the file does not say what it sees (a media server of the host's own
+    /// configuration).
+    pub beside: Vec<(usize, &'a str)>,
+    /// Whether nobody finds it without the lab's resolver: all its names are the lab's own, or of its records.
+    pub named_here: bool,
     pub repositories: Vec<usize>,
     /// Databases that its backup dumps: one of the placements is enough.
     pub dumps: Vec<Vec<usize>>,
+    /// Whether it is nothing that people open, and only runs the jobs of a forge.
+    pub is_runner: bool,
 }
 
 impl Placed<'_> {
@@ -112,6 +125,12 @@ pub struct World<'a> {
     pub mounts: Vec<Vec<(&'a str, usize)>>,
     /// Hosts that each host is reached through.
     pub jumps: Vec<Vec<usize>>,
+    /// Whether people sit in each zone: what is in it they reach without a router.
+    pub people: Vec<bool>,
+    /// Whether each host is itself a member of a mesh VPN.
+    pub meshed: Vec<bool>,
+    /// The host that the public tunnel ends on.
+    pub tunnel: Option<usize>,
     host_numbers: HashMap<&'a str, usize>,
     services: HashMap<&'a str, Vec<usize>>,
 }
@@ -137,6 +156,9 @@ impl<'a> World<'a> {
             repositories: Vec::new(),
             mounts: Vec::new(),
             jumps: Vec::new(),
+            people: Vec::new(),
+            meshed: vec![false; hosts.len()],
+            tunnel: None,
             services: HashMap::new(),
             hosts,
             host_numbers: HashMap::new(),
@@ -166,6 +188,17 @@ impl<'a> World<'a> {
             let jumps = host.ssh.jump.iter();
             world.jumps.push(jumps.filter_map(|jump| host_numbers.get(host_part(jump)).copied()).collect());
         }
+        let inner = |zone: &&Spanned<Zone>| zone.interface.is_none();
+        let one_zone = lab.network.zones.values().filter(inner).count() == 1;
+        for zone in lab.network.zones.values() {
+            let clients = zone.kind.as_ref().is_some_and(|kind| kind.value == ZoneKind::Clients);
+            world.people.push(clients || (one_zone && zone.interface.is_none()));
+        }
+        for on in lab.edge.vpn.iter().filter_map(|vpn| vpn.tailscale.as_ref()).flat_map(|mesh| mesh.on.iter()) {
+            if let Some(host) = number(on) {
+                world.meshed[host] = true;
+            }
+        }
         for (name, repository) in lab.protection.repositories.iter() {
             world.repositories.push(Repository { name, host: repository.on.as_ref().and_then(number) });
         }
@@ -179,9 +212,15 @@ impl<'a> World<'a> {
         self.host_numbers.get(name).copied()
     }
 
-    /// The placements of a service.
+    /// The placements of a service, or the one of `NAME (ENVIRONMENT)`.
     pub fn service(&self, name: &str) -> &[usize] {
-        self.services.get(name).map_or(&[], Vec::as_slice)
+        if let Some(all) = self.services.get(name) {
+            return all;
+        }
+        let Some((service, environment)) = split(name) else { return &[] };
+        let all = self.services.get(service).map_or(&[][..], Vec::as_slice);
+        let own = |n: &usize| self.parsed.placements[*n].environment.as_deref() == Some(environment);
+        all.iter().position(own).map_or(&[], |at| &all[at..=at])
     }
 
     fn place(&mut self) {
@@ -189,6 +228,13 @@ impl<'a> World<'a> {
             self.services.entry(&placement.service).or_default().push(n);
         }
         let policies = &self.parsed.lab.protection.policies;
+        let mut crowd = vec![0_usize; self.hosts.len()];
+        for on in self.parsed.placements.iter().flat_map(|placement| placement.entry.on.iter()) {
+            if let Some(host) = self.host(on) {
+                crowd[host] += 1;
+            }
+        }
+        let runners = self.parsed.lab.platform.runners.as_ref().and_then(|runners| runners.service.as_ref());
         let repositories: HashMap<&str, usize> =
             self.repositories.iter().enumerate().map(|(n, repository)| (repository.name, n)).collect();
         for (n, placement) in self.parsed.placements.iter().enumerate() {
@@ -198,7 +244,13 @@ impl<'a> World<'a> {
             let backup = entry.backup.as_ref();
             let policy = backup.and_then(|backup| policies.get(backup.policy.as_ref()?.value.as_str()));
             let to = policy.iter().flat_map(|policy| policy.to.iter());
-            let data_on = hosts.iter().flat_map(|host| &self.mounts[*host]);
+            let mounts = || hosts.iter().flat_map(|host| &self.mounts[*host]);
+            let seen = if mounts().next().is_some() { folders(self.parsed, placement) } else { Vec::new() };
+            let sees = |path: &str| seen.iter().any(|folder| below(folder, path));
+            let around = |path: &str| !sees(path) && seen.iter().any(|folder| below(path, folder));
+            // What a container sees is said; what else a host runs may see all that is mounted there.
+            let silent = entry.data.is_empty() && entry.containers.0.is_null() && entry.external.is_none();
+            let alone = |host: &&usize| silent && crowd[**host] == 1;
             let under = |path: &str| entry.data.iter().any(|data| below(data, path));
             let far = |data: &Spanned<String>| {
                 hosts.iter().flat_map(|host| &self.mounts[*host]).any(|(path, _)| below(data, path))
@@ -208,7 +260,17 @@ impl<'a> World<'a> {
                 own_data: entry.data.iter().any(|data| !far(data)),
                 needs: entry.needs.iter().map(meant).collect(),
                 egress: entry.egress.as_ref().map(meant),
-                data_on: data_on.filter(|(path, _)| under(path)).map(|(path, from)| (*from, *path)).collect(),
+                data_on: mounts().filter(|(path, _)| under(path)).map(|(path, from)| (*from, *path)).collect(),
+                sees_from: mounts().filter(|(path, _)| sees(path)).map(|(path, from)| (*from, *path)).collect(),
+                beside: hosts
+                    .iter()
+                    .flat_map(|host| self.mounts[*host].iter().map(move |mount| (host, mount)))
+                    .filter(|(host, (path, _))| alone(host) || around(path))
+                    .map(|(_, (path, from))| (*from, *path))
+                    .collect(),
+                named_here: entry.url.iter().all(|url| is_named_here(&self.parsed.lab, url)),
+                is_runner: runners.is_some_and(|service| service.value == placement.service)
+                    || runs_jobs(self.parsed, placement),
                 repositories: to.filter_map(|name| repositories.get(name.value.as_str()).copied()).collect(),
                 dumps: backup
                     .iter()
@@ -256,12 +318,17 @@ impl<'a> World<'a> {
                 Some(on) => numbers(std::slice::from_ref(on)),
                 None => router.into_iter().collect(),
             });
-            let tailscale = vpn.tailscale.iter().flat_map(|tailscale| numbers(&tailscale.on));
-            role(RoleKind::Vpn, wireguard.into_iter().flatten().chain(tailscale).collect(), None);
+            // Each member of a mesh is reached by itself: only one that leads others into a zone is a way in.
+            let leads =
+                |host: &usize| self.routers.iter().any(|routers| routers.contains(host)) && router != Some(*host);
+            let mesh = vpn.tailscale.iter().flat_map(|tailscale| numbers(&tailscale.on)).filter(leads);
+            role(RoleKind::Vpn, wireguard.into_iter().flatten().chain(mesh).collect(), None);
         }
         let cloudflare = lab.edge.public.iter().flat_map(|public| &public.cloudflare);
         let tunnel = cloudflare.flat_map(|cloudflare| &cloudflare.tunnel);
-        role(RoleKind::Tunnel, tunnel.flat_map(|tunnel| one(&tunnel.on)).collect(), None);
+        let tunnel: Vec<usize> = tunnel.flat_map(|tunnel| one(&tunnel.on)).collect();
+        let tunnel_on = tunnel.first().copied();
+        role(RoleKind::Tunnel, tunnel, None);
         for (kind, entry) in [
             (RoleKind::Identity, &platform.identity),
             (RoleKind::Runners, &platform.runners),
@@ -283,6 +350,7 @@ impl<'a> World<'a> {
         roles.retain(|role| !role.hosts.is_empty() || role.service.is_some());
         roles.sort_by_key(|role| role.kind);
         self.roles = roles;
+        self.tunnel = tunnel_on;
     }
 }
 
@@ -295,4 +363,43 @@ fn host_part(jump: &str) -> &str {
 /// Whether a path is a folder or below it.
 fn below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// `wiki (dev)` as the service and its environment.
+pub(super) fn split(name: &str) -> Option<(&str, &str)> {
+    name.strip_suffix(')')?.split_once(" (")
+}
+
+/// The folders of its host that a placement's containers see.
+fn folders<'a>(parsed: &'a Parsed, placement: &Placement) -> Vec<&'a str> {
+    let Some(project) = parsed.project(placement) else { return Vec::new() };
+    let mounts = project.enabled().flat_map(|(_, service)| service.volumes.iter());
+    let bound = mounts.filter(|mount| mount.kind == MountType::Bind).filter_map(|mount| mount.source.as_ref());
+    let paths = bound.map(|source| source.value.as_str());
+    // Who sees the whole machine uses no part of it, and what is beside a Compose file is on no host.
+    paths.filter(|path| path.len() > 1 && path.starts_with('/')).collect()
+}
+
+fn runs_jobs(parsed: &Parsed, placement: &Placement) -> bool {
+    let Some(project) = parsed.project(placement) else { return false };
+    let mut images = project.enabled().filter_map(|(_, service)| service.image.as_ref()).peekable();
+    let repository = |image: &str| {
+        let name = image.split('@').next().unwrap_or(image);
+        let last = name.rfind('/').map_or(0, |at| at + 1);
+        name[last..].find(':').map_or(name, |colon| &name[..last + colon]).to_string()
+    };
+    images.peek().is_some() && images.all(|image| application::is_runner(&repository(image)))
+}
+
+/// Whether a name is answered by the lab's own resolver alone: it is in the lab's domain, or in one of its records.
+fn is_named_here(lab: &Lab, url: &str) -> bool {
+    let name = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let name = lab.fqdn(name.split(['/', ':']).next().unwrap_or_default()).to_lowercase();
+    let within = |domain: &str| name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let records = lab.platform.dns.iter().flat_map(|dns| dns.records.keys());
+    within(&lab.domain.to_lowercase())
+        || records.into_iter().any(|record| match record.strip_prefix("*.") {
+            Some(domain) => within(&domain.to_lowercase()),
+            None => lab.fqdn(record).to_lowercase() == name,
+        })
 }

@@ -20,20 +20,20 @@ pub(super) const PAGES: &[Page] = &[
         title: "the file is not YAML",
         doc: "The text cannot be read as one YAML 1.2 document in UTF-8. Nothing after the place is looked at, so other \
               findings may follow once it is mended.\n\nUsual causes: a tab in the indentation, a missing quote, a value \
-              that starts with `{`, `[`, `*` or `&` and is not quoted, a second document after `---`.",
+              that starts with `{`, `[`, `*` or `&` and is not quoted, a second document after `---`.\n\nBreaks it:\n\n```yaml\ncompute: {\n  hosts: { a: { address: 10.0.0.1 }\n```\n\nKeeps it:\n\n```yaml\ncompute:\n  hosts: { a: { address: 10.0.0.1 } }\n```",
     },
     Page {
         code: codes::UNKNOWN_KEY,
         title: "a key that means nothing",
         doc: "A map holds a key that Labwright does not know, so whatever was meant would silently not happen. The finding \
               names the nearest known key. `labwright schema` prints all keys; an editor that follows the first line of \
-              `examples/starter/lab.yaml` completes them.",
+              `examples/starter/lab.yaml` completes them.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { adress: 10.0.0.1 } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\n```",
     },
     Page {
         code: codes::DUPLICATE_KEY,
         title: "the same key twice",
         doc: "One map holds a key twice, or two files of the lab describe the same thing. YAML readers disagree on which \
-              one counts, so neither is guessed: keep one.",
+              one counts, so neither is guessed: keep one.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1 }, a: { address: 10.0.0.2 } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } } }\n```",
     },
     Page {
         code: codes::WRONG_VALUE,
@@ -41,58 +41,58 @@ pub(super) const PAGES: &[Page] = &[
         doc: "A value is not what its key takes: a list where a name belongs, a number without its unit, an address that \
               is none. The finding says what is wanted. A tag of another program (`!secret`, `!include`) means nothing here \
               either. YAML 1.2 writes `true` and `false`; `yes`, `no`, `on` and `off` \
-              are plain words.",
+              are plain words.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.300 } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.30 } } }\n```",
     },
     Page {
         code: codes::TOO_LARGE,
         title: "larger than a lab can be",
         doc: "A file over 4 MiB, nesting over 64 levels, or aliases that expand to more than 100,000 values. Each is far \
-              above what a person writes, and each could be used to stop the tool. Split the file and `include` its parts.",
+              above what a person writes, and each could be used to stop the tool. Split the file and `include` its parts.\n\nBreaks it:\n\n```yaml\na: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: [*b, *b, *b] # and so on\n```\n\nKeeps it:\n\n```yaml\ninclude: [hosts.yaml, services.yaml]\n```",
     },
     Page {
         code: codes::INCLUDE,
         title: "an include that cannot be followed",
         doc: "`include` names a file that is not there, cannot be read, or includes the file that names it, or includes are \
               nested deeper than 32 files. As long as a file is missing, names that it may hold are not judged. Paths are \
-              relative to the file that they stand in; a folder includes its `.yaml` files in lexical order.",
+              relative to the file that they stand in; a folder includes its `.yaml` files in lexical order.\n\nBreaks it:\n\n```yaml\ninclude: hosts.yml # the file is called hosts.yaml\n```\n\nKeeps it:\n\n```yaml\ninclude: hosts.yaml\n```",
     },
     Page {
         code: codes::MISSING_KEY,
         title: "a key is missing",
         doc: "Something is declared without a key that it cannot do without: a flow without `from` or `to`, a policy \
-              without repositories.",
+              without repositories.\n\nBreaks it:\n\n```yaml\nnetwork: { flows: [{ from: internet }] }\n```\n\nKeeps it:\n\n```yaml\nnetwork: { flows: [{ from: internet, to: web-01, allow: https }] }\n```",
     },
     Page {
         code: codes::BAD_REFERENCE,
         title: "a reference to nothing",
         doc: "`${…}` refers to something that the lab does not have. Known are `${host.NAME.address}`, \
               `${service.NAME.url}`, `${zone.NAME.subnet}`, `${secret.NAME}`, `${env}`, `${port}`, `${lab}` and \
-              `${domain}`. A literal `${` is written `$${`.",
+              `${domain}`. A literal `${` is written `$${`.\n\nBreaks it:\n\n```yaml\nservices: { wiki: { run: \"wiki --db ${host.db-01.adress}\" } }\n```\n\nKeeps it:\n\n```yaml\nservices: { wiki: { run: \"wiki --db ${host.db-01.address}\" } }\n```",
     },
     Page {
         code: codes::BAD_ALLOW,
         title: "an acceptance that cannot be read",
         doc: "A comment starts with `# labwright:` and is not of the form `# labwright: allow CODE because REASON`. The \
-              reason is not optional: it is what you will look for in a year.",
+              reason is not optional: it is what you will look for in a year.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.5 } } } # labwright: allow LW-NET-001\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.5 } } } # labwright: allow LW-NET-001 because the address moves with keepalived\n```",
     },
     Page {
         code: codes::STALE_ALLOW,
         title: "an acceptance that accepts nothing",
         doc: "A comment accepts a finding that is not there any more, or not on that line. It would hide the next fault of \
-              the kind, so remove it. An acceptance counts for the line it stands on, or, alone on a line, for the next line.",
+              the kind, so remove it. An acceptance counts for the line it stands on, or, alone on a line, for the next line.\n\nBreaks it:\n\n```yaml\n# labwright: allow LW-NET-001 because it was so once\nlab: home\n```\n\nKeeps it:\n\n```yaml\nlab: home\n```",
     },
     Page {
         code: NO_SUCH_ASSET,
         title: "a file beside the lab file that is not there",
         doc: "A host's file is a copy of a `source` that cannot be read. Paths are relative to the file that names them. \
-              Found when the lab is planned: `check` looks at no file but the lab's own.",
+              Found when the lab is planned: `check` looks at no file but the lab's own.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1, files: { /etc/motd: { source: files/modt } } } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1, files: { /etc/motd: { source: files/motd } } } } }\n```",
     },
     Page {
         code: NOT_A_PUBLIC_KEY,
         title: "a key that is not a public key",
         doc: "What stands in `keys` or `authorized_keys` is not an SSH public key: a type (`ssh-ed25519`), the key in base64, \
               and a comment if you like, on one line, as in `~/.ssh/id_ed25519.pub`. Without the `.pub` it is the private \
-              key, which belongs in no lab file; if one was ever saved there, make a new pair.",
+              key, which belongs in no lab file; if one was ever saved there, make a new pair.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1, authorized_keys: { root: { keys: [~/.ssh/id_ed25519] } } } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1, authorized_keys: { root: { keys: [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICqxxpKTSrQXgsiM5lbzMubce3sAoKbX5QRCqP5nAFpT mia@desk\"] } } } } }\n```",
     },
     Page {
         code: codes::EMPTY,

@@ -141,6 +141,17 @@ pub fn check(parsed: &Parsed) -> Findings {
     findings
 }
 
+/// What a rule says first of a lab, accepted or not: what a page praises must not be what a rule finds.
+pub(crate) fn says(parsed: &Parsed, code: &str) -> Option<String> {
+    let rule = RULES.iter().find(|rule| rule.code() == code)?;
+    let mut findings = Findings::new();
+    rule.check(parsed, &mut findings);
+    findings.into_iter().next().map(|finding| finding.message)
+}
+
+pub(crate) use network::is_public;
+pub(crate) use services::{keeps_nothing, names_digests};
+
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
 const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
 

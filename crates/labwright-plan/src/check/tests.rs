@@ -28,6 +28,9 @@ impl Files for One<'_> {
         match path {
             "lab.yaml" => Ok(self.lab.as_bytes().to_vec()),
             "secrets.yaml" => Ok(self.store.as_bytes().to_vec()),
+            "folder/compose.yaml" => {
+                Ok(b"services: { web: { image: \"nextcloud:${TAG:-31}\", volumes: [./data:/var/www/html] } }".to_vec())
+            }
             "wiki/compose.yaml" | "c.yaml" | "y.yaml" => {
                 Ok(b"services: { web: { image: \"wiki:2\", healthcheck: { test: x } } }".to_vec())
             }
@@ -219,4 +222,18 @@ fn an_acceptance_counts_for_its_line_and_its_code_alone() {
             help: there is no `LW-NET-01`; did you mean `LW-NET-001`?
     "#]],
     );
+}
+
+/// A fault that two rules could see is told by one of them.
+#[test]
+fn one_mistake_is_one_finding() {
+    let codes = |text: &str| -> Vec<&'static str> {
+        let (_, findings) = found(text);
+        let of_copies = findings.iter().map(|finding| finding.code);
+        of_copies.filter(|code| ["LW-PLT-012", "LW-DAT-001", "LW-DAT-007"].contains(code)).collect()
+    };
+    let mounted = "owner: joe\ncompute: { hosts: { nas: { address: 192.168.1.5 }, docker: { address: 192.168.1.12, mounts: { /mnt/backup: { nfs: \"nas:/tank/backup\" } } } } }\nprotection:\n  repositories: { local: { on: docker, path: /mnt/backup/restic } }\n  policies: { n: { to: local } }\nservices:\n  photos: { run: x, on: nas, data: [/tank/photos], backup: n }\n";
+    assert_eq!(codes(mounted), ["LW-DAT-001"]);
+    let locked = "owner: joe\ncompute: { hosts: { sec: { address: 192.168.1.12 } } }\nplatform: { secrets: { vault: { on: sec } } }\nprotection: { repositories: { b2: { url: \"b2:x:y\", passphrase: \"${secret.restic}\" } }, policies: { n: { to: b2 } } }\nservices:\n  openbao: { run: bao, on: sec, backup: n, data: [bao] }\n";
+    assert_eq!(codes(locked), ["LW-DAT-007"]);
 }

@@ -4,6 +4,7 @@
 use labwright_model::Parsed;
 use labwright_model::lab::{Engine, Expose, Os, Tier};
 
+use crate::check;
 use crate::topology::Topology;
 
 /// Counts are spoken, and stop at a dozen.
@@ -44,6 +45,12 @@ pub struct Patterns {
     pub over_vpn: usize,
     pub environments: bool,
     pub containers: bool,
+    /// Containers are on no host's network, and talk to no address where there is a name.
+    pub apart: bool,
+    /// No container host is a hypervisor, the router or a platform of something else.
+    pub containers_alone: bool,
+    /// A container publishes a port on an address of the internet.
+    pub published_outside: bool,
     pub processes: bool,
     pub egress: bool,
     pub needs: bool,
@@ -112,10 +119,24 @@ impl Patterns {
             containers: services.values().any(|service| {
                 service.catalogue.is_some() || service.compose.is_some() || !service.containers.0.is_null()
             }),
+            apart: check::says(parsed, "LW-NET-008").is_none() && check::says(parsed, "LW-NET-010").is_none(),
+            containers_alone: {
+                let hypervisors = labwright_model::hypervisors(lab);
+                let router = labwright_model::router(lab);
+                let alone = |name: &str| {
+                    let only = topology.roles_of(name).all(|role| role == "compute.docker_hosts");
+                    only && !hypervisors.contains(name) && router != Some(name)
+                };
+                lab.compute.docker_hosts.iter().all(|host| alone(host))
+            },
+            published_outside: published_outside(parsed),
             processes: services.values().any(|service| service.run.is_some()),
             egress: services.values().any(|service| service.egress.is_some()),
             needs: services.values().any(|service| !service.needs.is_empty()),
-            backed_up: services.values().filter(|service| service.backup.is_some()).count(),
+            backed_up: services
+                .values()
+                .filter(|service| service.backup.as_ref().is_some_and(|backup| backup.policy.is_some()))
+                .count(),
             repositories: repositories.len(),
             repositories_elsewhere: repositories.values().any(|repository| match &repository.on {
                 Some(on) => services.keys().any(|service| {
@@ -127,9 +148,32 @@ impl Patterns {
             encrypted: repositories
                 .values()
                 .all(|repository| repository.passphrase.is_some() || repository.engine != Engine::Borg),
-            drills: policies.values().any(|policy| policy.drill.is_some()),
-            proof: policies.values().any(|policy| policy.proof_within.is_some()),
+            drills: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.drill.is_some())),
+            proof: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.proof_within.is_some())),
             offline: !lab.protection.offline.is_empty(),
         }
     }
+}
+
+/// The policies that services name.
+fn used(parsed: &Parsed) -> impl Iterator<Item = &str> {
+    let backups = parsed.placements.iter().filter_map(|placement| placement.entry.backup.as_ref());
+    backups.filter_map(|backup| Some(backup.policy.as_ref()?.value.as_str()))
+}
+
+fn published_outside(parsed: &Parsed) -> bool {
+    let inner = |address: &str| address.parse::<std::net::IpAddr>().is_ok_and(|address| !check::is_public(&address));
+    parsed.placements.iter().any(|placement| {
+        let hosts = placement.entry.on.iter().filter_map(|on| parsed.lab.host(on));
+        let outside = hosts.into_iter().any(|host| host.address.iter().any(|address| check::is_public(&address.value)));
+        let project = parsed.project(placement).filter(|_| outside);
+        project.is_some_and(|project| {
+            project.enabled().flat_map(|(_, service)| service.ports.iter()).any(|port| {
+                // No address, or 0.0.0.0, is all of them.
+                let bound =
+                    port.host_ip.as_ref().filter(|address| !["0.0.0.0", "::"].contains(&address.value.as_str()));
+                !bound.is_some_and(|address| inner(&address.value))
+            })
+        })
+    })
 }

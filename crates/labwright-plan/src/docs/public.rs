@@ -41,15 +41,15 @@ fn index(p: &Patterns) -> String {
         counted(p.services, "service", "services"),
     );
     let rules = points(&[
-        (p.public == 0, "**Nothing is exposed.** No service can be reached from the internet."),
+        (p.public == 0 && !p.published_outside, "**Nothing is exposed.** No service can be reached from the internet."),
         (
-            p.public > 0 && p.tunnel,
+            p.public > 0 && p.tunnel && !p.published_outside,
             "**No open door.** What is public leaves through an outbound tunnel; nothing listens for the internet.",
         ),
         (p.vpn, "**One way in.** Administration goes over a private network, and nowhere else."),
         (p.zones > 0, "**Denied unless declared.** What no rule allows is denied, inside a zone too."),
         (
-            p.containers,
+            p.containers && p.apart,
             "**A room for each service.** Containers run apart from each other and meet by name, not by address.",
         ),
         (p.needs, "**Dependencies are declared.** What a service cannot work without stands in its entry."),
@@ -85,7 +85,7 @@ fn request(p: &Patterns) -> String {
     if p.proxies > 0 {
         arrow("door", "apps[\"services\"]");
     }
-    if p.repositories > 0 {
+    if p.repositories > 0 && p.backed_up > 0 {
         arrow("apps", "copies[(\"copies\")]");
     }
     out
@@ -118,7 +118,8 @@ fn platform(p: &Patterns) -> String {
         (p.hypervisors > 1, "Hypervisors carry the machines; there is more than one."),
         (p.hypervisors == 1, "A hypervisor carries the machines."),
         (p.guests, "Virtual machines are made from images, and can be made anew."),
-        (p.container_hosts > 0, "Containers run on machines of their own."),
+        (p.container_hosts > 0 && p.containers_alone, "Containers run on machines of their own."),
+        (p.container_hosts > 0 && !p.containers_alone, "Containers run beside other things."),
         (p.resolvers > 1, "Names are answered by more than one resolver."),
         (p.resolvers == 1, "Names are answered by a resolver of our own."),
         (p.blocklists, "The resolver leaves trackers and advertisements unanswered."),
@@ -165,11 +166,14 @@ fn protection(p: &Patterns) -> String {
         _ => "Some services are backed up.",
     };
     let list = points(&[
-        (p.repositories > 1, "Copies go to more than one place."),
-        (p.repositories_elsewhere, "One of the copies is kept elsewhere, where no single accident reaches both."),
-        (p.repositories > 0 && p.encrypted, "Copies are encrypted before they leave."),
-        (p.drills, "Restores are rehearsed on a schedule."),
-        (p.proof, "A proof that is too old counts as none."),
+        (p.backed_up > 0 && p.repositories > 1, "Copies go to more than one place."),
+        (
+            p.backed_up > 0 && p.repositories_elsewhere,
+            "One of the copies is kept elsewhere, where no single accident reaches both.",
+        ),
+        (p.backed_up > 0 && p.repositories > 0 && p.encrypted, "Copies are encrypted before they leave."),
+        (p.backed_up > 0 && p.drills, "Restores are rehearsed on a schedule."),
+        (p.backed_up > 0 && p.proof, "A proof that is too old counts as none."),
         (p.offline, "One copy is not connected to anything."),
     ]);
     format!("{share}\n\n{list}")

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use labwright_model::compose::mounts::MountType;
 use labwright_model::lab::Service;
 use labwright_model::reference;
 
@@ -30,6 +31,11 @@ pub fn service(topology: &Topology, world: &World, rows: &[&Assessed], name: &st
         out += &topology.under(host).iter().map(|under| format!(", on {}", escaped(under))).collect::<String>();
         out += &topology.site(host).map(|site| format!(", at {}", escaped(site))).unwrap_or_default();
         out.push('\n');
+    }
+    let placed = world.service(name).iter().map(|n| &world.placed[*n]);
+    let from = placed.flat_map(|placed| placed.data_on.iter().chain(&placed.sees_from).chain(&placed.beside));
+    for (host, path) in from.collect::<BTreeSet<_>>() {
+        out += &format!("- {}, which comes from {}\n", code(path), escaped(world.hosts[*host]));
     }
     if !needs.is_empty() {
         out += &format!("- services {}\n", links(needs));
@@ -80,11 +86,29 @@ fn facts(topology: &Topology, name: &str, entry: &Service) -> Vec<Vec<String>> {
     let urls: Vec<String> = entry.url.iter().map(|url| code(&lab.fqdn(url))).collect();
     row("names", urls.join(", "));
     row("data", entry.data.iter().map(|data| code(data)).collect::<Vec<_>>().join(", "));
+    row(
+        "volumes and folders",
+        mounted(topology, name).iter().map(|source| code(source)).collect::<Vec<_>>().join(", "),
+    );
     let environments: Vec<String> = entry.environments.keys().map(|name| escaped(name)).collect();
     row("environments", environments.join(", "));
     let secrets: Vec<String> = secrets(topology, name).iter().map(|secret| code(secret)).collect();
     row("secrets, by name", secrets.join(", "));
     rows
+}
+
+/// What its containers have of volumes and of their host's folders, beside what `data` names already.
+fn mounted<'a>(topology: &Topology<'a>, name: &str) -> BTreeSet<&'a str> {
+    const SYSTEM: &[&str] = &["/var/run", "/run", "/dev", "/sys", "/proc", "/etc/localtime", "/etc/timezone"];
+    let projects = topology.placements(name).iter().filter_map(|placed| topology.parsed.project(placed));
+    let mounts = projects.flat_map(|project| project.enabled()).flat_map(|(_, service)| service.volumes.iter());
+    let kept = mounts.filter(|mount| matches!(mount.kind, MountType::Bind | MountType::Volume));
+    let sources = kept.filter_map(|mount| mount.source.as_ref()).map(|source| source.value.as_str());
+    let data = |source: &&str| {
+        topology.service(name).is_some_and(|service| service.data.iter().any(|data| data.value == **source))
+    };
+    let system = |source: &&str| SYSTEM.iter().any(|system| source.starts_with(system));
+    sources.filter(|source| !data(source) && !system(source)).collect()
 }
 
 fn images(entry: &Service) -> String {
@@ -150,8 +174,9 @@ fn restore(topology: &Topology, name: &str, entry: &Service) -> String {
             let dumps = entry.backup.iter().flat_map(|backup| backup.dump.iter());
             for (dump, of) in dumps {
                 let database = of.database.as_ref().map(|database| code(database)).unwrap_or_default();
-                let service = of.service.as_ref().map(|service| escaped(service)).unwrap_or_default();
-                add(format!("Load the dump {} into database {database} of {service}.", code(dump)));
+                let service = of.service.as_ref().map(|service| format!(" of {}", escaped(service)));
+                let database = if database.is_empty() { "its database".into() } else { format!("database {database}") };
+                add(format!("Load the dump {} into {database}{}.", code(dump), service.unwrap_or_default()));
             }
             let keeps = kept(&policy.keep);
             let keeps = if keeps.is_empty() { String::new() } else { format!(", and keeps {keeps}") };

@@ -1,6 +1,7 @@
 //! A graph as a picture that any browser shows: groups as bands from top to bottom, boxes in rows, arrows between them.
 //! No script, no font of its own, nothing fetched; its colours follow the reader's light or dark theme.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Graph, Relation, Shape, plain};
@@ -106,7 +107,24 @@ fn ordered(graph: &Graph, group: usize, places: &[Place]) -> Vec<usize> {
     own.into_iter().map(|(n, _)| n).collect()
 }
 
+/// Pixels that a label takes: at most half its width, and its height.
+const ROOM: (i32, i32) = (84, 12);
+
+/// The nearest place below one that no label stands in yet. Labels are looked for by rows, so that many cost little.
+fn free(taken: &mut BTreeMap<i32, Vec<i32>>, x: i32, y: i32) -> i32 {
+    // Further off, nobody would see which arrow it belongs to.
+    const STEPS: i32 = 6;
+    let is_free = |y: i32| {
+        let near = taken.range(y - ROOM.1 + 1..y + ROOM.1);
+        near.flat_map(|(_, all)| all).all(|other| (other - x).abs() >= ROOM.0)
+    };
+    let y = (0..STEPS).map(|step| y + step * ROOM.1).find(|y| is_free(*y)).unwrap_or(y);
+    taken.entry(y).or_default().push(x);
+    y
+}
+
 fn arrows(graph: &Graph, places: &[Place], out: &mut String) {
+    let mut taken: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for arrow in &graph.arrows {
         let (from, to) = (&places[arrow.from], &places[arrow.to]);
         let middle = |place: &Place| place.x + BOX.0 / 2;
@@ -131,7 +149,8 @@ fn arrows(graph: &Graph, places: &[Place], out: &mut String) {
             start + bend
         );
         if !arrow.label.is_empty() {
-            let (x, y) = ((a + b) / 2, (start + 3 * (start + bend) + 3 * back + end) / 8);
+            let x = (a + b) / 2;
+            let y = free(&mut taken, x, (start + 3 * (start + bend) + 3 * back + end) / 8);
             let _ = writeln!(
                 out,
                 "<text class=\"label\" text-anchor=\"middle\" x=\"{x}\" y=\"{y}\">{}<title>{}</title></text>",
@@ -211,4 +230,17 @@ fn cut(text: &str, columns: usize) -> String {
         used <= columns
     });
     kept.chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_apart() {
+        let mut taken = BTreeMap::new();
+        assert_eq!(free(&mut taken, 100, 50), 50);
+        assert_eq!((free(&mut taken, 110, 50), free(&mut taken, 100, 55)), (62, 79));
+        assert_eq!((free(&mut taken, 300, 50), free(&mut taken, 100, 10)), (50, 10));
+    }
 }

@@ -1,34 +1,58 @@
 //! `labwright secret generate`: makes every declared secret that is not there yet.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
 
-use labwright_secrets::generate::{self, Given, Made};
+use labwright_model::finding::nearest;
+use labwright_secrets::generate::{self, Generator, Given, Made};
 
 use super::keeper::Keeper;
 use super::{Common, ask_value, generators};
 use crate::error::{CliError, Exit};
+use crate::lab::LabArg;
 use crate::render::findings::count;
 use crate::secrets;
 use crate::terminal::Terminal;
 
 /// Makes the secrets that `platform.secrets.generate` declares and the store does not hold. What is there is kept.
+///
+/// Where nobody is there to type, what has to be asked for is left out and told; everything else is made.
 #[derive(clap::Args)]
 pub struct GenerateCommand {
-    #[command(flatten)]
-    common: Common,
+    /// These secrets, and what they are made from; all of them when none is named.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The lab: a file, or a folder of files.
+    #[arg(long, value_name = "LAB")]
+    lab: Option<PathBuf>,
+    /// A file with the key that opens the store; may be given more than once.
+    #[arg(long, short, value_name = "FILE")]
+    identity: Vec<PathBuf>,
+    /// The lab's Vault, where it has a SOPS file as well.
+    #[arg(long)]
+    vault: bool,
 }
 
 impl GenerateCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let parsed = self.common.parsed()?;
-        let specs = generators(&parsed);
+        let (common, names) = self.parts();
+        let parsed = common.parsed()?;
+        let mut specs = generators(&parsed);
         if specs.is_empty() {
             let error = CliError::usage("the lab declares nothing to generate");
             return Err(error.hint("for example: `platform: { secrets: { generate: { db_password: password } } }`"));
         }
-        let mut keeper = self.common.keeper(&parsed, terminal)?;
+        if !names.is_empty() {
+            specs = named(&specs, &names)?;
+        }
+        let mut keeper = common.keeper(&parsed, terminal)?;
+        let asked = match std::io::stdin().is_terminal() {
+            true => Vec::new(),
+            false => left_out(&mut specs, keeper.as_ref()),
+        };
         let made = missing(&specs, keeper.as_ref())?;
-        if made.is_empty() {
+        if made.is_empty() && asked.is_empty() {
             terminal
                 .say(&format!("nothing to make: {} declared, and nothing is missing", count(specs.len(), "secret")));
             return Ok(Exit::Done);
@@ -36,11 +60,73 @@ impl GenerateCommand {
         for (name, made) in &made {
             keeper.put(name, made)?;
         }
-        keeper.save()?;
-        let names = made.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-        terminal.say(&format!("made {names} in {}", keeper.shown()));
-        Ok(Exit::Done)
+        if !made.is_empty() {
+            keeper.save()?;
+            let names = made.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            terminal.say(&format!("made {names} in {}", keeper.shown()));
+        }
+        match asked.first() {
+            None => Ok(Exit::Done),
+            Some(first) => {
+                let all = asked.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let error = CliError::usage(format!("nobody is there to type {all}"));
+                Err(error.hint(format!("pipe it in: `labwright secret set {first} < FILE`")))
+            }
+        }
     }
+
+    /// The common arguments; a first word that is a file or a folder is the lab, as with the other commands.
+    fn parts(self) -> (Common, Vec<String>) {
+        let mut names = self.names;
+        let mut lab = self.lab;
+        if lab.is_none()
+            && let Some(first) = names.first().filter(|first| is_lab(first))
+        {
+            lab = Some(PathBuf::from(first));
+            names.remove(0);
+        }
+        (Common { lab: LabArg { lab }, identity: self.identity, vault: self.vault }, names)
+    }
+}
+
+/// Whether a word is a lab, and no name of a secret.
+fn is_lab(word: &str) -> bool {
+    let path = std::path::Path::new(word);
+    let ending = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    ending || word.contains('/') || path.join("lab.yaml").is_file()
+}
+
+/// The named ones of what is declared, with what they are made from.
+fn named(specs: &BTreeMap<String, Generator>, names: &[String]) -> Result<BTreeMap<String, Generator>, CliError> {
+    let mut all = BTreeMap::new();
+    let mut next: Vec<&str> = names.iter().map(String::as_str).collect();
+    while let Some(name) = next.pop() {
+        let Some(spec) = specs.get(name) else {
+            let error = CliError::usage(format!("the lab does not declare how `{name}` is made"));
+            return Err(match nearest(name, specs.keys().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("put it in by hand: `labwright secret set {name}`")),
+            });
+        };
+        if all.insert(name.to_string(), spec.clone()).is_none() {
+            next.extend(spec.source());
+        }
+    }
+    Ok(all)
+}
+
+/// Takes out what has to be typed and is not there, and what is made from it; returns what has to be typed.
+fn left_out(specs: &mut BTreeMap<String, Generator>, keeper: &dyn Keeper) -> Vec<String> {
+    let is_asked =
+        |(name, spec): &(&String, &Generator)| matches!(spec, Generator::Prompt { .. }) && keeper.get(name).is_err();
+    let asked: Vec<String> = specs.iter().filter(is_asked).map(|(name, _)| name.clone()).collect();
+    let mut gone = asked.clone();
+    while !gone.is_empty() {
+        specs.retain(|name, _| !gone.contains(name));
+        let from = |spec: &Generator| spec.source().is_some_and(|source| gone.iter().any(|name| name == source));
+        gone = specs.iter().filter(|(_, spec)| from(spec)).map(|(name, _)| name.clone()).collect();
+    }
+    asked
 }
 
 fn missing(

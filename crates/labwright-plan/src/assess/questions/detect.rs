@@ -1,6 +1,6 @@
 //! If it were compromised, would I detect it?
 
-use labwright_model::lab::Os;
+use labwright_model::lab::{Host, Os};
 
 use super::{Asked, Points, either};
 
@@ -40,11 +40,13 @@ pub fn points(asked: &Asked) -> Points {
             }
             let silent = !monitoring.routes.is_empty()
                 && monitoring.routes.iter().all(|route| route.to.iter().all(|to| to.value == "none"));
-            points.should(either(
-                !monitoring.notify.is_empty() && !silent,
-                "alerts reach a person",
-                "send alerts somewhere: `notify:` and `routes:` under `platform.monitoring`",
-            ));
+            points.should(match (&asked.flows.dropped, monitoring.notify.is_empty() || silent) {
+                (_, true) => {
+                    Err("send alerts somewhere: `notify:` and `routes:` under `platform.monitoring`".to_string())
+                }
+                (Some(dropped), _) => Err(format!("let alerts through (`labwright explain LW-PLT-016`): {dropped}")),
+                (None, false) => Ok("alerts reach a person".to_string()),
+            });
         }
     }
     points.should(probe);
@@ -56,17 +58,32 @@ pub fn points(asked: &Asked) -> Points {
         "logs are kept on another machine",
         "keep logs off the machine that writes them: `platform: { telemetry: HOST }`",
     ));
-    let unmanaged: Vec<&str> = hosts
+    let host_is = |name: &&str, wanted: fn(&Host) -> bool| asked.topology.host(name).is_none_or(wanted);
+    let unmanaged: Vec<&str> =
+        hosts.iter().copied().filter(|name| host_is(name, |host| host.os == Os::Other)).collect();
+    let by_itself: Vec<&str> = hosts
         .iter()
         .copied()
-        .filter(|host| asked.topology.host(host).is_none_or(|host| matches!(host.os, Os::Other | Os::Nixos)))
+        .filter(|name| !unmanaged.contains(name) && host_is(name, |host| host.os == Os::Nixos))
         .collect();
-    if !hosts.is_empty() {
+    let flakes = by_itself.iter().all(|name| host_is(name, |host| host.flake.is_some()));
+    if !unmanaged.is_empty() {
+        points.should(Err(format!(
+            "describe {}, so that `labwright drift` sees changes there",
+            crate::blast::listed(&unmanaged)
+        )));
+    }
+    if !by_itself.is_empty() {
+        // What runs on NixOS is what its configuration says; Labwright keeps nothing there itself.
+        let names = crate::blast::listed(&by_itself);
         points.should(either(
-            unmanaged.is_empty(),
-            "`labwright drift` shows what was changed by hand on its hosts",
-            format!("describe {}, so that `labwright drift` sees changes there", crate::blast::listed(&unmanaged)),
+            flakes,
+            format!("the next build from its flake undoes what was changed by hand on {names}"),
+            format!("say what {names} is built from: `flake: .#NAME`"),
         ));
+    }
+    if unmanaged.is_empty() && by_itself.len() < hosts.len() {
+        points.should(Ok("`labwright drift` shows what was changed by hand on its hosts".to_string()));
     }
     points
 }

@@ -4,6 +4,7 @@ use labwright_model::lab::Os;
 use serde_json::Value;
 
 use super::{Asked, Points, either};
+use crate::check::names_digests;
 
 pub fn points(asked: &Asked) -> Points {
     let mut points = Points::default();
@@ -19,10 +20,13 @@ pub fn points(asked: &Asked) -> Points {
         (Some(catalogue), ..) => Some(format!("the catalogue entry `{}` says what runs", catalogue.value)),
         (_, Some(compose), _) => Some(format!("`{}` says what runs", compose.value)),
         (_, _, Some(_)) => Some("the file says which process runs".to_string()),
+        _ if entry.built_in.is_some() => {
+            entry.built_in.as_ref().map(|what| format!("the configuration of its host runs it: `{}`", what.value))
+        }
         _ if !entry.containers.0.is_null() => Some("the file says which containers run".to_string()),
         _ => None,
     };
-    points.must(what.ok_or("say what runs: `use`, `compose`, `containers` or `run`".to_string()));
+    points.must(what.ok_or("say what runs: `use`, `compose`, `containers`, `run` or `built_in`".to_string()));
     if entry.external.is_none() {
         let hosts = asked.hosts();
         let lab = asked.topology.parsed;
@@ -48,7 +52,8 @@ pub fn points(asked: &Asked) -> Points {
             .filter(|name| {
                 let host = asked.topology.host(name);
                 let guest = host.and_then(|host| host.vm.iter().chain(&host.lxc).next());
-                guest.is_some_and(|guest| guest.image.is_none())
+                let described = host.is_some_and(|host| host.flake.is_some());
+                guest.is_some_and(|guest| guest.image.is_none()) && !described
             })
             .collect();
         if !by_hand.is_empty() {
@@ -59,7 +64,10 @@ pub fn points(asked: &Asked) -> Points {
     if !entry.containers.0.is_null() {
         points.should(either(
             floating.is_empty(),
-            "its images are pinned",
+            match names_digests(entry) {
+                true => "its images are pinned by their digests",
+                false => "its images name their versions; a tag can be pushed again",
+            },
             format!("pin the images, or a rebuild gets others: {}", crate::blast::listed(&floating)),
         ));
     }

@@ -4,6 +4,7 @@ use labwright_model::lab::{Policy, Repository};
 use labwright_model::units::Period;
 
 use super::{Asked, Points, either};
+use crate::check;
 
 pub fn points(asked: &Asked) -> Points {
     let mut points = Points::default();
@@ -27,6 +28,9 @@ pub fn points(asked: &Asked) -> Points {
                 "take an export of your own now and then, and name the policy that keeps it: `backup: POLICY`"
                     .to_string(),
             ));
+        }
+        (None, None) if entry.backup.is_none() && check::keeps_nothing(asked.topology.parsed, asked.placement) => {
+            points.must(Ok("it keeps no data: starting it anew is all".to_string()));
         }
         (None, None) => {
             let what = match entry.backup {

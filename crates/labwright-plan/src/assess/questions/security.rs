@@ -1,11 +1,13 @@
 //! Do I understand its security model?
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use labwright_model::lab::{Access, Expose};
 use serde_json::Value;
 
 use super::{Asked, Points, either};
+use crate::check::is_public;
 
 pub fn points(asked: &Asked) -> Points {
     let mut points = Points::default();
@@ -54,9 +56,10 @@ pub fn points(asked: &Asked) -> Points {
             "narrow what {n} of the flows that lead to it let through, or say why it is all: `allow:`, `because:`"
         )),
     });
-    if entry.compose.is_some() {
+    if entry.compose.is_some() && asked.topology.parsed.project(asked.placement).is_none() {
         points.should(Err(
-            "look into its Compose file: it is not read, and may open ports or the host of its own accord".to_string(),
+            "look into its Compose file: it could not be read, and may open ports or the host of its own accord"
+                .to_string(),
         ));
     }
     let loose = loose(&entry.containers.0);
@@ -86,7 +89,13 @@ fn zone_words(zones: &BTreeSet<&str>) -> String {
 
 fn exposure(asked: &Asked) -> Result<String, String> {
     match asked.entry().expose {
-        Expose::Nowhere => Ok("only services that need it reach it".to_string()),
+        Expose::Nowhere => match (published(asked), outside(asked)) {
+            (Some(port), Some(host)) => Err(format!(
+                "take `{port}` off the public address of `{host}`: publish it on `127.0.0.1`, or leave it out"
+            )),
+            (Some(port), None) => Ok(format!("`{port}` is open on its host, for whom the flows let in")),
+            (None, _) => Ok("only services that need it reach it".to_string()),
+        },
         Expose::Lan => Ok("people reach it from the lab's own zones".to_string()),
         Expose::Vpn => Ok("people reach it over the VPN".to_string()),
         Expose::Public => {
@@ -108,6 +117,25 @@ fn exposure(asked: &Asked) -> Result<String, String> {
             )
         }
     }
+}
+
+/// The first port that its containers publish for more than their own host.
+fn published(asked: &Asked) -> Option<String> {
+    let project = asked.topology.parsed.project(asked.placement)?;
+    let mut ports = project.enabled().flat_map(|(_, service)| service.ports.iter());
+    let inner = |address: &str| address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let open = ports
+        .find(|port| port.published.is_some() && !port.host_ip.as_ref().is_some_and(|address| inner(&address.value)))?;
+    open.published.as_ref().map(|outside| format!("{}:{}", outside.value, open.target))
+}
+
+/// The first of its hosts that has an address on the internet.
+fn outside<'a>(asked: &Asked<'a>) -> Option<&'a str> {
+    let public = |name: &&str| {
+        let host = asked.topology.host(name);
+        host.is_some_and(|host| host.address.iter().any(|address| is_public(&address.value)))
+    };
+    asked.hosts().into_iter().find(public)
 }
 
 /// What lets a container out of its own room.

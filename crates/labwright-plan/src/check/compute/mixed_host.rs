@@ -64,14 +64,21 @@ impl Rule for MixedHost {
                     experiments.push((&placement.service, on));
                 }
             }
-            let (Some((first, span)), Some(to)) = (experiments.first(), other_host(&carried, name)) else { continue };
+            let (Some((first, span)), [_, ..]) = (experiments.first(), &other_hosts(&carried, name)[..]) else {
+                continue;
+            };
             let what = list(experiments.iter().map(|(service, _)| *service));
             let (noun, verb, it) = match experiments.len() {
                 1 => ("experiment", "shares", "it"),
                 _ => ("experiments", "share", "them"),
             };
             let message = format!("{noun} {what} {verb} `{name}` with {}", list(roles.iter().copied()));
-            let help = format!("put {it} elsewhere, `on: {to}`; or say `tier: production` if people rely on {it}");
+            let elsewhere = match like(&carried, name) {
+                Some(to) => format!("put {it} elsewhere, `on: {to}`"),
+                None => format!("give {it} a host of its own"),
+            };
+            let elsewhere = if experiments.len() > 1 { elsewhere.replace("its own", "their own") } else { elsewhere };
+            let help = format!("{elsewhere}; or say `tier: production` if people rely on {it}");
             let production = host.tier == Tier::Production;
             let mut finding = told(CODE, by_tier(production), format!("services.{first}.on"), *span, message, help);
             for (service, span) in experiments.iter().skip(1).take(5) {
@@ -91,12 +98,25 @@ fn spared<'a>(carried: &Carried<'a>) -> BTreeSet<&'a str> {
     carried.with_needs(roles.chain(production.map(|placement| placement.service.as_str())))
 }
 
-/// A host for applications that plays no core role.
-fn other_host<'a>(carried: &Carried<'a>, host: &str) -> Option<&'a str> {
+/// The hosts for applications that play no core role.
+fn other_hosts<'a>(carried: &Carried<'a>, host: &str) -> Vec<&'a str> {
     let lab = &carried.topology.parsed.lab;
     let container_hosts = lab.compute.docker_hosts.iter().map(|host| host.value.as_str());
     let with_services = lab.compute.hosts.keys().map(String::as_str).filter(|name| !carried.on(name).is_empty());
-    container_hosts.chain(with_services).find(|name| *name != host && carried.core_on(name).is_empty())
+    let all = container_hosts.chain(with_services);
+    all.filter(|name| *name != host && carried.core_on(name).is_empty()).collect()
+}
+
+/// One of them that stands where this one does: what moves to another site or zone is reached by other ways, and what
+/// runs beside production is no better off.
+fn like<'a>(carried: &Carried<'a>, host: &str) -> Option<&'a str> {
+    let zone = |name: &str| carried.topology.host(name)?.zone.as_ref().map(|zone| zone.value.as_str());
+    let same = |name: &&str| {
+        let beside = carried.topology.site(name) == carried.topology.site(host) && zone(name) == zone(host);
+        let relied_on = carried.topology.host(name).is_none_or(|host| host.tier == Tier::Production);
+        beside && !relied_on && carried.topology.host(name).is_some_and(|host| !host.intermittent && !host.local)
+    };
+    other_hosts(carried, host).into_iter().find(same)
 }
 
 #[cfg(test)]
@@ -137,6 +157,32 @@ services:
                     13:36: so is `wiki`
                 19:28 advice LW-CMP-012: experiment `chess` shares `mon-01` with `platform.monitoring`
                     help: put it elsewhere, `on: apps-01`; or say `tier: production` if people rely on it
+            "#]],
+        );
+    }
+
+    #[test]
+    fn nobody_is_sent_to_another_site_or_zone() {
+        says(
+            r#"
+owner: mia
+network: { zones: { lan: { subnet: 10.0.20.0/24 }, dmz: { subnet: 10.0.30.0/24 } } }
+compute:
+  docker_hosts: [vps, dmz-01, prod-01]
+  hosts:
+    infra-01: { zone: lan, address: 10.0.20.53, tier: production, site: home }
+    vps: { address: 203.0.113.5, site: rented }
+    dmz-01: { zone: dmz, address: 10.0.30.5, site: home }
+    prod-01: { zone: lan, address: 10.0.20.54, tier: production, site: home }
+platform: { dns: infra-01 }
+services:
+  game: { run: game, on: infra-01 }
+"#,
+            expect![[r#"
+                8:5 warning LW-CMP-001: host `vps` is in no zone
+                    help: add `zone: …`, one of lan, dmz
+                13:26 warning LW-CMP-012: experiment `game` shares `infra-01` with `platform.dns`
+                    help: give it a host of its own; or say `tier: production` if people rely on it
             "#]],
         );
     }

@@ -30,7 +30,7 @@ impl Rule for Overcommit {
          what is on a NAS is not on this disk.\n\
          - **cores**: one virtual machine with more cores than there are. Proxmox refuses to start it. More cores in sum than \
          there are is usual and no fault.\n\n\
-         A host that does not say what it has is not judged. Document 1 describes such machines: 32 and 64 GB of memory, \
+         A host that does not say what it has is not judged, and a guest that does not say what it asks for is not counted. Document 1 describes such machines: 32 and 64 GB of memory, \
          2 TB of disk, and a new virtual machine whenever one is wanted.\n\n\
          The way out: give a guest less, move one to another hypervisor, or correct what the host says it has."
     }
@@ -58,13 +58,21 @@ impl Rule for Overcommit {
                     Some((*guest, entry, entry.vm.iter().chain(&entry.lxc).next()?))
                 })
                 .collect();
+            // What a guest does not say, it does not ask for.
+            let says = |guest: &str, entry: &Host, key: &str| {
+                let kind = if entry.vm.is_some() { "vm" } else { "lxc" };
+                let guest = ["compute", "hosts", guest, kind];
+                parsed.span_of(&[&guest[..], &[key]].concat()) != parsed.span_of(&guest)
+            };
             if let Some(memory) = &host.memory {
-                let asked = guests.iter().filter(|(.., guest)| guest.autostart).map(|(name, _, g)| (*name, g.memory));
+                let asked = guests.iter().filter(|(name, entry, guest)| guest.autostart && says(name, entry, "memory"));
+                let asked = asked.map(|(name, _, g)| (*name, g.memory));
                 findings.extend(too_much(&carried, (name, "memory", memory), asked.collect()));
             }
             if let Some(disk) = &host.disk {
                 let own = |guest: &Guest| guest.storage.as_ref().is_none_or(|storage| storage.starts_with("local"));
-                let asked = guests.iter().filter(|(.., guest)| own(guest)).map(|(name, _, g)| (*name, g.disk));
+                let asked = guests.iter().filter(|(name, entry, guest)| own(guest) && says(name, entry, "disk"));
+                let asked = asked.map(|(name, _, g)| (*name, g.disk));
                 findings.extend(too_much(&carried, (name, "disk", disk), asked.collect()));
             }
             let machines = guests.iter().filter(|(_, entry, _)| entry.vm.is_some());
@@ -180,6 +188,10 @@ compute:
     b: { address: 10.0.20.22, vm: { on: pve-01, memory: 4GiB, cores: 8 } }
     c: { address: 10.0.20.23, vm: { on: pve-01, memory: 8GiB, autostart: false } }
     d: { address: 10.0.20.24, vm: { on: pve-02, memory: 900GiB, cores: 99 } }
+    pve-03: { address: 10.0.10.13, memory: 1GiB, disk: 10GiB }
+    e: { address: 10.0.20.25, vm: { on: pve-03, disk: 10GiB } }
+    f: { address: 10.0.20.26, vm: { on: pve-03, memory: 1GiB } }
+    g: { address: 10.0.20.27, lxc: { on: pve-03 } }
 "#,
             expect![[""]],
         );

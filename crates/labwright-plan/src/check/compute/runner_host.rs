@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::{Findings, Parsed, Severity, Span};
+use labwright_model::{Findings, Parsed, Placement, Severity, Span};
 
 use super::carried::{Carried, by_tier, is_production, list, players, told};
+use crate::application;
+use crate::check::services::stack::containers;
 use crate::check::{Examples, Rule};
 
 pub struct RunnerHost;
@@ -21,7 +23,8 @@ impl Rule for RunnerHost {
     }
 
     fn doc(&self) -> &'static str {
-        "A host that runs continuous integration jobs also runs services, or plays a role that the lab leans on. Every build \
+        "A host that runs continuous integration jobs (`platform.runners`, or a service with the image of a known runner: \
+         those of GitHub, GitLab, Forgejo, Gitea, Woodpecker and Drone) also runs services, or plays a role that the lab leans on. Every build \
          competes with them for processor, memory and disk, and what a job runs is code that was just pushed, beside their \
          data.\n\n\
          Document 4 had its runners on the application hosts first: requests became slow during every deployment. It moved \
@@ -42,11 +45,18 @@ impl Rule for RunnerHost {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let Some(runners) = &parsed.lab.platform.runners else { return };
+        let runners = parsed.lab.platform.runners.as_ref();
+        let by_image: Vec<&Placement> = parsed.placements.iter().filter(|placement| runs_jobs(placement)).collect();
+        if runners.is_none() && by_image.is_empty() {
+            return;
+        }
         let carried = Carried::of(parsed);
-        let own = carried.with_needs(runners.service.iter().map(|service| service.value.as_str()));
+        let named = runners.and_then(|runners| runners.service.as_ref()).map(|service| service.value.as_str());
+        let own = carried.with_needs(named.into_iter().chain(by_image.iter().map(|one| one.service.as_str())));
+        let mut hosts = runners.map_or(Vec::new(), |runners| players(runners, &carried.topology));
+        hosts.extend(by_image.iter().flat_map(|one| one.entry.on.iter()).map(|on| (on.value.as_str(), on.span)));
         let mut crowded: Vec<(&str, Span, Vec<&str>, Severity)> = Vec::new();
-        for (name, span) in players(runners, &carried.topology) {
+        for (name, span) in hosts {
             if crowded.iter().any(|(other, ..)| *other == name) {
                 continue;
             }
@@ -70,13 +80,24 @@ impl Rule for RunnerHost {
             machine if machine != *name => format!(", with `build-01: {{ vm: {{ on: {machine} }} }}`"),
             _ => String::new(),
         };
-        let help = format!("give the runner a machine of its own: `runners: build-01`{to}");
-        let mut finding = told(CODE, severity, "platform.runners".to_string(), *span, message, help);
+        let (at, key) = match (runners, by_image.first()) {
+            (None, Some(placement)) => (format!("services.{}.on", placement.service), "on"),
+            _ => ("platform.runners".to_string(), "runners"),
+        };
+        let help = format!("give the runner a machine of its own: `{key}: build-01`{to}");
+        let mut finding = told(CODE, severity, at, *span, message, help);
         for (name, span, all, _) in crowded.iter().skip(1).take(5) {
             finding = finding.related(*span, format!("and on `{name}` with {}", list(all.iter().copied())));
         }
         findings.push(finding);
     }
+}
+
+/// Whether a service is a runner, by its images or its catalogue entry.
+fn runs_jobs(placement: &Placement) -> bool {
+    let entry = &placement.entry;
+    let known = entry.catalogue.as_ref().is_some_and(|name| application::is_runner(name));
+    known || containers(entry).any(|one| one.image().is_some_and(|image| application::is_runner(image.repository)))
 }
 
 /// What belongs to building, and is well placed beside it.
@@ -117,6 +138,24 @@ services:
                     15:41: and on `toys-01` with `game`
             "#]],
         );
+    }
+
+    #[test]
+    fn a_runner_that_is_a_service_like_others() {
+        let lab = |runner: &str| {
+            format!(
+                "owner: mia\ncompute: {{ hosts: {{ app: {{ address: 10.0.0.1 }}, spare: {{ address: 10.0.0.2 }} }} }}\nservices:\n  blog: {{ run: blog, on: app }}\n  shop: {{ run: shop, on: spare }}\n  ci: {runner}\n"
+            )
+        };
+        says(
+            &lab("{ containers: { r: { image: \"code.forgejo.org/forgejo/runner:9\" } }, on: app }"),
+            expect![[r#"
+            6:80 advice LW-CMP-013: builds on `app` compete with `blog`
+                help: give the runner a machine of its own: `on: build-01`
+        "#]],
+        );
+        says(&lab("{ containers: { r: { image: \"example/test-runner:9\" } }, on: app }"), expect![[""]]);
+        says(&lab("{ containers: { r: { image: \"gitlab/gitlab-runner:v17\" } }, on: build }"), expect![[""]]);
     }
 
     #[test]

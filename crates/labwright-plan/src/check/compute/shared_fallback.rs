@@ -23,7 +23,8 @@ impl Rule for SharedFallback {
 
     fn doc(&self) -> &'static str {
         "A role (names, the proxy, identity, secrets, monitoring) has several hosts so that one may fail, and all of them \
-         stand on one hypervisor or are in one `failure_domain`. The day that takes the first takes the others. Hosts at one \
+         stand on one hypervisor, are in one `failure_domain`, or have their disks on one storage of the network (by its name: \
+         `nas-nfs`, `iscsi`). The day that takes the first takes the others. Hosts at one \
          site are told only where a production service at another site is left behind: at home, names are needed by the \
          home.\n\n\
          Document 0: design around failure domains, not only convenience. RFC 2182 (section 3.1) says the same of name \
@@ -91,6 +92,11 @@ fn told_of(carried: &Carried<'_>, domain: &Domain<'_>, core: &Core<'_>) -> (Stri
             };
             (format!("all of them stand on `{machine}`"), help, elsewhere.is_some())
         }
+        Domain::Storage("", storage) => (
+            format!("the disks of all of them are on storage `{storage}`"),
+            format!("put the disk of `{last}` on a storage of its hypervisor's own: `storage: local-lvm`"),
+            true,
+        ),
         Domain::Storage(on, storage) => (
             format!("all of them are on storage `{storage}` of `{on}`"),
             "put one of them on another storage".into(),
@@ -112,10 +118,35 @@ fn shared_domain<'a>(carried: &Carried<'a>, core: &Core<'a>) -> Option<Domain<'a
     let (first, others) = core.on.split_first()?;
     let domains: Vec<Vec<Domain<'a>>> = others.iter().map(|(host, _)| carried.topology.domains(host)).collect();
     let everywhere = |domain: &Domain<'a>| domains.iter().all(|other| other.contains(domain));
-    carried.topology.domains(first.0).into_iter().filter(everywhere).find(|domain| match domain {
+    let near = |domain: &Domain<'a>| match domain {
         Domain::Site(site) => is_needed_elsewhere(carried, site),
         _ => true,
-    })
+    };
+    let mut shared = carried.topology.domains(first.0).into_iter().filter(everywhere).filter(near);
+    let nearest = shared.next();
+    match nearest {
+        None | Some(Domain::Site(_)) => shared_storage(carried, core).or(nearest),
+        nearest => nearest,
+    }
+}
+
+/// The storage on the network that the disks of all hosts of a role are on, whatever hypervisors run them.
+fn shared_storage<'a>(carried: &Carried<'a>, core: &Core<'a>) -> Option<Domain<'a>> {
+    let storage = |host: &str| {
+        let host = carried.topology.host(host)?;
+        host.vm.iter().chain(&host.lxc).next()?.storage.as_ref().map(|storage| storage.value.as_str())
+    };
+    let first = storage(core.on.first()?.0)?;
+    let all = core.on.iter().all(|(host, _)| storage(host) == Some(first));
+    (all && is_on_the_network(carried, first)).then_some(Domain::Storage("", first))
+}
+
+/// Whether a storage is one for all hypervisors: two of them may each have a `local-zfs` or a `tank` of their own.
+fn is_on_the_network(carried: &Carried<'_>, storage: &str) -> bool {
+    const WORDS: &[&str] = &["nfs", "nas", "cifs", "smb", "iscsi", "san"];
+    let hosts = &carried.topology.parsed.lab.compute.hosts;
+    let parts = || storage.split(|c: char| !c.is_ascii_alphanumeric()).map(str::to_lowercase);
+    hosts.contains_key(storage) || parts().any(|part| WORDS.contains(&part.as_str()) || hosts.contains_key(&part))
 }
 
 fn is_needed_elsewhere(carried: &Carried<'_>, site: &str) -> bool {
@@ -194,6 +225,31 @@ services:
                     help: give the other site a host of its own for this role, and add it to the list
             "#]],
         );
+    }
+
+    #[test]
+    fn one_storage_under_two_hypervisors() {
+        let lab = |storage: &str| {
+            format!(
+                "compute:\n  hosts:\n    tower: {{ address: 10.0.0.5 }}\n    pve-01: {{ address: 10.0.0.1 }}\n    pve-02: {{ address: 10.0.0.2 }}\n    dns-01: {{ address: 10.0.0.53, vm: {{ on: pve-01, storage: {storage} }} }}\n    dns-02: {{ address: 10.0.0.54, vm: {{ on: pve-02, storage: {storage} }} }}\nplatform: {{ dns: [dns-01, dns-02] }}\n"
+            )
+        };
+        says(
+            &lab("nas-nfs"),
+            expect![[r#"
+            8:27 advice LW-CMP-011: `dns-01` and `dns-02` share `platform.dns` and fail together: the disks of all of them are on storage `nas-nfs`
+                help: put the disk of `dns-02` on a storage of its hypervisor's own: `storage: local-lvm`
+        "#]],
+        );
+        says(
+            &lab("tower"),
+            expect![[r#"
+            8:27 advice LW-CMP-011: `dns-01` and `dns-02` share `platform.dns` and fail together: the disks of all of them are on storage `tower`
+                help: put the disk of `dns-02` on a storage of its hypervisor's own: `storage: local-lvm`
+        "#]],
+        );
+        says(&lab("local-zfs"), expect![[""]]);
+        says(&lab("tank"), expect![[""]]);
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl Rule for AdministrationPastVpn {
          Document 0: a VPN for administrative entry, SSH with keys only, prefer VPN-only ways. Document 1 puts every machine, \
          the one at the other house among them, on Tailscale. Document 3 leaves no management surface open.\n\n\
          Advice; a warning where it leads to something with `tier: production`. A flow from one host or service is a machine \
-         at work (a backup, a deployment), and to one service is its own business (a git forge over SSH); the management zone \
-         may administer. From users to management it is LW-EDGE-003.\n\n\
+         at work (a backup, a deployment), one to the host of a repository carries copies, and one to a service is its own \
+         business (a git forge over SSH); the management zone may administer. From users to management it is LW-EDGE-003.\n\n\
          The way out: `{ from: vpn, to: servers, allow: ssh }` in place of the flow; `edge: { vpn: tailscale }`."
     }
 
@@ -55,6 +55,14 @@ impl Rule for AdministrationPastVpn {
         } else {
             findings.extend(without(parsed));
         }
+    }
+}
+
+/// The zone of the VPN that the lab declares, as it is typed.
+pub fn zone_to_add(lab: &Lab) -> &'static str {
+    match lab.edge.vpn.as_ref().is_some_and(|vpn| vpn.wireguard.is_some()) {
+        true => "vpn: { interface: wg0, subnet: 10.8.0.0/24 }",
+        false => "vpn: { interface: tailscale0, subnet: 100.64.0.0/10 }",
     }
 }
 
@@ -91,7 +99,7 @@ fn past(parsed: &Parsed, findings: &mut Findings) {
         let help = match (vpn, explicit) {
             (Some(vpn), true) => format!("let it come `from: {vpn}` alone"),
             (Some(vpn), false) => format!("name the ports that are meant, as `allow: https`, and leave SSH to `{vpn}`"),
-            (None, _) => "give the VPN a zone, `vpn: { interface: tailscale0, subnet: 100.64.0.0/10 }`, and let it come from there".into(),
+            (None, _) => format!("give the VPN a zone, `{}`, and let it come from there", zone_to_add(lab)),
         };
         findings.push(stake.finding(CODE, "network.flows", span, message).help(help));
     }
@@ -116,6 +124,8 @@ fn judged(
         ZoneKind::Servers | ZoneKind::Lab => {
             let apart = match to {
                 End::Zone(zone) => zone != from,
+                // Copies are sent there, as a rule over SSH.
+                End::Host(host) if keeps_copies(lab, host) => false,
                 End::Host(host) => reach.zone(host) != Some(from),
                 End::Service(_) | End::Internet => false,
             };
@@ -131,6 +141,13 @@ fn judged(
             _ => None,
         },
     }
+}
+
+/// Whether backups are sent to a host.
+fn keeps_copies(lab: &Lab, host: &str) -> bool {
+    let mut repositories = lab.protection.repositories.values().filter_map(|repository| repository.on.as_ref());
+    let mut role = lab.platform.backup.iter().flat_map(|role| role.on.iter());
+    repositories.any(|on| on.value == host) || role.any(|on| on.value == host)
 }
 
 /// Hosts elsewhere that are administered over SSH, and no VPN.
@@ -190,11 +207,15 @@ network:
     - { from: clients, to: forge, allow: ssh }
     - { from: clients, to: docker-01 }
     - { from: clients, to: nas-01, allow: ssh }
+    - { from: servers, to: [pbs-01, pbs-02], allow: [ssh, 8007/tcp] }
+protection: { repositories: { pbs: { on: pbs-01, path: /b } } }
 compute:
   hosts:
     gateway: { zone: management, address: [10.0.10.1, 10.9.0.1] }
     docker-01: { zone: servers, address: 10.0.20.21, tier: production }
     nas-01: { zone: servers, address: 10.0.20.22, os: other }
+    pbs-01: { zone: management, address: 10.0.10.5 }
+    pbs-02: { zone: management, address: 10.0.10.6 }
 services:
   forge: { use: forgejo, on: docker-01 }
 "#,
@@ -206,6 +227,8 @@ services:
                 14:15 warning LW-EDGE-004: zone `clients` may administer `docker-01` past the VPN
                     help: let it come `from: vpn` alone
                 15:15 advice LW-EDGE-004: zone `servers` may administer `management` past the VPN
+                    help: let it come `from: vpn` alone
+                23:15 advice LW-EDGE-004: zone `servers` may administer `pbs-02` past the VPN
                     help: let it come `from: vpn` alone
             "#]],
         );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use labwright_model::lab::{Cloudflare, Expose, Lab, ReverseProxy};
-use labwright_model::{Findings, Parsed, Span, Spanned};
+use labwright_model::{Finding, Findings, Parsed, Span, Spanned};
 
 use super::names::{cloudflare, full, is_at_cloudflare, is_exposed, is_in, is_private, is_public_acme, names, zone_of};
 use super::second_domain::is_split;
@@ -35,7 +35,9 @@ impl Rule for Certificate {
          - a public name two labels below its zone: the certificate at Cloudflare's edge (Universal SSL, as its documentation \
          says) covers the zone and `*.zone`, and a wildcard stands for one label;\n\
          - a record of `platform.dns` that leads a public name to the proxy inside, and `tls: internal`: the same name has a \
-         certificate that everybody trusts outside, and one of the lab's own authority inside.\n\n\
+         certificate that everybody trusts outside, and one of the lab's own authority inside;\n\
+         - a record of `platform.dns` that leads all names of a domain (`*.example.tech`) to the proxy, whose \
+         `tls: { wildcard: … }` is for another domain.\n\n\
          Document 4 learned the last ones the hard way: its resolver overrides all names of one domain, which a wildcard \
          certificate on the inner proxy makes work; the same does not work for its other domain, which has none.\n\n\
          Advice; a warning for `tier: production`. An ACME directory that is not one of the well-known public ones may be \
@@ -77,6 +79,7 @@ impl Rule for Certificate {
                 });
             }
         }
+        findings.extend(wildcards(parsed));
         for (why, mut faults) in told {
             // Environments share what they do not say anew.
             faults.dedup_by(|a, b| a.url.span == b.url.span && a.full == b.full);
@@ -139,6 +142,38 @@ fn of_proxy(
         }
         Some(_) => None,
     }
+}
+
+/// Domains that a resolver leads to the proxy as a whole, where its one wildcard certificate is for another.
+fn wildcards(parsed: &Parsed) -> Vec<Finding> {
+    let lab = &parsed.lab;
+    let Some(proxy) = &lab.platform.reverse_proxy else { return Vec::new() };
+    if proxy.tls.wildcard.is_empty() || !is_public_acme(&proxy.tls) {
+        return Vec::new();
+    }
+    let covered =
+        |domain: &str| proxy.tls.wildcard.iter().any(|own| own.trim_start_matches("*.").eq_ignore_ascii_case(domain));
+    let overrides = Overrides::of(parsed);
+    let mut found = Vec::new();
+    for record in &overrides.names {
+        let Some(domain) = record.strip_prefix("*.").filter(|domain| !covered(domain) && !is_private(domain)) else {
+            continue;
+        };
+        let relied_on = parsed.placements.iter().filter(|placement| is_exposed(placement)).any(|placement| {
+            let within = names(lab, placement).iter().any(|name| name.full != domain && is_in(&name.full, domain));
+            within && placement.entry.tier == labwright_model::lab::Tier::Production
+        });
+        let stake = if relied_on { Stake::Production } else { Stake::Lab };
+        let own = listed(proxy.tls.wildcard.iter().map(|own| own.value.as_str()));
+        let message =
+            format!("every name of `{record}` is led to the proxy inside, whose wildcard certificate is for {own}");
+        let all: Vec<&str> = proxy.tls.wildcard.iter().map(|own| own.value.as_str()).chain([domain]).collect();
+        let span = parsed.span_of(&["platform", "dns", "records", record]);
+        let finding = stake.finding(CODE, "platform.dns.records", span, message);
+        found
+            .push(finding.help(format!("add it, `tls: {{ wildcard: [{}] }}`, or take the record out", all.join(", "))));
+    }
+    found
 }
 
 /// Names that the lab's resolvers lead to its proxy.
@@ -275,6 +310,25 @@ services:
                     help: write `app-dev.example.net`, or buy an advanced certificate for it
             "#]],
         );
+    }
+
+    #[test]
+    fn a_domain_that_is_led_past_its_certificate() {
+        let lab = |wildcard: &str, record: &str| {
+            format!(
+                "edge: {{ public: {{ cloudflare: {{ zones: [example.net, example.tech], tunnel: p, access: {{ a: {{ covers: wiki }} }} }} }} }}\nplatform:\n  dns: {{ on: p, records: {{ \"*.example.net\": p, \"{record}\": p, \"*.elsewhere.tech\": 10.0.0.9 }} }}\n  reverse_proxy: {{ on: p, tls: {{ acme: letsencrypt, dns01: cloudflare{wildcard} }} }}\ncompute: {{ hosts: {{ p: {{ address: 10.0.0.80 }} }} }}\nservices:\n  wiki: {{ use: a, on: p, expose: public, url: [wiki.example.net, wiki.example.tech] }}\n"
+            )
+        };
+        says(
+            &lab(", wildcard: example.net", "*.example.tech"),
+            expect![[r#"
+            3:66 advice LW-EDGE-005: every name of `*.example.tech` is led to the proxy inside, whose wildcard certificate is for `example.net`
+                help: add it, `tls: { wildcard: [example.net, example.tech] }`, or take the record out
+        "#]],
+        );
+        says(&lab(", wildcard: [example.net, example.tech]", "*.example.tech"), expect![[""]]);
+        says(&lab(", wildcard: example.net", "wiki.example.tech"), expect![[""]]);
+        says(&lab("", "*.example.tech"), expect![[""]]);
     }
 
     #[test]

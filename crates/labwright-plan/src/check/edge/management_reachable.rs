@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
 
+use super::administration_past_vpn::zone_to_add;
 use crate::check::network::management::{administers, opened};
 use crate::check::network::reach::{End, Reach, sole, traffic};
 use crate::check::network::telling::{Stake, and_here, listed};
@@ -76,6 +77,9 @@ impl Rule for ManagementReachable {
             let message = format!("{} may reach {}", listed(from), what.join(", "));
             let help = match lab.network.zones.iter().find(|(_, zone)| is_vpn(zone)) {
                 Some((vpn, _)) => format!("let the VPN in instead: `from: {vpn}`"),
+                None if lab.edge.vpn.is_some() => {
+                    format!("take it out, and administer over the VPN: give it a zone, `{}`", zone_to_add(lab))
+                }
                 None => {
                     "take it out, and administer over a VPN: `edge: { vpn: tailscale }`, and a zone for it".to_string()
                 }
@@ -203,6 +207,23 @@ services:
                     help: let the VPN in instead: `from: wg`
             "#]],
         );
+    }
+
+    #[test]
+    fn the_vpn_that_there_is() {
+        let lab = |edge: &str| {
+            format!(
+                "{edge}network:\n  zones: {{ mgmt: {{ subnet: 10.0.10.0/24 }}, lan: {{ subnet: 10.0.30.0/24 }} }}\n  flows: [{{ from: lan, to: mgmt, allow: https }}]\ncompute: {{ hosts: {{ gw: {{ address: 10.0.10.1 }} }} }}\n"
+            )
+        };
+        let help = |edge: &str| {
+            let (_, findings) = crate::check::tests::found(&lab(edge));
+            findings.into_iter().find(|finding| finding.code == super::CODE).map(|finding| finding.help.to_string())
+        };
+        let wireguard = help("edge: { vpn: { wireguard: { on: gw } } }\n").unwrap();
+        assert!(wireguard.contains("interface: wg0") && !wireguard.contains("tailscale"), "{wireguard}");
+        assert!(help("edge: { vpn: tailscale }\n").unwrap().contains("interface: tailscale0"));
+        assert!(help("").unwrap().contains("`edge: { vpn: tailscale }`"));
     }
 
     #[test]

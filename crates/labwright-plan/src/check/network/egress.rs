@@ -58,7 +58,7 @@ impl Rule for Egress {
         }
         no_gateways(parsed, &containers, &gateways, findings);
         modes(parsed, &containers, findings);
-        download_clients(parsed, &gateways, findings);
+        download_clients(parsed, &containers, &gateways, findings);
     }
 }
 
@@ -210,14 +210,24 @@ fn modes(parsed: &Parsed, containers: &[Container<'_>], findings: &mut Findings)
 }
 
 /// Download clients that go out beside a gateway on their host that others take.
-fn download_clients(parsed: &Parsed, gateways: &BTreeSet<&str>, findings: &mut Findings) {
-    const CLIENTS: &[&str] = &["qbittorrent", "transmission", "deluge", "rtorrent", "rutorrent"];
+fn download_clients(parsed: &Parsed, containers: &[Container<'_>], gateways: &BTreeSet<&str>, findings: &mut Findings) {
+    const CLIENTS: &[&str] = &["qbittorrent", "qbittorrent-nox", "transmission", "deluge", "rtorrent", "rutorrent"];
+    if gateways.is_empty() {
+        return;
+    }
     let services = &parsed.lab.services;
+    // A container that shares another one's network goes out with that.
+    let by_image: BTreeSet<&str> = containers
+        .iter()
+        .filter(|one| CLIENTS.contains(&one.image()) && one.network_mode().is_none_or(|mode| mode == "bridge"))
+        .map(|one| one.placement.service.as_str())
+        .collect();
     let mut bare: BTreeMap<&str, Vec<(Span, &str)>> = BTreeMap::new();
     for (name, service) in services.iter() {
         let called = service.catalogue.as_ref().map_or(name.as_str(), |catalogue| &catalogue.value);
         let unread = service.compose.is_some() || service.external.is_some() || !service.containers.0.is_null();
-        if !CLIENTS.contains(&called) || service.egress.is_some() || unread || !service.environments.is_empty() {
+        let is_client = by_image.contains(name.as_str()) || (CLIENTS.contains(&called) && !unread);
+        if !is_client || service.egress.is_some() || !service.environments.is_empty() {
             continue;
         }
         let beside = |gateway: &&&str| {
@@ -270,6 +280,10 @@ services:
   qbittorrent: { use: qbittorrent, on: a }
   seeds: { use: transmission, on: a }
   elsewhere: { use: deluge, on: b }
+  qbit: { containers: { app: { image: "lscr.io/linuxserver/qbittorrent:5.1.2" } }, on: a }
+  inside: { containers: { vpn: { image: qmcgaw/gluetun }, app: { image: "linuxserver/qbittorrent", network_mode: "service:vpn" } }, on: a }
+  with-vpn: { containers: { app: { image: "binhex/arch-qbittorrentvpn" } }, on: a }
+  through: { containers: { app: { image: "linuxserver/transmission" } }, on: a, egress: gluetun }
 "#,
             expect![[r#"
                 11:38 error LW-NET-012: `far` on `b` shall leave through `gluetun`, which runs on `a`
@@ -278,9 +292,10 @@ services:
                     help: put both on one host: `both: { on: a }`
                 14:38 advice LW-NET-012: `plain` is to be the gateway of `odd`, and nothing of it says VPN
                     help: name the service that holds the VPN, such as `use: gluetun`
-                17:3 advice LW-NET-012: `qbittorrent` and `seeds` would leave beside the gateway `gluetun` that other services take
+                17:3 advice LW-NET-012: `qbittorrent`, `seeds` and `qbit` would leave beside the gateway `gluetun` that other services take
                     help: add `egress: gluetun`
                     18:3: so would `seeds`
+                    20:3: so would `qbit`
             "#]],
         );
     }

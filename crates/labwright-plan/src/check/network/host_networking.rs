@@ -52,15 +52,28 @@ impl Rule for HostNetworking {
             let stake = on_host.iter().map(|one| Stake::of(one.placement.entry.tier)).max().unwrap_or(Stake::Lab);
             let message = format!("container `{}` of `{service}` is on its host's network", first.name);
             let span = first.span(parsed, &["network_mode"]);
-            let mut finding = stake
-                .finding(CODE, format!("{}.network_mode", first.at()), span, message)
-                .help("take `network_mode` out, and publish the port it needs: `ports: [\"127.0.0.1:PORT:PORT\"]`");
+            let mut finding =
+                stake.finding(CODE, format!("{}.network_mode", first.at()), span, message).help(help(parsed, first));
             for other in on_host.iter().skip(1).take(5) {
                 finding = finding.related(other.span(parsed, &["network_mode"]), format!("so is `{}`", other.name));
             }
             findings.push(finding);
         }
     }
+}
+
+/// Behind a proxy on its own host a port is for that host alone; anything else is opened by others on the network.
+fn help(parsed: &Parsed, container: &Container<'_>) -> String {
+    let entry = &container.placement.entry;
+    let proxies = parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
+    let beside = proxies.into_iter().any(|proxy| entry.on.iter().any(|on| on.value == proxy.value));
+    let port = entry.port.as_ref().and_then(|port| port.rsplit(':').next()?.parse::<u16>().ok());
+    let port = port.map_or("PORT".to_string(), |port| port.to_string());
+    let ports = match beside && !entry.url.is_empty() {
+        true => format!("127.0.0.1:{port}:{port}"),
+        false => format!("{port}:{port}"),
+    };
+    format!("take `network_mode` out, and publish the port it needs: `ports: [\"{ports}\"]`")
 }
 
 /// Whether a program has to see the host's network: its makers tell people to run it so.
@@ -114,8 +127,11 @@ mod tests {
         says(
             r#"
 environments: [dev, prod]
+platform: { reverse_proxy: docker-01 }
 compute: { hosts: { docker-01: { address: 10.0.20.21 } } }
 services:
+  wiki: { on: docker-01, url: wiki, expose: lan, port: "app:3000", containers: { app: { image: wiki, network_mode: host } } }
+  plex: { on: docker-01, expose: lan, port: "app:32400", containers: { app: { image: plexinc/pms-docker, network_mode: host } } }
   films:
     on: docker-01
     tier: production
@@ -131,12 +147,16 @@ services:
     environments: { dev: {}, prod: { containers: { app: { image: shop, network_mode: host } } } }
 "#,
             expect![[r#"
-                9:54 warning LW-NET-008: container `app` of `films` is on its host's network
-                    help: take `network_mode` out, and publish the port it needs: `ports: ["127.0.0.1:PORT:PORT"]`
-                    10:49: so is `db`
-                16:53 advice LW-NET-008: container `app` of `shop` is on its host's network
-                    help: take `network_mode` out, and publish the port it needs: `ports: ["127.0.0.1:PORT:PORT"]`
-                    17:86: so is `app`
+                6:116 advice LW-NET-008: container `app` of `wiki` is on its host's network
+                    help: take `network_mode` out, and publish the port it needs: `ports: ["127.0.0.1:3000:3000"]`
+                7:120 advice LW-NET-008: container `app` of `plex` is on its host's network
+                    help: take `network_mode` out, and publish the port it needs: `ports: ["32400:32400"]`
+                12:54 warning LW-NET-008: container `app` of `films` is on its host's network
+                    help: take `network_mode` out, and publish the port it needs: `ports: ["PORT:PORT"]`
+                    13:49: so is `db`
+                19:53 advice LW-NET-008: container `app` of `shop` is on its host's network
+                    help: take `network_mode` out, and publish the port it needs: `ports: ["PORT:PORT"]`
+                    20:86: so is `app`
             "#]],
         );
     }

@@ -17,6 +17,7 @@ pub enum Need {
     Watch,
     Scrape,
     Backup,
+    Mount,
     Proxy,
     Tunnel,
     Resolver,

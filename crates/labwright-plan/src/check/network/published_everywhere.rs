@@ -33,7 +33,8 @@ impl Rule for PublishedEverywhere {
          A published port is how a proxy on another host gets to a container, so it is only told where the lab shows that \
          nobody needs it:\n\n\
          - the host has an address on the internet, and the service is not `expose: public` (a warning);\n\
-         - it is a database, exposed nowhere, and nothing on another host needs it;\n\
+         - it is a database, exposed nowhere or beside the container that the service's name leads to, and nothing on \
+         another host needs it;\n\
          - the only way to it is a reverse proxy on the same host.\n\n\
          The last two are advice, and warnings for `tier: production`. A flow that names the service or lets its port \
          through to the host is a reason, as is a need from another host.\n\n\
@@ -234,8 +235,12 @@ fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open
             return None;
         }
         let by_proxy = !service.url.is_empty() && !proxies.is_empty() && proxies == on;
-        let says = if service.expose == Expose::Nowhere && is_database(container.image()) {
-            if needed.is_some() { ", and all that needs it is on the same host" } else { ", and is exposed nowhere" }
+        let says = if is_database(container.image()) && (service.expose == Expose::Nowhere || is_aside(container)) {
+            match (needed.is_some(), service.expose) {
+                (true, _) => ", and all that needs it is on the same host",
+                (false, Expose::Nowhere) => ", and is exposed nowhere",
+                (false, _) => ", and only its own stack needs that database",
+            }
         } else if service.expose != Expose::Nowhere && by_proxy && led_to.is_some() && port.inside == led_to {
             ", and the proxy that leads to it is on the same host"
         } else {
@@ -244,6 +249,13 @@ fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open
         Some(Fault { severity, says: says.to_string(), instead })
     };
     open.into_iter().find_map(|port| judge(&port).map(|fault| (port, fault)))
+}
+
+/// Whether the service's name leads to another of its containers.
+fn is_aside(container: &Container<'_>) -> bool {
+    let service = &container.placement.entry;
+    let led_to = service.port.as_ref().and_then(|port| port.split_once(':')).map(|(container, _)| container);
+    led_to.is_some_and(|led_to| led_to != container.name)
 }
 
 fn exposed(service: &Service) -> &'static str {
@@ -290,7 +302,7 @@ fn is_database(image: &str) -> bool {
 }
 
 /// Whether the internet leads to an address.
-fn is_public(address: &IpAddr) -> bool {
+pub fn is_public(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
@@ -330,6 +342,8 @@ services:
   beside: { on: docker-01, url: beside, expose: lan, port: 8080, containers: { app: { image: app, ports: ["9091:8080"] } } }
   quiet: { on: docker-01, containers: { db: { image: "postgres:16", ports: [5432, "10.0.20.21:5434:5432"] } } }
   tools: { on: docker-01, containers: { db: { image: "postgres:16", ports: ["7001:5432", "5436:5432"] } } }
+  stack: { on: docker-01, expose: lan, port: "web:8000", containers: { web: { image: app, ports: ["8000:8000"] }, broker: { image: "redis:8", ports: ["6380:6379"] } } }
+  meant: { on: docker-01, expose: lan, port: "db:5432", containers: { db: { image: "postgres:16", ports: ["5437:5432"] } } }
   hosted: { on: docker-01, containers: { db: { image: "postgres:16", network_mode: none, ports: ["5435:5432"] } } }
 "#,
             expect![[r#"
@@ -341,6 +355,8 @@ services:
                     help: write `127.0.0.1:9090:8080`, or leave it out: containers reach each other by name
                 19:90 advice LW-NET-009: `tools` publishes `5436:5432` on its host's address, and is exposed nowhere
                     help: write `127.0.0.1:5436:5432`, or leave it out: containers reach each other by name
+                20:151 advice LW-NET-009: `stack` publishes `6380:6379` on its host's address, and only its own stack needs that database
+                    help: write `127.0.0.1:6380:6379`, or leave it out: containers reach each other by name
             "#]],
         );
     }

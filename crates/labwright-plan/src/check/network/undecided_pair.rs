@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::lab::{Expose, Lab, Os, Service};
+use labwright_model::lab::{Expose, Host, Lab, Os, Service};
 use labwright_model::units::Protocol;
-use labwright_model::{Findings, Parsed, Placement, Span};
+use labwright_model::{Findings, Parsed, Placement, Span, Spanned};
 
 use super::missing_flow::{Gathered, Missing, Need, Words, port_of};
 use super::reach::{End, Flows, Placed, Reach, hosts, is_only, lets};
@@ -31,6 +31,7 @@ impl Rule for UndecidedPair {
          - a service and one that it `needs`;\n\
          - monitoring and the hosts that it watches, or what `scrape` names;\n\
          - a service and the host of the repository that its backups go to;\n\
+         - a host and the one that it mounts from over NFS;\n\
          - the reverse proxy, or the tunnel, and the services behind it;\n\
          - the hosts of a zone and a resolver, where they may not ask one on the internet either.\n\n\
          Only pairs of zones are judged, and only in a lab that has flows and enforces none of them: where it does \
@@ -71,6 +72,7 @@ impl Rule for UndecidedPair {
         needs(&sight, &mut missing);
         scrapes(&sight, &mut missing);
         backups(&sight, &mut missing);
+        mounts(&sight, &mut missing);
         doors(&sight, &mut missing);
         resolvers(&sight, &mut missing);
         missing.tell(CODE, &reach, findings);
@@ -268,6 +270,51 @@ fn backups<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
     }
 }
 
+/// Hosts and those that they mount from.
+fn mounts<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
+    let lab = &sight.parsed.lab;
+    let mounting = |(_, host): &(&String, &Spanned<Host>)| host.mounts.values().any(|mount| mount.nfs.is_some());
+    if !lab.compute.hosts.iter().any(|entry| mounting(&entry)) {
+        return;
+    }
+    let by_name = known_by(lab);
+    let mut on: BTreeMap<&str, Vec<End<'_>>> = BTreeMap::new();
+    for placement in &sight.parsed.placements {
+        for host in hosts(&placement.entry) {
+            on.entry(host).or_default().push(End::Service(&placement.service));
+        }
+    }
+    let ends = |host: &str| [sight.reach.host(host), on.get(host).map_or(&[], Vec::as_slice)].concat();
+    for (name, host) in lab.compute.hosts.iter().filter(mounting) {
+        for nfs in host.mounts.values().filter_map(|mount| mount.nfs.as_ref()) {
+            let Some((server, _)) = nfs.split_once(":/") else { continue };
+            let Some(to) = by_name.get(server.trim_matches(['[', ']'])).copied() else { continue };
+            if !sight.apart(name, to) || sight.reach.allows(&ends(name), &ends(to), &sight.carrying) {
+                continue;
+            }
+            let (here, across) = (sight.zone(name), sight.zone(to));
+            missing.push(
+                (Need::Mount, here, to),
+                Missing {
+                    from: End::Host(name),
+                    to: End::Host(to),
+                    zones: (here, across),
+                    allow: "nfs".into(),
+                    span: nfs.span,
+                    stake: sight.kinds.stake(name),
+                },
+                || Words {
+                    at: format!("compute.hosts.{name}.mounts"),
+                    says: format!(
+                        "`{name}` in zone `{here}` mounts from `{to}` in zone `{across}`, and no flow lets it through"
+                    ),
+                    also: format!("so does `{name}`"),
+                },
+            );
+        }
+    }
+}
+
 /// The proxy and the tunnel to what is behind them.
 fn doors<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
     let lab = &sight.parsed.lab;
@@ -306,8 +353,14 @@ fn doors<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
                 },
             );
         };
+        // Without a resolver of the lab's own, everybody comes to a public name by the tunnel, which may need no proxy.
+        let direct = service.expose == Expose::Public
+            && lab.platform.dns.is_none()
+            && tunnel.is_some_and(|tunnel| {
+                sight.cut([tunnel.value.as_str()], &behind, |from, to| through(from, name, to)).is_none()
+            });
         if let (Some(first), Some(to)) = (proxies.first(), behind.first())
-            && !service.url.is_empty()
+            && !(service.url.is_empty() || direct)
             && proxies.iter().all(|proxy| sight.cut([*proxy], &behind, |from, to| through(from, name, to)).is_some())
         {
             push(Need::Proxy, (first, to), "the reverse proxy on");

@@ -199,6 +199,59 @@ services:
 }
 
 #[test]
+fn what_is_mounted_across_zones() {
+    says(
+        &format!(
+            "{ZONES}{}",
+            r#"
+  flows: [{ from: apps, to: nas-02, allow: nfs }, { from: far, to: data, allow: ssh }]
+compute:
+  hosts:
+    web-01: { zone: apps, address: 10.0.20.21, mounts: { /mnt/a: { nfs: "nas-01:/a" }, /mnt/b: { nfs: "nas-02:/b" } } }
+    web-02: { zone: apps, address: 10.0.20.22, mounts: { /mnt/a: { nfs: "10.0.60.5:/a" }, /mnt/c: { nfs: "elsewhere:/c" } } }
+    nas-01: { zone: data, address: 10.0.60.5, mounts: { /mnt/b: { nfs: "nas-02:/b" } } }
+    nas-02: { zone: data, address: 10.0.60.6 }
+"#
+        ),
+        expect![[r#"
+            11:73 advice LW-NET-005: `web-01` in zone `apps` mounts from `nas-01` in zone `data`, and no flow lets it through
+                help: add to `network: { flows: … }`: `- { from: [web-01, web-02], to: nas-01, allow: nfs }`
+                12:73: so does `web-02`
+        "#]],
+    );
+}
+
+#[test]
+fn what_the_tunnel_reaches_by_itself_needs_no_proxy() {
+    let lab = |dns: &str, on: &str| {
+        format!(
+            "{ZONES}{}",
+            format_args!(
+                r#"
+  flows: [{{ from: [apps, data], to: internet }}]
+edge: {{ public: {{ cloudflare: {{ zones: [example.net], tunnel: dmz-01 }} }} }}
+platform: {{ reverse_proxy: inner{dns} }}
+compute:
+  hosts:
+    dmz-01: {{ zone: apps, address: 10.0.20.21 }}
+    inner: {{ zone: data, address: 10.0.60.5 }}
+services:
+  blog: {{ run: blog, on: {on}, expose: public, url: blog.example.net, access: everyone }}
+"#
+            )
+        )
+    };
+    says(&lab("", "dmz-01"), expect![[""]]);
+    says(
+        &lab(", dns: inner", "dmz-01"),
+        expect![[r#"
+        16:3 advice LW-NET-005: the reverse proxy on `inner` leads to `blog` on `dmz-01` in zone `apps`, and no flow lets it through
+            help: add to `network: { flows: … }`: `- { from: inner, to: blog, allow: PORT/tcp }`
+    "#]],
+    );
+}
+
+#[test]
 fn a_lab_without_flows_hears_nothing() {
     says(
         &format!(

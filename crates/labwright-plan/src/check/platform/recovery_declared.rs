@@ -20,9 +20,10 @@ fn late(carried: &Carried<'_>, findings: &mut Findings) {
         return;
     };
     for core in carried.core.iter().filter(|core| FIRST.contains(&core.role)) {
-        let is = |name: &str| core.service == Some(name) || core.on.iter().any(|(host, _)| *host == name);
-        // One of several hosts is enough to log in again.
-        let first = order.iter().position(|name| is(&name.value));
+        // The service is what people wait for; where the order does not name it, one of its hosts is enough.
+        let of_service = core.service.and_then(|service| order.iter().position(|name| name.value == service));
+        let of_host = || order.iter().position(|name| core.on.iter().any(|(host, _)| *host == name.value));
+        let first = of_service.or_else(of_host);
         if first.is_some_and(|first| first < at) {
             continue;
         }
@@ -37,9 +38,47 @@ fn late(carried: &Carried<'_>, findings: &mut Findings) {
                 early.span,
             ),
         };
-        let help = format!("put `{who}` before `{}`: `recovery: [{who}, …]`", early.value);
+        let moved = with_what_it_stands_on(carried, who, at);
+        let help = format!(
+            "put {} before `{}`: `recovery: [{}, …]`",
+            list(moved.iter().copied()),
+            early.value,
+            order[..at]
+                .iter()
+                .map(|name| name.value.as_str())
+                .chain(moved.iter().copied())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
         findings.push(told(CODE, by_tier(carried.production), "protection.recovery".to_string(), span, message, help));
     }
+}
+
+/// Something of the order with whatever of the order it stands on and needs, from the bottom up, as far as that comes
+/// after a place: moved alone, it would come back before its own host.
+fn with_what_it_stands_on<'a>(carried: &Carried<'a>, who: &'a str, after: usize) -> Vec<&'a str> {
+    let topology = &carried.topology;
+    let late = |name: &&str| {
+        let place = topology.parsed.lab.protection.recovery.iter().position(|other| other.value == **name);
+        place.is_some_and(|place| place >= after)
+    };
+    let needs = carried.with_needs(topology.service(who).map(|_| who));
+    let hosts: BTreeSet<&str> = needs.iter().flat_map(|service| topology.hosts_of(service)).chain([who]).collect();
+    let hosts = hosts.into_iter().filter(|name| topology.host(name).is_some());
+    let mut all: Vec<&str> = Vec::new();
+    for host in hosts {
+        all.extend(topology.under(host).into_iter().rev().chain([host]));
+    }
+    // What is needed by nothing but `who` comes right before it.
+    all.extend(needs.into_iter().filter(|service| *service != who));
+    let mut moved: Vec<&str> = Vec::new();
+    for name in all.into_iter().filter(late).filter(|name| *name != who) {
+        if !moved.contains(&name) {
+            moved.push(name);
+        }
+    }
+    moved.push(who);
+    moved
 }
 
 const FIRST: [&str; 2] = ["platform.identity", "platform.secrets.vault"];

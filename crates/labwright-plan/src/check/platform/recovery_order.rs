@@ -215,11 +215,11 @@ protection: {{ recovery: [{order}] }}
         says(
             &lab("pve, wiki, login"),
             expect![[r#"
-            15:31 advice LW-PLT-017: the order of recovery has `wiki` and leaves out `vault`, which is `platform.secrets.vault`
-                help: put `vault` before `wiki`: `recovery: [vault, …]`
-            15:37 advice LW-PLT-017: `login` carries `platform.identity`, and comes back behind `wiki`
-                help: put `login` before `wiki`: `recovery: [login, …]`
-        "#]],
+                15:31 advice LW-PLT-017: the order of recovery has `wiki` and leaves out `vault`, which is `platform.secrets.vault`
+                    help: put `vault` before `wiki`: `recovery: [pve, vault, …]`
+                15:37 advice LW-PLT-017: `login` carries `platform.identity`, and comes back behind `wiki`
+                    help: put `login` before `wiki`: `recovery: [pve, login, …]`
+            "#]],
         );
         says(
             &lab("id, pve, login, db, vault"),
@@ -230,6 +230,32 @@ protection: {{ recovery: [{order}] }}
                 help: put `db` before `login`
         "#]],
         );
+    }
+
+    #[test]
+    fn the_service_counts_and_is_moved_with_its_host() {
+        let lab = |on: &str, order: &str| {
+            format!(
+                "compute: {{ hosts: {{ docker: {{ address: 10.0.0.1 }}, auth: {{ address: 10.0.0.2 }} }} }}\nplatform: {{ identity: {{ on: {on}, service: login }} }}\nservices:\n  login: {{ run: login, on: {on} }}\n  photos: {{ run: photos, on: docker }}\nprotection: {{ recovery: [{order}] }}\n"
+            )
+        };
+        says(
+            &lab("docker", "docker, photos, login"),
+            expect![[r#"
+            6:42 advice LW-PLT-017: `login` carries `platform.identity`, and comes back behind `photos`
+                help: put `login` before `photos`: `recovery: [docker, login, …]`
+        "#]],
+        );
+        says(&lab("docker", "docker, login, photos"), expect![[""]]);
+        says(&lab("docker", "docker, photos"), expect![[""]]);
+        says(
+            &lab("auth", "docker, photos, auth, login"),
+            expect![[r#"
+            6:48 advice LW-PLT-017: `login` carries `platform.identity`, and comes back behind `docker`
+                help: put `auth` and `login` before `docker`: `recovery: [auth, login, …]`
+        "#]],
+        );
+        says(&lab("auth", "auth, login, docker, photos"), expect![[""]]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! LW-PLT-015: a registry that fills its disk.
 
 use labwright_model::lab::Tier;
-use labwright_model::{Findings, Parsed};
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity};
 
+use crate::application;
 use crate::check::compute::carried::{by_tier, told};
+use crate::check::services::stack::containers;
 use crate::check::{Examples, Rule};
 
 pub struct RegistryUpkeep;
@@ -29,6 +31,8 @@ impl Rule for RegistryUpkeep {
          It is a warning without `garbage_collect` where the lab has runners, which push with every build, or where the \
          registry's host is in production; advice otherwise. `watch_disk` is asked for where there is monitoring to raise \
          the alert. A registry that only caches others (`cache`, and no runners) drops what is old by itself and hears nothing.\n\n\
+         A service with the image of a registry, in a lab that names none under `platform`, is told as advice: nothing says \
+         who cleans it.\n\n\
          The way out: `registry: { on: HOST, garbage_collect: weekly, watch_disk: 50GiB }`."
     }
 
@@ -41,7 +45,10 @@ impl Rule for RegistryUpkeep {
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
         let platform = &parsed.lab.platform;
-        let Some(registry) = &platform.registry else { return };
+        let Some(registry) = &platform.registry else {
+            findings.extend(undeclared(parsed));
+            return;
+        };
         let Some(first) = registry.on.first() else { return };
         let pushed = platform.runners.is_some() || registry.cache.is_empty();
         let collect = registry.garbage_collect.is_none() && pushed;
@@ -62,6 +69,26 @@ impl Rule for RegistryUpkeep {
         let help = format!("add to it: `registry: {{ on: {}, {missing} }}`", first.value);
         findings.push(told(CODE, severity, "platform.registry".to_string(), first.span, message, help));
     }
+}
+
+/// A registry that is a service like others: nothing says who cleans it.
+fn undeclared(parsed: &Parsed) -> Option<Finding> {
+    let is_registry = |placement: &&Placement| {
+        containers(&placement.entry).any(|container| {
+            let image = container.image().is_some_and(|image| application::is_registry(image.repository));
+            // One that caches another drops what is old by itself.
+            image && !container.environment().iter().any(|(name, _)| name.starts_with("REGISTRY_PROXY"))
+        })
+    };
+    let placement = parsed.placements.iter().find(is_registry)?;
+    let name = &placement.service;
+    let on = placement.entry.on.first().map_or("HOST", |on| on.value.as_str());
+    let message = format!("the registry `{name}` may fill its disk: nothing that was pushed is ever removed");
+    let help = format!(
+        "say that it is the lab's, and when it is cleaned: `platform: {{ registry: {{ on: {on}, garbage_collect: weekly }} }}`"
+    );
+    let span = parsed.lab.services.get(name)?.span;
+    Some(told(CODE, Severity::Advice, format!("services.{name}"), span, message, help))
 }
 
 #[cfg(test)]
@@ -104,6 +131,29 @@ mod tests {
                     help: add to it: `registry: { on: b, watch_disk: 50GiB }`
             "#]],
         );
+    }
+
+    #[test]
+    fn a_registry_that_is_a_service_like_others() {
+        let service = |platform: &str, container: &str, golden: expect_test::Expect| {
+            says(
+                &format!(
+                    "compute: {{ hosts: {{ b: {{ address: 10.0.0.1 }} }} }}\nplatform: {{ {platform} }}\nservices:\n  images: {{ containers: {{ app: {{ {container} }} }}, on: b }}\n"
+                ),
+                golden,
+            );
+        };
+        service(
+            "runners: b",
+            "image: \"registry:2.8\"",
+            expect![[r#"
+            4:3 advice LW-PLT-015: the registry `images` may fill its disk: nothing that was pushed is ever removed
+                help: say that it is the lab's, and when it is cleaned: `platform: { registry: { on: b, garbage_collect: weekly } }`
+        "#]],
+        );
+        service("runners: b", "image: \"registry:2.8\", environment: { REGISTRY_PROXY_REMOTEURL: x }", expect![[""]]);
+        service("runners: b", "image: \"joxit/docker-registry-ui:2\"", expect![[""]]);
+        service("registry: { on: b, garbage_collect: weekly }", "image: \"registry:2.8\"", expect![[""]]);
     }
 
     #[test]

@@ -305,7 +305,7 @@ fn speaks_of_a_secret(words: &[String]) -> bool {
 fn is_a_password(words: &[String]) -> bool {
     match words {
         [.., last] if ["password", "passwd", "passphrase", "pwd"].contains(&last.as_str()) => true,
-        [_, .., last] => last == "pass",
+        [_, .., last] => last == "pass" || last == "pw",
         _ => false,
     }
 }

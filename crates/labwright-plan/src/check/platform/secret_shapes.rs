@@ -73,7 +73,7 @@ const TOKENS: &[Token] = &[
 ];
 
 /// What the names of secrets have in common, in small letters.
-pub const HINTS: &[&str] = &["pass", "pwd", "secret", "token", "key"];
+pub const HINTS: &[&str] = &["pass", "pw", "secret", "token", "key"];
 
 const PRIVATE_KEY: &str = "-----BEGIN ";
 /// `{"` in base64.
@@ -102,6 +102,7 @@ pub fn known(text: &str) -> Vec<(Range<usize>, &'static str)> {
     let mut found: Vec<(Range<usize>, &str)> = tokens(text).collect();
     found.extend(private_keys(text).map(|range| (range, "a private key")));
     found.extend(web_tokens(text).map(|range| (range, "a JSON web token")));
+    found.extend(tokens_of_receivers(text).map(|range| (range, "the token of a receiver of messages")));
     found.extend(passwords_in_urls(text).map(|range| (range, "a password in an address")));
     found
 }
@@ -159,6 +160,60 @@ fn passwords_in_urls(text: &str) -> impl Iterator<Item = Range<usize>> {
         let given = !stands_for_another(&user[password..]) && !user[password..].contains("${");
         (scheme && given).then(|| start + password..start + user.len())
     })
+}
+
+/// Schemes of receivers whose address is their key, as Apprise and Shoutrrr write them.
+const RECEIVERS: &[&str] = &[
+    "discord",
+    "gotify",
+    "gotifys",
+    "ifttt",
+    "line",
+    "mailgun",
+    "msteams",
+    "pbul",
+    "pover",
+    "prowl",
+    "pushbullet",
+    "pushover",
+    "sendgrid",
+    "slack",
+    "teams",
+    "telegram",
+    "tgram",
+];
+
+/// The tokens of `tgram://TOKEN/CHAT`, `discord://ID/TOKEN`, `pover://USER@TOKEN`.
+fn tokens_of_receivers(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices(AUTHORITY).filter_map(|(colon, separator)| {
+        let scheme = text[..colon].rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        if !RECEIVERS.contains(&scheme.to_ascii_lowercase().as_str()) {
+            return None;
+        }
+        let start = colon + separator.len();
+        let rest = &text[start..];
+        let end = rest.find(|c: char| c.is_whitespace() || "?#\"'`<>|,".contains(c)).unwrap_or(rest.len());
+        let address = &rest[..end];
+        if address.contains("${") || address.contains("{{") || address.contains('…') {
+            return None;
+        }
+        let mut at = start;
+        address.split_inclusive(['/', '@', ':']).find_map(|part| {
+            let range = at..at + part.trim_end_matches(['/', '@', ':']).len();
+            at += part.len();
+            is_token(&text[range.clone()]).then_some(range)
+        })
+    })
+}
+
+/// Letters and digits that nobody chose: no number of a chat, no host, no name of a place to be filled in.
+fn is_token(part: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| part.bytes().any(|byte| kind(&byte));
+    let mixed = has(u8::is_ascii_lowercase) && has(u8::is_ascii_uppercase);
+    let plain = part.bytes().all(dashed);
+    plain
+        && ((part.len() >= 15 && has(u8::is_ascii_digit) && has(u8::is_ascii_alphabetic))
+            || (part.len() >= 20 && mixed))
 }
 
 /// Whether a value is no secret of its own: it is empty, a reference, a place where something is to be filled in, a
@@ -303,6 +358,30 @@ mod tests {
             "http://a:80, http://b@c",
             "ssh://git@github.com:22/x",
             "s3:https://s3.example.net/reference-lab",
+        ] {
+            assert_eq!(known(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn receivers_whose_address_is_their_key() {
+        for (text, token) in [
+            ("tgram://123456789:AAbcdEFghIJklMNopQRstUVwxYZ012345/987654321", "AAbcdEFghIJklMNopQRstUVwxYZ012345"),
+            ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js", "JHMHI8qBe7bk2ZwO5U711o3dV_js"),
+            ("pover://uQiRzpo4DXghDmr9QzzfQu27cmVRsG@azGDORePK8gMaC0QOYAMyEEuzJnyUi", "uQiRzpo4DXghDmr9QzzfQu27cmVRsG"),
+            ("gotifys://push.example.net/A4zQ9bL2mK7pXwR", "A4zQ9bL2mK7pXwR"),
+        ] {
+            let found: Vec<&str> = known(text).into_iter().map(|(range, _)| &text[range]).collect();
+            assert_eq!(found, [token], "{text}");
+        }
+        for text in [
+            "tgram://${secret.bot}/987654321",
+            "discord://WEBHOOK_ID/WEBHOOK_TOKEN",
+            "ntfy://ntfy.sh/my-topic-of-the-lab-2026",
+            "slack://alerts",
+            "https://example.net/a1B2c3D4e5F6g7H8",
+            "gotify://push.example.net/…",
+            "…tgram://…",
         ] {
             assert_eq!(known(text), [], "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use labwright_model::{Finding, Findings, Parsed, Span, finding};
+use labwright_model::{Finding, Findings, Parsed, Span, finding, reference};
 
 use crate::check::{Examples, Rule};
 
@@ -50,7 +50,12 @@ impl Rule for UndefinedSecret {
         for (name, spans) in used {
             let mut spans = spans.into_iter();
             let Some(first) = spans.next() else { continue };
-            let finding = if declared.generate.contains_key(name) {
+            let half = name.strip_prefix(reference::PUBLIC).filter(|name| declared.generate.contains_key(*name));
+            let finding = if let Some(whole) = half {
+                let at = format!("platform.secrets.generate.{whole}");
+                let message = format!("the public half of `{whole}` is declared, and not in `{}` yet", store.path);
+                Finding::advice(CODE, at, first, message).help("`labwright secret generate` makes it")
+            } else if declared.generate.contains_key(name) {
                 let at = format!("platform.secrets.generate.{name}");
                 let message = format!("secret `{name}` is declared, and not in `{}` yet", store.path);
                 Finding::advice(CODE, at, first, message).help("`labwright secret generate` makes it")
@@ -120,6 +125,45 @@ compute:
                 help: `db` holds several secrets: name one of them, such as `${secret.db.password}`
             8:94 error LW-PLT-002: there is no secret `db.usr` in `secrets.yaml`
                 help: did you mean `${secret.db.user}`? A new one is put in by `labwright secret set db.usr`
+        "#]],
+        );
+    }
+
+    #[test]
+    fn a_public_half_that_is_not_made_yet() {
+        let lab = |generate: &str| {
+            format!(
+                "platform: {{ secrets: {{ age: secrets.yaml, recovery: age1recovery, generate: {{ {generate} }} }} }}\ncompute: {{ hosts: {{ desk: {{ local: true, files: {{ /a: {{ content: \"${{public.wg}}\" }} }} }} }} }}\n"
+            )
+        };
+        says_of(
+            &lab("wg: wireguard"),
+            STORE,
+            expect![[r#"
+            2:67 advice LW-PLT-002: the public half of `wg` is declared, and not in `secrets.yaml` yet
+                help: `labwright secret generate` makes it
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `pg`
+                help: take it out: `labwright secret remove pg`, or refer to it: `${secret.pg}`
+            secrets.yaml:3:3 advice LW-PLT-003: nothing refers to secret `db.user`
+                help: take it out: `labwright secret remove db.user`, or refer to it: `${secret.db.user}`
+            secrets.yaml:4:3 advice LW-PLT-003: nothing refers to secret `db.password`
+                help: take it out: `labwright secret remove db.password`, or refer to it: `${secret.db.password}`
+        "#]],
+        );
+        says_of(
+            &lab("other: wireguard"),
+            STORE,
+            expect![[r#"
+            1:79 advice LW-PLT-003: nothing refers to secret `other`
+                help: take the entry out, or refer to it: `${secret.other}`
+            2:67 error LW-LAB-008: `${public.wg}` has no value: `secrets.yaml` holds no public half of `wg`
+                help: declare it under `platform.secrets.generate`, and run `labwright secret generate`
+            secrets.yaml:1:1 advice LW-PLT-003: nothing refers to secret `pg`
+                help: take it out: `labwright secret remove pg`, or refer to it: `${secret.pg}`
+            secrets.yaml:3:3 advice LW-PLT-003: nothing refers to secret `db.user`
+                help: take it out: `labwright secret remove db.user`, or refer to it: `${secret.db.user}`
+            secrets.yaml:4:3 advice LW-PLT-003: nothing refers to secret `db.password`
+                help: take it out: `labwright secret remove db.password`, or refer to it: `${secret.db.password}`
         "#]],
         );
     }

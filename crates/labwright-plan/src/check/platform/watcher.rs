@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use labwright_model::lab::{Heartbeat, Host, Monitoring};
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Spanned};
 
+use crate::application;
 use crate::check::compute::carried::{Carried, by_tier, is_production, list, told};
 use crate::check::edge::names::{full, names};
+use crate::check::services::stack::{Container, containers};
 use crate::check::{Examples, Rule};
 
 pub struct Watcher;
@@ -34,6 +36,8 @@ impl Rule for Watcher {
          Document 2 asks of every system: if it failed tomorrow, would I notice? Document 0: design around failure domains. \
          The documentation of Prometheus (practices, alerting) names the remedy, monitoring of the monitoring from outside, \
          and Alertmanager's users call it a dead man's switch.\n\n\
+         Where the lab has no `monitoring`, a service that probes others (Uptime Kuma, Gatus) is what watches, and standing \
+         on the one machine that all production services stand on is told of it.\n\n\
          Standing in one basket with production services is a warning; the rest is advice.\n\n\
          The way out: `heartbeat: { to: \"https://hc-ping.com/${secret.heartbeat}\", every: 5m }`, to somebody who calls when \
          it stops; or a second watcher elsewhere, `monitoring: { on: [mon-01, OTHER] }`."
@@ -47,7 +51,10 @@ impl Rule for Watcher {
     }
 
     fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let Some(monitoring) = &parsed.lab.platform.monitoring else { return };
+        let Some(monitoring) = &parsed.lab.platform.monitoring else {
+            findings.extend(by_services(parsed));
+            return;
+        };
         let Some(first) = monitoring.on.first() else { return };
         let carried = Carried::of(parsed);
         let own: BTreeSet<&str> = monitoring.on.iter().map(|host| carried.machine(&host.value)).collect();
@@ -91,6 +98,43 @@ impl Rule for Watcher {
         );
         findings.push(told(CODE, severity, "platform.monitoring.on".to_string(), first.span, message, help));
     }
+}
+
+/// Services that probe others are all the monitoring there is, on the machine that all they probe stands on.
+fn by_services(parsed: &Parsed) -> Option<Finding> {
+    let probers: Vec<&Placement> = parsed.placements.iter().filter(|placement| is_prober(placement)).collect();
+    let first = probers.first()?;
+    // Somebody outside looks too.
+    if probers.iter().any(|prober| prober.entry.external.is_some()) {
+        return None;
+    }
+    let carried = Carried::of(parsed);
+    let machines = |placements: &[&Placement]| -> BTreeSet<String> {
+        let on = placements.iter().flat_map(|placement| placement.entry.on.iter());
+        on.filter_map(|on| parsed.lab.compute.hosts.get_key_value(&on.value))
+            .map(|(name, _)| carried.machine(name).to_string())
+            .collect()
+    };
+    let relied_on: Vec<&Placement> = parsed
+        .placements
+        .iter()
+        .filter(|placement| is_production(placement) && placement.entry.external.is_none())
+        .collect();
+    let all = machines(&relied_on);
+    let machine = all.first().filter(|_| all.len() == 1 && machines(&probers) == all)?;
+    let services: BTreeSet<&str> = relied_on.iter().map(|placement| placement.service.as_str()).collect();
+    let message = format!(
+        "`{}` stands on `{machine}`, and so does all that people rely on: {}",
+        first.service,
+        list(services.iter().copied())
+    );
+    let other = carried.elsewhere(machine);
+    let help = match other {
+        Some(other) => format!("let it look from another machine, `on: {other}`, or let somebody outside look at it"),
+        None => "let somebody outside look at it, or probe from another machine".to_string(),
+    };
+    let span = first.entry.on.first().map(|on| on.span)?;
+    Some(told(CODE, by_tier(other.is_some()), format!("services.{}.on", first.service), span, message, help))
 }
 
 /// A sign of life that ends where it begins: on a machine that monitoring itself stands on.
@@ -183,7 +227,11 @@ pub(super) fn is_prober(placement: &Placement) -> bool {
     let provider = entry.external.as_ref().and_then(|external| external.provider.as_ref());
     let names = [entry.catalogue.as_ref(), provider].into_iter().flatten().map(|name| name.value.as_str());
     let mut names = names.chain([placement.service.as_str()]).map(plain);
-    names.any(|name| PROBERS.iter().any(|prober| name.contains(prober)))
+    let known = |name: &str| PROBERS.iter().any(|prober| name.contains(prober));
+    let image = |container: Container<'_>| {
+        container.image().is_some_and(|image| known(&plain(&application::of_image(image.repository))))
+    };
+    names.any(|name| known(&name)) || containers(entry).any(image)
 }
 
 fn plain(name: &str) -> String {
@@ -253,6 +301,25 @@ services: { game: { run: game, on: desk } }
 "#,
             expect![[""]],
         );
+    }
+
+    #[test]
+    fn a_service_that_probes_is_all_there_is() {
+        let lab = |kuma: &str| {
+            format!(
+                "owner: mia\ncompute: {{ docker_hosts: [app, pi], hosts: {{ app: {{ address: 10.0.0.1 }}, pi: {{ address: 10.0.0.2 }} }} }}\nservices:\n  photos: {{ run: photos, on: app, tier: production }}\n  up: {{ {kuma} }}\n"
+            )
+        };
+        says(
+            &lab("containers: { k: { image: \"louislam/uptime-kuma:1\" } }, on: app"),
+            expect![[r#"
+            5:69 warning LW-PLT-013: `up` stands on `app`, and so does all that people rely on: `photos`
+                help: let it look from another machine, `on: pi`, or let somebody outside look at it
+        "#]],
+        );
+        says(&lab("containers: { k: { image: \"louislam/uptime-kuma:1\" } }, on: pi"), expect![[""]]);
+        says(&lab("containers: { k: { image: \"dashboard:1\" } }, on: app"), expect![[""]]);
+        says(&lab("use: gatus, on: app }\n  theirs: { external: UptimeRobot"), expect![[""]]);
     }
 
     #[test]

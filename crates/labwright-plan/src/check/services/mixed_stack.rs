@@ -3,7 +3,9 @@
 use labwright_model::{Finding, Findings, Parsed, Placement};
 
 use super::stack::containers;
-use super::told::{all_of, at_tier, is_production, place};
+use super::state::is_people_s;
+use super::told::{all_of, at_tier, is_production, place, quoted};
+use crate::application;
 use crate::check::{Examples, Rule};
 
 pub struct MixedStack;
@@ -24,7 +26,9 @@ impl Rule for MixedStack {
          identity, secrets, the registry. They are then started, updated, moved, backed up and restored as one, and \
          `needs` can name them only together: an update of the proxy takes the names away with it, and a circle (the \
          one needs the other to start) stays out of sight.\n\n\
-         Roles are known by their images; an exporter for one of them is none. An application beside the database that \
+         Several applications that each keep what people put into them (Nextcloud, Immich, Paperless) in one stack are \
+         advice for the same reason: the restore of one is a restore of all.\n\n\
+         Roles and applications are known by their images; an exporter for one of them is none. An application beside the database that \
          is its own is how a stack is meant to be, and is not spoken of. In the lab tier this is advice.\n\n\
          It comes from document 0: small, replaceable building blocks instead of all-in-one stacks, critical \
          dependencies not hidden inside one large Compose file, and recovery tested for DNS, identity and backup first, \
@@ -44,7 +48,14 @@ impl Rule for MixedStack {
         for placement in &parsed.placements {
             let roles = roles(placement);
             let name = placement.service.as_str();
-            if roles.len() < 2 || last == Some(name) {
+            if last == Some(name) {
+                continue;
+            }
+            if roles.len() < 2 {
+                if let Some(finding) = applications(parsed, placement) {
+                    last = Some(name);
+                    findings.push(finding);
+                }
                 continue;
             }
             last = Some(name);
@@ -56,6 +67,25 @@ impl Rule for MixedStack {
             findings.push(at_tier(is_production(placement), finding));
         }
     }
+}
+
+/// Several applications that each keep what people put into them, in one stack.
+fn applications(parsed: &Parsed, placement: &Placement) -> Option<Finding> {
+    let mut found: Vec<String> = Vec::new();
+    for image in containers(&placement.entry).filter_map(|container| container.image()) {
+        let application = application::of_image(image.repository);
+        if is_people_s(&application) && !found.contains(&application) {
+            found.push(application);
+        }
+    }
+    if found.len() < 2 {
+        return None;
+    }
+    let names: Vec<&str> = found.iter().map(String::as_str).collect();
+    let name = &placement.service;
+    let message = format!("service `{name}` is several applications with data at once: {}", quoted(&names));
+    let help = "make each a service of its own: what is one stack is updated, moved and restored as one";
+    Some(Finding::advice(CODE, format!("services.{name}.containers"), place(parsed, name), message).help(help))
 }
 
 /// Words of an image's name, and the role that it plays.
@@ -115,6 +145,8 @@ services:
   all: { containers: { p: { image: "traefik:3.1" }, l: { image: "ghcr.io/goauthentik/server:2025.8" }, w: { image: "ghcr.io/goauthentik/server:2025.8" }, v: { image: "hashicorp/vault:1.20" } }, on: d-01, environments: [dev, prod] }
   relied: { containers: { p: { image: "traefik:3.1@sha256:0" }, n: { image: "docker.io/pihole/pihole:1@sha256:0" } }, on: d-01, tier: production, probe: /, restore_notes: x }
   stack: { containers: { app: { image: "registry.example.net/app:1" }, db: { image: "postgres:16.4" }, cache: { image: "redis:7.4" }, login: { image: "quay.io/keycloak/keycloak:26.3" } }, on: d-01 }
+  everything: { containers: { n: { image: "nextcloud:31" }, i: { image: "ghcr.io/immich-app/immich-server:v2" }, j: { image: "jellyfin/jellyfin:10" }, db: { image: "postgres:16" } }, on: d-01 }
+  one: { containers: { n: { image: "nextcloud:31" }, cron: { image: "nextcloud:31" }, db: { image: "mariadb:11" } }, on: d-01 }
   exporter: { containers: { p: { image: "traefik:3.1" }, e: { image: "ekofr/pihole-exporter:1" } }, on: d-01 }
   login: { containers: { a: { image: "authelia/authelia:4.39" }, l: { image: "lldap/lldap:0.6" } }, on: d-01 }
 "#,
@@ -123,6 +155,8 @@ services:
                     help: make each a service of its own, with `needs` where one starts after the other
                 7:3 warning LW-SVC-005: service `relied` is several roles of the lab at once: the reverse proxy (`p`) and DNS (`n`)
                     help: make each a service of its own, with `needs` where one starts after the other
+                9:3 advice LW-SVC-005: service `everything` is several applications with data at once: `nextcloud` and `immich`
+                    help: make each a service of its own: what is one stack is updated, moved and restored as one
             "#]],
         );
     }

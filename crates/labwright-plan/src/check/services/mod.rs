@@ -11,7 +11,7 @@ mod unprobed;
 mod unprotected;
 
 mod backing;
-mod stack;
+pub(super) mod stack;
 mod state;
 pub(super) mod told;
 
@@ -24,3 +24,16 @@ pub use production::Production;
 pub use shared_tag::SharedTag;
 pub use unprobed::Unprobed;
 pub use unprotected::Unprotected;
+
+/// Whether a placed service says, or its containers show, that it keeps nothing.
+pub fn keeps_nothing(parsed: &labwright_model::Parsed, placement: &labwright_model::Placement) -> bool {
+    let says = placement.entry.catalogue.is_some() || !placement.entry.containers.0.is_null();
+    let service = ["services", placement.service.as_str()];
+    let said = parsed.span_of(&[&service[..], &["data"]].concat()) != parsed.span_of(&service);
+    (says || said) && state::state(parsed, placement) == state::State::Nothing
+}
+
+/// Whether all images of a service are named by digest, and not only by a tag.
+pub fn names_digests(service: &labwright_model::lab::Service) -> bool {
+    stack::containers(service).all(|container| container.image().is_some_and(|image| image.has_digest))
+}

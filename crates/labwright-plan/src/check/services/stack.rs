@@ -19,8 +19,8 @@ pub fn containers(service: &Service) -> impl Iterator<Item = Container<'_>> {
 pub enum Mounted<'a> {
     /// A volume that Docker keeps under a name.
     Volume(&'a str),
-    /// A path of the host.
-    Path,
+    /// A path of the host, or of the folder that the containers are described in: where it is, and where it is seen.
+    Path(&'a str, &'a str),
 }
 
 impl<'a> Container<'a> {
@@ -90,12 +90,15 @@ impl<'a> Container<'a> {
 }
 
 fn mounted(volume: &Value) -> Option<Mounted<'_>> {
-    let (source, read_only, bind) = match volume {
+    let (source, target, read_only, bind) = match volume {
         Value::String(short) => {
-            let mut parts = short.split(':');
-            let (source, _target) = (parts.next()?, parts.next()?);
+            // `${NAME:-./folder}:/path`: the colon of a variable parts nothing.
+            let from = short.find('}').map_or(0, |end| end + 1);
+            let colon = from + short[from..].find(':')?;
+            let (source, mut parts) = (&short[..colon], short[colon + 1..].split(':'));
+            let target = parts.next()?;
             let read_only = parts.next().is_some_and(|options| options.split(',').any(|option| option == "ro"));
-            (source, read_only, source.starts_with(['/', '.', '~', '$']))
+            (source, target, read_only, source.starts_with(['/', '.', '~', '$']))
         }
         _ => {
             let kind = volume.get("type").and_then(Value::as_str).unwrap_or("volume");
@@ -103,7 +106,8 @@ fn mounted(volume: &Value) -> Option<Mounted<'_>> {
                 return None;
             }
             let source = volume.get("source")?.as_str()?;
-            (source, volume.get("read_only") == Some(&Value::Bool(true)), kind == "bind")
+            let target = volume.get("target").and_then(Value::as_str).unwrap_or_default();
+            (source, target, volume.get("read_only") == Some(&Value::Bool(true)), kind == "bind")
         }
     };
     let of_the_system = ["/var/run", "/run", "/dev", "/sys", "/proc", "/etc/localtime", "/etc/timezone"];
@@ -111,7 +115,7 @@ fn mounted(volume: &Value) -> Option<Mounted<'_>> {
     match bind {
         _ if read_only || source.is_empty() => None,
         true if of_the_system.iter().any(|system| source.starts_with(system)) => None,
-        true => Some(Mounted::Path),
+        true => Some(Mounted::Path(source, target)),
         false if source.split(|c: char| !c.is_alphanumeric()).any(is_scratch) => None,
         false => Some(Mounted::Volume(source)),
     }
@@ -152,7 +156,7 @@ const MOVING: &[&str] = &[
 ];
 
 impl<'a> Image<'a> {
-    fn parse(text: &'a str) -> Option<Image<'a>> {
+    pub fn parse(text: &'a str) -> Option<Image<'a>> {
         // Compose puts its own variables in later: what the name will be is not known here.
         if text.trim().is_empty() || text.contains('$') {
             return None;
@@ -197,10 +201,12 @@ mod tests {
         let volumes = serde_json::json!({ "volumes": [
             "data:/d", "./config:/c", "lists:/l:ro", "/var/run/docker.sock:/s", "model-cache:/m", "/anonymous",
             { "type": "volume", "source": "long", "target": "/x" }, { "type": "bind", "source": "/srv", "target": "/y" },
-            { "type": "tmpfs", "target": "/t" }, 7
+            { "type": "tmpfs", "target": "/t" }, 7, "${DATA:-./data}:/e", "${LISTS:-./lists}:/l:ro"
         ] });
         let container = Container { name: "c", body: &volumes };
         let mounted: Vec<Mounted<'_>> = container.writable().collect();
-        assert_eq!(mounted, [Mounted::Volume("data"), Mounted::Path, Mounted::Volume("long"), Mounted::Path]);
+        let (config, srv) = (Mounted::Path("./config", "/c"), Mounted::Path("/srv", "/y"));
+        let long = Mounted::Path("${DATA:-./data}", "/e");
+        assert_eq!(mounted, [Mounted::Volume("data"), config, Mounted::Volume("long"), srv, long]);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::lab::Service;
 use labwright_model::{Parsed, Placement};
 
-use super::stack::{Mounted, containers};
+use super::stack::{Container, Image, Mounted, containers};
 use super::told::place_in;
+use crate::application;
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum State<'a> {
@@ -14,13 +14,15 @@ pub enum State<'a> {
     Declared(Vec<&'a str>),
     /// A container writes to a volume with a name.
     Volume(&'a str),
+    /// A container of an application that is known for what people put into it writes to a path of the host.
+    Folder(&'a str),
     /// The application is known for what people put into it.
     Application(&'a str),
     /// The catalogue knows, and the lab file does not say.
     Catalogue,
     /// `data: []` says so, or nothing that it writes outlives it.
     Nothing,
-    /// A Compose file, a process, a path of the host: it may or may not.
+    /// A process, a path of the host, a Compose file that keeps nothing by name: it may or may not.
     Unknown,
 }
 
@@ -78,39 +80,99 @@ const STATEFUL: &[&str] = &[
     "zitadel",
 ];
 
+/// Of these, what is a part of other applications, or a platform of the lab.
+const PARTS: &[&str] = &[
+    "authentik",
+    "couchdb",
+    "kanidm",
+    "keycloak",
+    "lldap",
+    "mariadb",
+    "minio",
+    "mongo",
+    "mongodb",
+    "mysql",
+    "openbao",
+    "postgres",
+    "postgresql",
+    "vault",
+    "zitadel",
+];
+
+/// Whether an application is one that people put things into, and no part of another one.
+pub fn is_people_s(application: &str) -> bool {
+    is_stateful(application) && !PARTS.contains(&application)
+}
+
 pub fn state<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
     let service = &placement.entry;
     let data: Vec<&str> = service.data.iter().map(|data| data.value.as_str()).collect();
     if !data.is_empty() {
         return State::Declared(data);
     }
-    match of_kind(service) {
+    match of_kind(parsed, placement) {
         // An empty list is a word on it: there is nothing to keep.
-        State::Volume(_) | State::Application(_) | State::Unknown if says_none(parsed, placement) => State::Nothing,
+        State::Volume(_) | State::Folder(_) | State::Application(_) | State::Unknown
+            if says_none(parsed, placement) =>
+        {
+            State::Nothing
+        }
         state => state,
     }
 }
 
-fn of_kind(service: &Service) -> State<'_> {
+fn of_kind<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
+    let service = &placement.entry;
     if let Some(application) = &service.catalogue {
-        return match STATEFUL.contains(&application.to_lowercase().as_str()) {
+        return match is_stateful(application) {
             true => State::Application(application),
             false => State::Catalogue,
         };
     }
-    if service.compose.is_some() || service.run.is_some() {
-        return State::Unknown;
-    }
-    let mut paths = false;
+    let mut unknown = service.compose.is_some() || service.run.is_some();
+    let mut folder = None;
     for container in containers(service) {
         for mounted in container.writable() {
             match mounted {
                 Mounted::Volume(name) => return State::Volume(name),
-                Mounted::Path => paths = true,
+                Mounted::Path(source, target) => {
+                    unknown = true;
+                    if folder.is_none() && is_content(source, target) && is_known(parsed, placement, &container) {
+                        folder = Some(source);
+                    }
+                }
             }
         }
     }
-    if paths { State::Unknown } else { State::Nothing }
+    match folder {
+        Some(folder) => State::Folder(folder),
+        None if unknown => State::Unknown,
+        None => State::Nothing,
+    }
+}
+
+fn is_stateful(application: &str) -> bool {
+    STATEFUL.contains(&application.to_lowercase().as_str())
+}
+
+/// Whether a container's image is an application that is known to keep what people put into it.
+fn is_known(parsed: &Parsed, placement: &Placement, container: &Container<'_>) -> bool {
+    // The project has its variables filled in.
+    let project = parsed.project(placement).and_then(|project| project.services.get(container.name));
+    let image = project.and_then(|service| Image::parse(service.image.as_ref()?)).or_else(|| container.image());
+    image.is_some_and(|image| is_stateful(&application::of_image(image.repository)))
+}
+
+/// Whether a mounted path can be what people put in: a folder, and no place for settings, scripts or keys.
+fn is_content(source: &str, target: &str) -> bool {
+    // `config` is none of these: Home Assistant keeps all that it knows there.
+    const SETTINGS: &[&str] = &["certs", "ssl", "logs", "log", "scripts", "init", "docker-entrypoint-initdb.d"];
+    const FILES: &[&str] =
+        &["yml", "yaml", "json", "toml", "ini", "conf", "cnf", "cfg", "env", "sql", "sh", "crt", "pem", "key", "xml"];
+    let last = |path: &str| path.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
+    let is_file = |name: &str| name.rsplit_once('.').is_some_and(|(_, ending)| FILES.contains(&ending));
+    let (source, name) = (last(source), last(target));
+    !target.starts_with("/etc/") && ![source, name].iter().any(|one| is_file(one) || SETTINGS.contains(&one.as_str()))
 }
 
 fn says_none(parsed: &Parsed, placement: &Placement) -> bool {

@@ -23,8 +23,9 @@ impl Rule for Unprotected {
 
     fn doc(&self) -> &'static str {
         "A service keeps data and no policy copies it away. Its data is known from `data`, from a volume with a name that \
-         one of its containers writes to, or because the application is known for what people put into it \
-         (`use: immich`). A volume that is only read, and one that is called a cache, is not meant. A database that \
+         one of its containers writes to, or because the application is known for what people put into it: \
+         `use: immich`, or a container of such an image that writes to a folder of its host. A volume that is only read, \
+         and one that is called a cache, is not meant. A database that \
          another service's `backup: { dump: … }` covers is protected. A `backup` that names no policy never runs, and is \
          told as well.\n\n\
          In production this is a warning for each service. In the lab tier all of them are one piece of advice, and \
@@ -67,8 +68,10 @@ impl Rule for Unprotected {
                     }
                     _ if !entry.seed.is_empty() => {}
                     State::Declared(_) => lab.push(placement),
-                    State::Volume(_) | State::Application(_) if !policies.is_empty() => lab.push(placement),
-                    State::Volume(_) | State::Application(_) => {}
+                    State::Volume(_) | State::Folder(_) | State::Application(_) if !policies.is_empty() => {
+                        lab.push(placement)
+                    }
+                    State::Volume(_) | State::Folder(_) | State::Application(_) => {}
                 },
             }
         }
@@ -86,6 +89,7 @@ fn unprotected(parsed: &Parsed, name: &str, state: &State<'_>) -> Finding {
     let what = match state {
         State::Declared(data) => format!("keeps data ({})", quoted(data)),
         State::Volume(volume) => format!("keeps data in volume `{volume}`"),
+        State::Folder(folder) => format!("keeps data in `{folder}`"),
         State::Application(application) => format!("keeps the data of `{application}`"),
         State::Catalogue | State::Nothing | State::Unknown => "keeps data".to_string(),
     };
@@ -140,6 +144,11 @@ services:
   nothing: { use: immich, on: d-01, data: [] }
   unknown: { use: something, on: d-01 }
   bind: { containers: { a: { image: "a:1", volumes: ["/srv/a:/a"] } }, on: d-01 }
+  folder: { containers: { a: { image: "ghcr.io/paperless-ngx/paperless-ngx:2.18", volumes: ["/opt/p/media:/m"] } }, on: d-01 }
+  read: { containers: { a: { image: "ghcr.io/paperless-ngx/paperless-ngx:2.18", volumes: ["/opt/p/media:/m:ro"] } }, on: d-01 }
+  settings: { containers: { a: { image: "postgres:16", volumes: ["./init.sql:/docker-entrypoint-initdb.d/init.sql", "./certs:/certs"] } }, on: d-01 }
+  emptied: { containers: { a: { image: "vaultwarden/server:1", volumes: ["./vw:/data"] } }, on: d-01, data: [] }
+  file: { compose: folder/compose.yaml, on: d-01 }
   cache: { containers: { a: { image: "a:1", volumes: ["build-cache:/c", "lists:/l:ro", "/anonymous"] } }, on: d-01 }
   seeded: { compose: c.yaml, on: d-01, data: [files], seed: [dump.sql] }
   saas: { external: x, data: [files] }
@@ -150,12 +159,14 @@ services:
   accepted: { use: forgejo, on: d-01, tier: production, restore_notes: none } # labwright: allow LW-SVC-002 because it is a mirror
 "#,
             expect![[r#"
-                8:3 advice LW-SVC-002: services `declared`, `volume`, `long` and 1 more keep data that nothing backs up
+                8:3 advice LW-SVC-002: services `declared`, `volume`, `long` and 3 more keep data that nothing backs up
                     help: add `backup: nightly`; what may be lost says so: `# labwright: allow LW-SVC-002 because …`
                     9:3: and here
                     10:3: and here
                     11:3: and here
-                22:47 advice LW-SVC-002: the backup of service `never` names no policy, so it never runs
+                    16:3: and here
+                    20:3: and here
+                27:47 advice LW-SVC-002: the backup of service `never` names no policy, so it never runs
                     help: add `policy: nightly` to it
             "#]],
         );
@@ -173,6 +184,7 @@ services:
   b: { containers: { db: { image: "x:1@sha256:0", volumes: ["pg:/p"] } }, on: d-01, tier: production, probe: /, restore_notes: x }
   c: { use: y, on: d-01, data: [one, two, three, four], environments: { dev:, prod: { tier: production } } }
   d: { use: z, on: d-01, tier: production, backup: { exclude: [x] } }
+  e: { containers: { vw: { image: "vaultwarden/server:1@sha256:0", volumes: ["./vw:/data"] } }, on: d-01, tier: production, probe: /, restore_notes: x }
 "#,
             expect![[r#"
                 6:3 warning LW-SVC-002: production service `a` keeps the data of `immich`, and nothing backs it up
@@ -183,6 +195,8 @@ services:
                     help: declare a policy, `protection: { policies: { nightly: { schedule: "03:15", to: … } } }`, and add `backup: nightly`; what may be lost says so: `# labwright: allow LW-SVC-002 because …`
                 9:52 warning LW-SVC-002: the backup of service `d` names no policy, so it never runs
                     help: add `policy: POLICY` to it
+                10:3 warning LW-SVC-002: production service `e` keeps data in `./vw`, and nothing backs it up
+                    help: declare a policy, `protection: { policies: { nightly: { schedule: "03:15", to: … } } }`, and add `backup: nightly`; what may be lost says so: `# labwright: allow LW-SVC-002 because …`
             "#]],
         );
     }
