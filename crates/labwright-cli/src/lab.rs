@@ -27,6 +27,20 @@ pub struct LabArg {
     pub lab: Option<PathBuf>,
 }
 
+/// The lab as an option, for verbs whose words are something else.
+#[derive(Args, Clone, Debug)]
+pub struct LabOption {
+    /// The lab: a file, or a folder of files; without it, `lab.yaml` here or in a folder above.
+    #[arg(long = "lab", value_name = "PATH")]
+    pub lab: Option<PathBuf>,
+}
+
+impl LabOption {
+    pub fn arg(&self) -> LabArg {
+        LabArg { lab: self.lab.clone() }
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct SshArgs {
     /// Use this SSH configuration instead of your own.
@@ -195,56 +209,64 @@ impl Ready {
                 || before.contains(name)
         };
         let chosen = hosts.iter().filter(|(name, host)| reachable(name, host) && wanted(name));
-        chosen.map(|(name, host)| Ok(Target { host: name.clone(), way: self.way(name, host, ssh)? })).collect()
+        chosen.map(|(name, host)| Ok(Target { host: name.clone(), way: way(&self.parsed, name, host, ssh)? })).collect()
     }
+}
 
-    fn way(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {
-        match host.local {
-            true => Ok(Way::Local),
-            false => Ok(Way::Ssh(Box::new(self.address(name, host, ssh)?))),
-        }
-    }
+/// The ways to these hosts of a lab.
+pub fn ways(parsed: &Parsed, names: &BTreeSet<String>, ssh: &SshArgs) -> Result<Vec<Target>, CliError> {
+    let hosts = parsed.lab.compute.hosts.iter().filter(|(name, _)| names.contains(*name));
+    hosts.map(|(name, host)| Ok(Target { host: name.clone(), way: way(parsed, name, host, ssh)? })).collect()
+}
 
-    fn address(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
-        let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
-        let hops: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| self.hops(jump, ssh)).collect();
-        Ok(Address {
-            name: name.to_string(),
-            addresses: host.address.iter().map(|address| address.to_string()).collect(),
-            user: text(&host.ssh.user),
-            port: host.ssh.port.as_ref().map(|port| port.value),
-            jump: hops?.concat(),
-            identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
-            host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
-            config: ssh.ssh_config.clone(),
-            // Only keys that the lab declares have to stand in a file.
-            scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
-        })
+/// The way to one host.
+fn way(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {
+    match host.local {
+        true => Ok(Way::Local),
+        false => Ok(Way::Ssh(Box::new(address(parsed, name, host, ssh)?))),
     }
+}
 
-    /// A hop: a host of the lab by its own way and its own hops, or `user@host:port` as it stands.
-    fn hops(&self, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliError> {
-        if let Some(host) = self.parsed.lab.host(hop) {
-            let mut address = self.address(hop, host, ssh)?;
-            let mut hops = std::mem::take(&mut address.jump);
-            hops.push(address);
-            return Ok(hops);
-        }
-        let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_string()), place));
-        let (name, port) = match place.rsplit_once(':') {
-            Some((name, port)) if !name.contains(':') => (name, port.parse().ok()),
-            _ => (place, None),
-        };
-        let name = name.trim_matches(['[', ']']).to_string();
-        Ok(vec![Address {
-            name,
-            user,
-            port,
-            config: ssh.ssh_config.clone(),
-            scratch: scratch_path(),
-            ..Address::default()
-        }])
+fn address(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
+    let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+    let jumps: Result<Vec<Vec<Address>>, CliError> =
+        host.ssh.jump.iter().map(|jump| hops(parsed, jump, ssh)).collect();
+    Ok(Address {
+        name: name.to_string(),
+        addresses: host.address.iter().map(|address| address.to_string()).collect(),
+        user: text(&host.ssh.user),
+        port: host.ssh.port.as_ref().map(|port| port.value),
+        jump: jumps?.concat(),
+        identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
+        host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
+        config: ssh.ssh_config.clone(),
+        // Only keys that the lab declares have to stand in a file.
+        scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
+    })
+}
+
+/// A hop: a host of the lab by its own way and its own hops, or `user@host:port` as it stands.
+fn hops(parsed: &Parsed, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliError> {
+    if let Some(host) = parsed.lab.host(hop) {
+        let mut address = address(parsed, hop, host, ssh)?;
+        let mut hops = std::mem::take(&mut address.jump);
+        hops.push(address);
+        return Ok(hops);
     }
+    let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_string()), place));
+    let (name, port) = match place.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') => (name, port.parse().ok()),
+        _ => (place, None),
+    };
+    let name = name.trim_matches(['[', ']']).to_string();
+    Ok(vec![Address {
+        name,
+        user,
+        port,
+        config: ssh.ssh_config.clone(),
+        scratch: scratch_path(),
+        ..Address::default()
+    }])
 }
 
 fn expand_home(path: &str) -> String {

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use labwright_plan::{ChangeKey, HostSeen, ProviderError, ResourceId, Spec, Step};
+use labwright_plan::{
+    ChangeKey, ExecAsk, HostSeen, Line, LogsAsk, Part, ProviderError, ResourceId, Running, Size, Spec, Step,
+};
 use serde::{Deserialize, Serialize};
 
 /// The line that an agent starts with, so that whatever a login shell prints before it is passed over.
@@ -26,12 +28,31 @@ pub enum Request {
     Apply(Box<Work>),
     /// A step on another host has ended, and these wait for it.
     Elsewhere { id: ResourceId, done: bool },
+    /// How these fare, and what else is there of their services. Changes nothing.
+    Running { parts: Vec<Part> },
+    /// The logs of these, as a stream of lines in the order of their times, until they end or `Stop` comes.
+    Logs { parts: Vec<Part>, ask: LogsAsk },
+    /// Runs a command beside a part. It is ended by `Stop`, and by the end of the link.
+    Exec { part: Box<Part>, ask: ExecAsk },
+    /// For the command that runs.
+    Typed(Keys),
     /// Start nothing more; finish what was begun.
     Stop,
     /// Who holds the lab on this host.
     Lease { lab: String },
     /// End the holder, if it is still there.
     Break { lab: String },
+}
+
+/// What is typed at a command.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// Base64.
+    Bytes(String),
+    /// No more is typed.
+    End,
+    Resized(Size),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -94,6 +115,18 @@ pub enum Reply {
     },
     Broken(Box<Broken>),
     Event(Event),
+    /// `clock`: the host's, in seconds since 1970.
+    Running { running: Vec<Running>, clock: i64 },
+    /// Lines, each with the number of its part as it was asked for.
+    Lines(Vec<(usize, Line)>),
+    /// A part has no log, or no more.
+    NoLog { part: usize, error: ProviderError },
+    /// What the command that runs prints: base64.
+    Printed { err: bool, bytes: String },
+    /// So many typed bytes have arrived there.
+    Taken { bytes: usize },
+    /// The command has ended.
+    Exited { code: i64 },
     /// A step takes its time; the agent is there.
     Alive,
     /// Every step has an outcome.

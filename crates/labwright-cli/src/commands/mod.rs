@@ -9,20 +9,28 @@ mod completions;
 mod destroy;
 mod docs;
 mod drift;
+mod exec;
 mod explain;
 mod graph;
 mod history;
 mod inventory;
 mod locks;
+mod logs;
+mod looking;
 mod plan;
 mod planning;
 mod reading;
 mod schema;
 mod secret;
 mod show;
+mod status;
 mod update;
 
-use crate::error::{CliError, Exit};
+use std::process::ExitCode;
+
+pub use status::{Beyond, Row};
+
+use crate::error::CliError;
 use crate::terminal::Terminal;
 
 #[derive(clap::Subcommand)]
@@ -32,6 +40,9 @@ pub enum Command {
     Plan(plan::PlanCommand),
     Apply(apply::Apply),
     Drift(drift::DriftCommand),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Exec(exec::Exec),
     Update(update::Update),
     Destroy(destroy::Destroy),
     History(history::History),
@@ -49,13 +60,17 @@ pub enum Command {
 }
 
 impl Command {
-    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        match self {
+    pub fn run(self, terminal: &Terminal) -> Result<ExitCode, CliError> {
+        let exit = match self {
             Command::Check(command) => command.run(terminal),
             Command::Explain(command) => command.run(terminal),
             Command::Plan(command) => command.run(terminal),
             Command::Apply(command) => command.run(terminal),
             Command::Drift(command) => command.run(terminal),
+            Command::Status(command) => command.run(terminal),
+            Command::Logs(command) => command.run(terminal),
+            // The one verb whose exit code is not its own.
+            Command::Exec(command) => return command.run(terminal),
             Command::Update(command) => command.run(terminal),
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),
@@ -70,6 +85,7 @@ impl Command {
             Command::Schema(command) => command.run(terminal),
             Command::Completions(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),
-        }
+        };
+        exit.map(ExitCode::from)
     }
 }

@@ -9,4 +9,5 @@ pub mod lines;
 pub mod markdown;
 pub mod plan;
 pub mod progress;
+pub mod status;
 pub mod table;

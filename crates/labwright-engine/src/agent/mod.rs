@@ -4,6 +4,7 @@
 mod facts;
 pub mod lease;
 pub mod ledger;
+pub mod running;
 mod schedule;
 pub mod secrets;
 
@@ -106,6 +107,17 @@ pub fn attend(
                 let reply = agent.apply(&work, &hear, heard);
                 agent.send(reply);
             }
+            Ok(Heard::Request(Request::Running { parts })) => {
+                agent.send(Reply::Running { running: agent.running(&parts), clock: agent.facts.clock });
+            }
+            Ok(Heard::Request(Request::Logs { parts, ask })) => {
+                let reply = agent.logs(&parts, &ask, &hear, heard);
+                agent.send(reply);
+            }
+            Ok(Heard::Request(Request::Exec { part, ask })) => {
+                let reply = agent.exec(&part, &ask, &hear, heard);
+                agent.send(reply);
+            }
             Ok(Heard::Request(Request::Lease { lab })) => {
                 let look = |dir: &Path| lease::holder(dir).map(|lease| Reply::Lease { lease });
                 agent.send(agent.lease(&lab, look));
@@ -115,7 +127,7 @@ pub fn attend(
                 agent.send(agent.lease(&lab, end));
             }
             // These speak of work that is over.
-            Ok(Heard::Request(Request::Elsewhere { .. } | Request::Stop) | Heard::WorkOver) => {}
+            Ok(Heard::Request(Request::Elsewhere { .. } | Request::Typed(_) | Request::Stop) | Heard::WorkOver) => {}
             Ok(Heard::Garbled(error)) => return Err(error),
             Ok(Heard::Gone) | Err(mpsc::RecvError) => return Ok(()),
         }

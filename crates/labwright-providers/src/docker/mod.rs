@@ -13,6 +13,11 @@ pub mod lock;
 mod lower;
 mod session;
 
+mod exec;
+mod logs;
+mod parts;
+mod runtime;
+
 mod engine;
 mod form;
 mod gate;
@@ -20,9 +25,10 @@ mod options;
 mod reference;
 mod replace;
 
+use labwright_model::Parsed;
 use labwright_plan::{
-    Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Provider, ProviderError, Refusal,
-    Resource, Session,
+    Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Part, Provider, ProviderError,
+    Refusal, Resource, Runtime, Session,
 };
 
 pub use inline::assets;
@@ -68,6 +74,14 @@ impl Provider for Docker {
             reason: format!("`{name}` needs root, and labwright runs as `{}` on `{host}`", facts.user),
             help: "log in as root, or as a user that may use `sudo` without a password".into(),
         })
+    }
+
+    fn parts(&self, parsed: &Parsed) -> Vec<Part> {
+        parts::parts(parsed)
+    }
+
+    fn runtime(&self) -> Option<Box<dyn Runtime>> {
+        Some(Box::new(runtime::Engines))
     }
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {
