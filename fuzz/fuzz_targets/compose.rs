@@ -35,6 +35,7 @@ fuzz_target!(|data: &[u8]| {
         allows: &mut allows,
         findings: &mut findings,
         at: &[],
+        placed: None,
     };
     let project = Project::read("fuzz", &["compose.yaml"], Span::NONE, &mut reading);
     let _ = project.map(|project| project.to_canonical_json());

@@ -77,6 +77,62 @@ impl Files for Disk {
     }
 }
 
+/// What goes along with a stack is what people keep beside a Compose file: settings, not data.
+const MAX_CARRIED_FILES: usize = 500;
+const MAX_CARRIED_BYTES: u64 = 16 << 20;
+
+/// The files beside the lab. A path that ends with `/` is all that is below it, or the one file that it is.
+fn assets(paths: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
+    let mut assets = BTreeMap::new();
+    for path in paths {
+        let Some(bare) = path.strip_suffix('/') else {
+            assets.insert(path.clone(), Disk.read(path));
+            continue;
+        };
+        match fs::metadata(bare) {
+            Ok(found) if found.is_dir() => {
+                let mut left = (MAX_CARRIED_FILES, MAX_CARRIED_BYTES);
+                let read = below(bare, &mut left, &mut assets).map(|()| Vec::new());
+                assets.insert(path.clone(), read);
+            }
+            Ok(_) => drop(assets.insert(bare.to_string(), Disk.read(bare))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                assets.insert(path.clone(), Err("no such file".into()));
+            }
+            Err(error) => drop(assets.insert(path.clone(), Err(error.to_string()))),
+        }
+    }
+    assets
+}
+
+fn below(
+    folder: &str,
+    left: &mut (usize, u64),
+    assets: &mut BTreeMap<String, Result<Vec<u8>, String>>,
+) -> Result<(), String> {
+    let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| e.to_string())?;
+    paths.sort();
+    for path in paths {
+        let name = path.to_str().ok_or_else(|| format!("the name of `{}` is not UTF-8", path.display()))?;
+        let found = fs::metadata(&path).map_err(|error| format!("`{name}`: {error}"))?;
+        if found.is_dir() {
+            below(name, left, assets)?;
+        } else if found.is_file() {
+            let (files, bytes) = *left;
+            if files == 0 || bytes < found.len() {
+                return Err(format!(
+                    "it holds more than {MAX_CARRIED_FILES} files or {} MiB, which is data and not settings",
+                    MAX_CARRIED_BYTES >> 20
+                ));
+            }
+            *left = (files - 1, bytes - found.len());
+            assets.insert(name.to_string(), fs::read(&path).map_err(|error| error.to_string()));
+        }
+    }
+    Ok(())
+}
+
 /// The lab that was named, or the nearest `lab.yaml` here or above.
 pub fn locate(arg: &LabArg) -> Result<String, CliError> {
     if let Some(path) = &arg.lab {
@@ -134,8 +190,7 @@ pub struct Ready {
 /// Reads, checks and lowers. A lab with errors is shown and goes no further.
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
     let Read { parsed, mut findings } = read(arg)?;
-    let assets: BTreeMap<String, Result<Vec<u8>, String>> =
-        labwright_providers::assets(&parsed).into_iter().map(|path| (path.clone(), Disk.read(&path))).collect();
+    let assets = assets(&labwright_providers::assets(&parsed));
     let mut lowered = Lowered::default();
     if !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let input = Input { parsed: &parsed, assets: &assets };

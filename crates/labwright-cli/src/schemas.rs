@@ -7,12 +7,14 @@ use serde_json::{Map, Value, json};
 // Another program reads this file by its path, so the folder beside it is named.
 #[path = "schemas/answers.rs"]
 mod answers;
+#[path = "schemas/running.rs"]
+mod running;
 
 /// The version of every document but the plan, which has its own. It rises when a reader of the old form would fail.
 pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 21] = [
     "check",
     "inventory",
     "model",
@@ -32,6 +34,8 @@ pub const NAMES: [&str; 19] = [
     "graph",
     "docs",
     "written",
+    "status",
+    "logs",
 ];
 
 /// The schema of a document.
@@ -59,7 +63,7 @@ pub fn schema(name: &str) -> Option<Value> {
         "events" => ("one line of `labwright apply --json` or `labwright destroy --json`", line()),
         "secrets" => ("`labwright secret list --json`", document(json!({ "secrets": list("kept_secret") }))),
         "doctor" => ("`labwright secret doctor --json`", document(json!({ "complaints": list("complaint") }))),
-        _ => answers::document_of(name)?,
+        _ => answers::document_of(name).or_else(|| running::document_of(name))?,
     };
     let mut schema = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
     merge(&mut schema, body);
@@ -401,7 +405,7 @@ fn definition(name: &str) -> Option<Value> {
             forms.extend(variants(&[("present", present), ("unknown", reference("error"))]));
             json!({ "oneOf": forms })
         }
-        _ => return answers::definition(name),
+        _ => return answers::definition(name).or_else(|| running::definition(name)),
     })
 }
 

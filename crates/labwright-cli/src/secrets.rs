@@ -90,11 +90,18 @@ pub fn values(ready: &Ready, names: &BTreeSet<&str>, terminal: &Terminal) -> Sec
     let parsed = &ready.parsed;
     let in_file = |name: &&str| parsed.store.as_ref().is_some_and(|store| store.names.contains_key(*name));
     let has_vault = vault::declared(parsed).is_some();
-    let (of_file, of_vault): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| !has_vault || in_file(name));
+    let (beside, names): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with(BESIDE));
+    let (of_file, of_vault): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| !has_vault || in_file(name));
     let mut values: BTreeMap<String, Zeroizing<String>> = BTreeMap::new();
     let mut keep = |name: &str, value: SecretText| {
         values.insert(name.to_string(), Zeroizing::new(value.expose().to_string()));
     };
+    for name in beside {
+        match read_beside(name) {
+            Ok(value) => keep(name, value),
+            Err(why) => terminal.warn(&format!("cannot read the secret `{name}`: {why}")),
+        }
+    }
     if !of_file.is_empty() {
         match open(parsed, &[], terminal) {
             Ok((_, opened)) => {
@@ -115,6 +122,22 @@ pub fn values(ready: &Ready, names: &BTreeSet<&str>, terminal: &Terminal) -> Sec
         }
     }
     values.into_iter().collect()
+}
+
+/// The front of the names of secrets that a Compose file keeps in files of its own: `file:wiki/db.txt`, and, for one
+/// variable of a file of variables, `file:wiki/.env#NAME`.
+const BESIDE: &str = "file:";
+
+fn read_beside(name: &str) -> Result<SecretText, String> {
+    let path = name.strip_prefix(BESIDE).unwrap_or(name);
+    let (path, variable) = path.split_once('#').map_or((path, None), |(path, variable)| (path, Some(variable)));
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| error.to_string())?);
+    match variable {
+        None => Ok(SecretText::new(text.to_string())),
+        Some(variable) => labwright_model::compose::variable(&text, variable)
+            .map(SecretText::new)
+            .ok_or_else(|| format!("`{path}` does not set `{variable}`")),
+    }
 }
 
 fn tell(error: &CliError, terminal: &Terminal) {

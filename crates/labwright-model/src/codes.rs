@@ -33,3 +33,5 @@ pub const COMPOSE_SWARM: &str = "LW-SVC-108";
 pub const COMPOSE_CONTRADICTION: &str = "LW-SVC-109";
 /// A value that means something else than it looks like.
 pub const COMPOSE_MISLEADING: &str = "LW-SVC-110";
+/// A secret that a container would have where others can read it.
+pub const COMPOSE_SECRET: &str = "LW-SVC-111";

@@ -62,7 +62,7 @@ pub struct Parsed {
     pub secrets: Vec<Spanned<String>>,
     /// The store of secrets, where the lab names one.
     pub store: Option<Store>,
-    /// The Compose projects of its services, by the service: those of `compose` and those of `containers`.
+    /// The Compose projects of its services as they are placed, by `compose::key`: those of `compose` and of `containers`.
     pub projects: BTreeMap<String, compose::Project>,
     /// No file of the lab could be read at all.
     pub unreadable: bool,
@@ -92,15 +92,22 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         findings.push(finding.help("start with `lab: home`, then add `compute:` with your hosts"));
     }
     let mut found = Found::default();
+    let chosen = resolve::chosen_ports(&root);
     let root = interpolate(&root, &loaded.sources, loaded.store.as_ref(), &mut found);
     findings.append(&mut found.findings);
     let mut decoder = Decoder::new(&mut findings);
     let mut lab = Lab::from_node(&root, &mut decoder).unwrap_or_default();
     let short = decoder.short();
-    let (derived, implied) = resolve::resolve(&mut lab);
-    let placements = resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
+    let (derived, implied) = resolve::resolve(&mut lab, &chosen);
+    let (mut placements, nodes) =
+        resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
     let (sources, allows) = (&mut loaded.sources, &mut loaded.allows);
-    let projects = compose::of_lab(&root, &lab, files, sources, allows, &mut findings);
+    let projects = compose::of_lab(&mut placements, &nodes, files, sources, allows, &mut findings);
+    for mounted in projects.values().flat_map(compose::Project::lab_secrets) {
+        if !found.secrets.iter().any(|known| *known == mounted && known.span == mounted.span) {
+            found.secrets.push(mounted);
+        }
+    }
     finding::sort(&mut findings);
     Parsed {
         lab,
@@ -131,11 +138,12 @@ fn interpolate(root: &Rc<Node>, sources: &Sources, store: Option<&Store>, found:
                 let service = |(name, service): &(tree::Key, Rc<Node>)| {
                     let placed = service.get("environments").is_some_and(|environments| !environments.is_null());
                     let within = if placed { Within::Environments } else { Within::Service };
-                    (name.clone(), reference::interpolate(service, &Scope { known: &known, within }, found))
+                    let port = resolve::port(&name.text, service);
+                    (name.clone(), reference::interpolate(service, &Scope { known: &known, within, port }, found))
                 };
                 Rc::new(Node { kind: Kind::Map(services.iter().map(service).collect()), span: node.span })
             }
-            _ => reference::interpolate(node, &Scope { known: &known, within: Within::Lab }, found),
+            _ => reference::interpolate(node, &Scope { known: &known, within: Within::Lab, port: None }, found),
         };
         (key.clone(), new)
     };
@@ -151,6 +159,9 @@ impl Parsed {
     /// Where a value stands in the user's files, by its path: `["edge", "vpn", "wireguard"]`. Where the file does not go
     /// that deep (a short form, a default), the place of what it does say; `Span::NONE` where it says nothing of it.
     pub fn span_of(&self, path: &[&str]) -> Span {
+        if let Some(span) = self.in_compose_file(path) {
+            return span;
+        }
         let mut node = &self.root;
         for (depth, part) in path.iter().enumerate() {
             let inner = match &node.kind {
@@ -165,6 +176,45 @@ impl Parsed {
             }
         }
         node.span
+    }
+
+    /// The project of a placed service, where it is one of containers.
+    pub fn project(&self, placement: &Placement) -> Option<&compose::Project> {
+        self.projects.get(&compose::key(&placement.service, placement.environment.as_deref()))
+    }
+
+    /// Where something of a placed service's containers stands in its Compose file: `["web", "image"]`. `None` where its
+    /// containers stand in the lab file.
+    pub fn in_project(&self, placement: &Placement, path: &[&str]) -> Option<Span> {
+        self.project(placement).filter(|project| !project.inline)?.span_of(path)
+    }
+
+    /// As `span_of`, for containers that stand in a Compose file: its own file and line.
+    fn in_compose_file(&self, path: &[&str]) -> Option<Span> {
+        let (service, environment, rest) = match path {
+            ["services", service, "containers", rest @ ..] => (service, None, rest),
+            ["services", service, "environments", environment, "containers", rest @ ..] => {
+                (service, Some(*environment), rest)
+            }
+            _ => return None,
+        };
+        let of_service = |(key, project): &(&String, &compose::Project)| {
+            !project.inline
+                && match environment {
+                    Some(environment) => **key == compose::key(service, Some(environment)),
+                    None => key.split('@').next() == Some(service),
+                }
+        };
+        let (_, project) = self.projects.range(service.to_string()..).take_while(|(key, _)| key.starts_with(*service)).find(of_service)?;
+        if environment.is_some() && !self.is_said(&["services", service, "environments", path[3], "compose"]) {
+            return None;
+        }
+        project.span_of(rest)
+    }
+
+    /// Whether the lab file has a value at a path.
+    pub fn is_said(&self, path: &[&str]) -> bool {
+        path.iter().try_fold(&self.root, |node, part| node.get(part)).is_some()
     }
 
     /// An entry of a long map, by an index that is made when the map is first asked: rules ask for each of a thousand

@@ -81,6 +81,8 @@ pub fn unescape(text: &str) -> String {
 pub(crate) struct Scope<'a> {
     pub known: &'a Known<'a>,
     pub within: Within<'a>,
+    /// What `${port}` stands for, where the service says so or a port was chosen for it.
+    pub port: Option<u16>,
 }
 
 /// The lab's named things, looked up once.
@@ -182,7 +184,14 @@ impl Scope<'_> {
                 ("port", Within::Lab) | ("env", Within::Lab) => {
                     unknown(format!("`${{{reference}}}` means something only inside a service"))
                 }
-                ("port", _) => Ok(None),
+                ("port", Within::Environments) => Ok(None),
+                ("port", _) => match self.port {
+                    Some(port) => Ok(Some(port.to_string())),
+                    None => Err(Fault::new(
+                        "`${port}` has no value: this service has no `port`",
+                        "add `port: 8080` to the service",
+                    )),
+                },
                 _ => unknown(match nearest(reference, ["lab", "domain", "env", "port"]) {
                     Some(name) => format!("did you mean `${{{name}}}`?"),
                     None => ALL_FORMS.into(),

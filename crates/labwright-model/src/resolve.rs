@@ -31,8 +31,14 @@ pub struct Placement {
 }
 
 /// Fills the lab in; returns what was filled in, and the hosts that only a role names.
-pub(crate) fn resolve(lab: &mut Lab) -> (Vec<Derived>, Vec<String>) {
+pub(crate) fn resolve(lab: &mut Lab, chosen: &[(String, u16)]) -> (Vec<Derived>, Vec<String>) {
     let mut derived = Vec::new();
+    for (name, port) in chosen {
+        if let Some(service) = lab.services.0.get_mut(name) {
+            service.value.port = Some(Spanned::from(port.to_string()));
+            derived.push(Derived { at: format!("services.{name}.port"), because: "chosen from its name".into() });
+        }
+    }
     let mut implied = Vec::new();
     for (name, span, role) in role_hosts(lab) {
         if !lab.compute.hosts.contains_key(&name) {
@@ -136,8 +142,10 @@ pub(crate) fn placements(
     sources: &Sources,
     store: Option<&Store>,
     findings: &mut Findings,
-) -> Vec<Placement> {
+) -> (Vec<Placement>, Vec<Option<Rc<Node>>>) {
     let mut placements = Vec::new();
+    // What stands under `containers` of each: the typed entry keeps no places.
+    let mut containers = Vec::new();
     let nodes: HashMap<&str, &Rc<Node>> = match root.get("services").map(|services| &services.kind) {
         Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
         _ => HashMap::new(),
@@ -146,6 +154,7 @@ pub(crate) fn placements(
     for (name, service) in lab.services.iter() {
         if service.environments.is_empty() {
             placements.push(Placement { service: name.clone(), environment: None, entry: service.value.clone() });
+            containers.push(nodes.get(name.as_str()).and_then(|node| said(node)));
             continue;
         }
         let Some(node) = nodes.get(name.as_str()) else { continue };
@@ -169,7 +178,8 @@ pub(crate) fn placements(
                 );
             }
             let merged = overlay(node, overrides.map(Rc::as_ref));
-            let scope = Scope { known: &known, within: Within::Placed(environment) };
+            let port = port(&format!("{name}-{environment}"), &merged);
+            let scope = Scope { known: &known, within: Within::Placed(environment), port };
             let mut found = Found::default();
             let merged = reference::interpolate(&Rc::new(merged), &scope, &mut found);
             findings.append(&mut found.findings);
@@ -185,10 +195,47 @@ pub(crate) fn placements(
             }
             let mut entry = entry.unwrap_or_default();
             entry.owner = entry.owner.or_else(|| service.owner.clone());
+            entry.port = entry.port.or_else(|| port.map(|port| Spanned::from(port.to_string())));
             placements.push(Placement { service: name.clone(), environment: Some(environment.clone()), entry });
+            containers.push(said(&merged));
         }
     }
-    placements
+    (placements, containers)
+}
+
+fn said(service: &Node) -> Option<Rc<Node>> {
+    service.get("containers").filter(|node| !node.is_null()).cloned()
+}
+
+/// The port of a service, as its entry says or, for a process of its own, as is chosen from its name: the same each time,
+/// whatever else the lab holds.
+pub(crate) fn port(name: &str, service: &Node) -> Option<u16> {
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 10_000;
+    if let Some(said) = service.get("port").filter(|port| !port.is_null()) {
+        return said.text()?.rsplit(':').next()?.parse().ok();
+    }
+    service.get("run").filter(|run| mentions_port(run))?;
+    // FNV-1a.
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    Some((FIRST + hash % COUNT) as u16)
+}
+
+/// The services whose ports are chosen, with them.
+pub(crate) fn chosen_ports(root: &Node) -> Vec<(String, u16)> {
+    let Some(Kind::Map(services)) = root.get("services").map(|services| &services.kind) else { return Vec::new() };
+    let is_open = |service: &Node| ["port", "environments"].iter().all(|key| service.get(key).is_none_or(|n| n.is_null()));
+    let open = services.iter().filter(|(_, service)| is_open(service));
+    open.filter_map(|(name, service)| Some((name.text.clone(), port(&name.text, service)?))).collect()
+}
+
+fn mentions_port(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Null => false,
+        Kind::Scalar { text, .. } => text.contains("${port}"),
+        Kind::List(items) => items.iter().any(|item| mentions_port(item)),
+        Kind::Map(entries) => entries.iter().any(|(_, node)| mentions_port(node)),
+    }
 }
 
 fn overlay(base: &Node, overrides: Option<&Node>) -> Node {

@@ -48,7 +48,11 @@ pub struct Place {
 }
 
 impl Sources {
+    /// Adds a file; one that is there already with the same text is that one, so that what is read twice has one place.
     pub fn add(&mut self, name: String, text: String) -> u32 {
+        if let Some(known) = self.files.iter().position(|source| source.name == name && source.text == text) {
+            return known as u32;
+        }
         let line_starts = std::iter::once(0)
             .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1))
             .collect();

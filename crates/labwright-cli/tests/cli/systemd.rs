@@ -118,3 +118,26 @@ fn keys_of_users_are_theirs_alone() {
     );
     world.apply().code(0).says("nothing to do");
 }
+
+#[test]
+fn a_service_that_is_a_process_runs_as_its_own_user_at_its_own_port() {
+    let world = World::new();
+    let host = world.net.systemd_host("app").unwrap();
+    let lab = |text: &str| {
+        world.lab(&format!(
+            "lab: test\ncompute:\n  hosts:\n    app: {{}}\nservices:\n  book:\n    on: app\n    run:\n      command: [/bin/sh, -c, \"echo $TEXT ${{port}} > /tmp/said; exec sleep infinity\"]\n      user: guestbook\n      environment: {{ TEXT: {text} }}\n"
+        ));
+    };
+    lab("hello");
+    world.apply().code(0);
+    world.run(&["plan", "--exit-code"]).code(0);
+    let said = || host.ssh_stdout("cat /proc/$(systemctl show -P MainPID lab-book)/root/tmp/said").unwrap();
+    let first = said();
+    let port: u16 = first.strip_prefix("hello ").unwrap().trim().parse().unwrap();
+    assert!((20_000..30_000).contains(&port), "{first}");
+    assert_eq!(host.ssh_stdout("ps -o user= -p $(systemctl show -P MainPID lab-book)").unwrap().trim(), "guestbo+");
+    lab("again");
+    world.apply().code(0).says("lab-book.service [restart]");
+    assert_eq!(said(), format!("again {port}\n"));
+    world.run(&["plan", "--exit-code"]).code(0);
+}

@@ -8,13 +8,14 @@ use super::Project;
 use super::environment;
 use super::load::{Loader, Origin, joined};
 use super::mounts::{EnvFile, MountType, clean};
+use super::resources::{External, FileObject};
 use super::service::{Dependency, NetworkMode, Service};
 use super::values::{Flag, Pairs};
 use crate::codes;
 use crate::finding::Finding;
 use crate::span::{Span, Spanned};
 
-/// Declares the networks and volumes that inline services name.
+/// Declares the networks, volumes and secrets that inline services name; the secrets are the lab's.
 pub fn declare(project: &mut Project) {
     for service in project.services.0.values() {
         for (name, network) in &service.networks.0 {
@@ -25,6 +26,11 @@ pub fn declare(project: &mut Project) {
                 let volume = || Spanned::new(Default::default(), source.span);
                 project.volumes.0.entry(source.value.clone()).or_insert_with(volume);
             }
+        }
+        for secret in service.secrets.iter() {
+            let external = External { external: true, named: None };
+            let of_lab = || Spanned::new(FileObject { external, ..FileObject::default() }, secret.source.span);
+            project.secrets.0.entry(secret.source.value.clone()).or_insert_with(of_lab);
         }
     }
 }
@@ -114,6 +120,7 @@ fn resolve(path: &mut Spanned<String>, origin: &Rc<Origin>, loader: &mut Loader<
         }
     } else if !path.value.starts_with('/') {
         path.value = joined(&origin.folder, &path.value);
+        loader.relative.insert(path.value.clone());
     }
 }
 
@@ -176,9 +183,13 @@ fn variables(service: &mut Service, origin: &Rc<Origin>, loader: &mut Loader<'_>
         let mut from: BTreeMap<String, Span> = BTreeMap::new();
         for file in service.env_file.0.iter() {
             let mut more = all.clone();
-            read(file, &known, &mut more, loader);
-            for (name, _) in more.iter().filter(|(name, value)| all.get(*name) != Some(*value)) {
-                from.insert(name.clone(), file.span);
+            let number = read(file, &known, &mut more, loader);
+            for (name, value) in more.iter().filter(|(name, value)| all.get(*name) != Some(*value)) {
+                let line = number.and_then(|number| loader.line_of(number, name));
+                from.insert(name.clone(), line.unwrap_or(file.span));
+                if let Some(line) = line {
+                    loader.set.push((name.clone(), Spanned::new(value.clone(), line)));
+                }
             }
             all = more;
         }
@@ -207,12 +218,12 @@ fn read(
     known: &dyn Fn(&str) -> Option<String>,
     into: &mut BTreeMap<String, String>,
     loader: &mut Loader<'_>,
-) {
+) -> Option<u32> {
     let absent = |loader: &Loader<'_>| loader.files.read(&file.path).is_err_and(|why| why == "no such file");
     if !file.required.0 && absent(loader) {
-        return;
+        return None;
     }
-    let Some((number, text)) = loader.text(&file.path, file.path.span) else { return };
+    let (number, text) = loader.text(&file.path, file.path.span)?;
     match file.format.as_ref().map(|format| format.value.as_str()) {
         Some("raw") => environment::read_raw(&text, known, into),
         None => {
@@ -226,11 +237,12 @@ fn read(
             loader.findings.push(finding.help("remove `format`, or write `format: raw`"));
         }
     }
+    Some(number)
 }
 
 fn resources(project: &mut Project, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
     let prefix = project.name.clone();
-    let named = |name: &mut Option<Spanned<String>>, external: &super::resources::External, key: &str, span: Span| {
+    let named = |name: &mut Option<Spanned<String>>, external: &External, key: &str, span: Span| {
         if let Some(given) = &external.named {
             name.get_or_insert(given.clone());
         }

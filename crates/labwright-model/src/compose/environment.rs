@@ -33,6 +33,13 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
     }
 }
 
+/// The value of one variable of a file in the syntax of `.env`.
+pub fn variable(text: &str, name: &str) -> Option<String> {
+    let mut all = BTreeMap::new();
+    read(text, &|_| None, &mut all).ok()?;
+    all.remove(name)
+}
+
 /// What is wrong with a file of variables: the byte where, what, and the way out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct EnvFault {

@@ -1,7 +1,7 @@
 //! From the paths of Compose files to one tree: several files, `include`, `extends`, variables.
 //! Types nothing; every value keeps the place in the file that it came from.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use super::environment::{self, Environment};
@@ -12,7 +12,7 @@ use crate::allow::Allow;
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
 use crate::load::Files;
-use crate::span::{Sources, Span};
+use crate::span::{Sources, Span, Spanned};
 use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Marks, Node};
 
 /// Files that include or extend one another deeper than this are refused.
@@ -45,6 +45,10 @@ pub struct Loader<'a> {
     bases: HashMap<(String, *const Environment), Option<Rc<Node>>>,
     /// Services whose `extends` was followed, by the place of their name.
     extended: HashMap<Span, Rc<Node>>,
+    /// What files of variables set, with the line of each.
+    pub set: Vec<(String, Spanned<String>)>,
+    /// Paths that were written relative to a file.
+    pub relative: BTreeSet<String>,
     read: usize,
     expanded: usize,
     merged: usize,
@@ -98,6 +102,8 @@ impl<'a> Loader<'a> {
             origins: HashMap::new(),
             bases: HashMap::new(),
             extended: HashMap::new(),
+            set: Vec::new(),
+            relative: BTreeSet::new(),
             read: 0,
             expanded: 0,
             merged: 0,
@@ -149,7 +155,28 @@ impl<'a> Loader<'a> {
         let lookup = |name: &str| known.get(name).map(str::to_string);
         let result = environment::read(&text, &lookup, &mut variables.0);
         self.variables_read(file, result);
+        for (name, value) in &variables.0 {
+            if let Some(line) = self.line_of(file, name) {
+                self.set.push((name.clone(), Spanned::new(value.clone(), line)));
+            }
+        }
         variables
+    }
+
+    /// Where a file of variables sets one: its value, on the last line that does.
+    pub fn line_of(&self, file: u32, name: &str) -> Option<Span> {
+        let text = &self.sources.get(file)?.text;
+        let mut found = None;
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let set = line.trim_start().trim_start_matches("export ").trim_start();
+            if let Some(value) = set.strip_prefix(name).and_then(|rest| rest.trim_start().strip_prefix('=')) {
+                let end = start + line.trim_end().len();
+                found = Some(Span { file, start: (end - value.trim_end().len().min(end)) as u32, end: end as u32 });
+            }
+            start += line.len();
+        }
+        found
     }
 
     /// Reports what is wrong with a file of variables.

@@ -21,10 +21,10 @@ pub mod service;
 pub mod values;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-pub use environment::Environment;
+pub use environment::{Environment, variable};
 pub use resources::{FileObject, Network, Volume};
 pub use service::Service;
 
@@ -32,15 +32,15 @@ use crate::allow::Allow;
 use crate::codes;
 use crate::decode::{Decoder, Foreign, FromNode, Table, section};
 use crate::finding::{Finding, Findings};
-use crate::lab::Lab;
 use crate::load::{Files, beside};
+use crate::resolve::Placement;
 use crate::span::{Sources, Span, Spanned};
 use crate::tree::{Key, Kind, Node};
 use load::{Loader, Origin, folder_of, joined};
 use screen::Screen;
 
 /// One Compose project, every short form made long.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Project {
     /// Made of lowercase letters, digits, `-` and `_`.
     pub name: String,
@@ -57,6 +57,12 @@ pub struct Project {
     /// Its values may hold references of the lab (`${secret.x}`), because they stand in the lab file itself;
     /// `reference::parts` splits them.
     pub inline: bool,
+    /// The variables of its `.env` and `env_file` files, each with its own line.
+    pub variables: Vec<(String, Spanned<String>)>,
+    /// Paths that were written relative to a file of the project: they are beside it, and not on the host.
+    pub relative: BTreeSet<String>,
+    /// Everything as it was written, with all files put together.
+    pub(crate) tree: Option<Rc<Node>>,
 }
 
 section! {
@@ -91,6 +97,8 @@ pub struct Reading<'a> {
     pub findings: &'a mut Findings,
     /// Where the project stands in the lab: `["services", "wiki", "compose"]`.
     pub at: &'a [&'a str],
+    /// The environment of the lab that it is placed in: its name says so, so that nothing of it is shared with another.
+    pub placed: Option<&'a str>,
 }
 
 const DEFAULT_NAMES: &[&str] = &["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
@@ -109,6 +117,7 @@ impl Project {
         let more = loader.variables(&joined(&folder, ".env"), from, false, reading.environment);
         let mut environment = reading.environment.clone().or(more.0);
         let name = project_name(name, &paths, reading.files, &environment);
+        let name = reading.placed.map_or(name.clone(), |placed| normal_name(&format!("{name}-{placed}")));
         environment.0.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
         let profiles = environment.get("COMPOSE_PROFILES").unwrap_or_default();
         let profiles = profiles.split(',').map(str::trim).filter(|profile| !profile.is_empty());
@@ -117,8 +126,10 @@ impl Project {
         let paths: Vec<(String, Span)> = paths.into_iter().map(|path| (path, from)).collect();
         let tree = loader.files(&paths, &origin)?;
         let root = typed(&tree, reading.at, loader.findings);
-        let mut project = Project { name, folder, profiles, ..Project::of(root) };
+        let mut project = Project { name, folder, profiles, tree: Some(tree), ..Project::of(root) };
         complete::complete(&mut project, &origin, &mut loader);
+        project.variables = std::mem::take(&mut loader.set);
+        project.relative = std::mem::take(&mut loader.relative);
         consistency::check(&project, &loader.at, loader.findings);
         Some(project)
     }
@@ -130,14 +141,17 @@ impl Project {
         // The path of a service in the lab has no `services` of its own below `containers`.
         let mut found = Findings::new();
         let root = typed(&tree, reading.at, &mut found);
+        let name = reading.placed.map_or(name.to_string(), |placed| format!("{name}-{placed}"));
         let mut project =
-            Project { name: normal_name(name), folder: folder.to_string(), inline: true, ..Project::of(root) };
+            Project { name: normal_name(&name), folder: folder.to_string(), inline: true, ..Project::of(root) };
         let origin = Rc::new(Origin { folder: folder.to_string(), environment: Rc::default() });
         let at = reading.at.join(".");
         let (sources, allows) = (&mut *reading.sources, &mut *reading.allows);
         let mut loader = Loader::new(reading.files, sources, allows, &mut found, at.clone());
         complete::declare(&mut project);
         complete::complete(&mut project, &origin, &mut loader);
+        project.variables = std::mem::take(&mut loader.set);
+        project.relative = std::mem::take(&mut loader.relative);
         consistency::check(&project, &at, &mut found);
         let prefix = format!("{at}.services.");
         for mut finding in found {
@@ -204,10 +218,12 @@ fn project_name(name: &str, paths: &[String], files: &dyn Files, environment: &E
     paths.iter().rev().find_map(of_file).unwrap_or_else(|| normal_name(name))
 }
 
-/// The projects of a lab's services, by the service. A lab without such services pays nothing.
+/// The projects of a lab's services as they are placed, by `key`. A lab without such services pays nothing. `nodes`: what
+/// stands under `containers` of each placement. What a Compose file says is put into its placement's `containers` too, so
+/// that whoever looks at containers sees them wherever they are written.
 pub(crate) fn of_lab(
-    root: &Node,
-    lab: &Lab,
+    placements: &mut [Placement],
+    nodes: &[Option<Rc<Node>>],
     files: &dyn Files,
     sources: &mut Sources,
     allows: &mut Vec<Allow>,
@@ -215,40 +231,105 @@ pub(crate) fn of_lab(
 ) -> BTreeMap<String, Project> {
     let mut projects = BTreeMap::new();
     let environment = Environment::default();
-    for (name, service) in lab.services.iter() {
-        // Where environments say it, what stands here is not the whole.
-        if service.environments.values().any(|said| said.0.get("containers").or(said.0.get("compose")).is_some()) {
-            continue;
-        }
-        let mut reading =
-            Reading { files, environment: &environment, sources, allows, findings, at: &["services", name, "compose"] };
-        if let Some(compose) = &service.compose {
-            // Which file it is may depend on the environment that the service is placed in.
-            if compose.contains("${") {
-                continue;
-            }
-            let Some(lab_file) = reading.sources.get(compose.span.file).map(|source| source.name.clone()) else {
-                continue;
-            };
+    for (placement, node) in placements.iter_mut().zip(nodes) {
+        let (name, placed) = (placement.service.clone(), placement.environment.clone());
+        let (mut found, mut accepted) = (Findings::new(), Vec::new());
+        let mut reading = Reading {
+            files,
+            environment: &environment,
+            sources: &mut *sources,
+            allows: &mut accepted,
+            findings: &mut found,
+            at: &["services", &name, "compose"],
+            placed: placed.as_deref(),
+        };
+        let project = if let Some(compose) = &placement.entry.compose {
+            let lab_file = reading.sources.get(compose.span.file).map(|source| source.name.clone()).unwrap_or_default();
             let path = beside(&lab_file, compose);
-            if let Some(project) = Project::read(name, &[&path], compose.span, &mut reading) {
-                projects.insert(name.clone(), project);
-            }
-        } else if !service.containers.0.is_null() {
-            let node = root.get("services").and_then(|services| services.get(name)?.get("containers"));
-            let Some(node) = node else { continue };
-            let at = ["services", name, "containers"];
+            Project::read(&name, &[&path], compose.span, &mut reading)
+        } else if let Some(node) = node {
+            let at = ["services", &name, "containers"];
             reading.at = &at;
-            if !matches!(node.kind, Kind::Map(_)) {
+            if matches!(node.kind, Kind::Map(_)) {
+                let lab_file = reading.sources.get(node.span.file).map(|source| source.name.clone()).unwrap_or_default();
+                Some(Project::read_inline(&name, node, folder_of(&lab_file), &mut reading))
+            } else {
                 let message = format!("`containers` must be a map of services, found {}", node.kind_name());
                 let finding = Finding::error(codes::WRONG_VALUE, at.join("."), node.span, message);
                 reading.findings.push(finding.help("write `containers: { web: { image: … } }`"));
-                continue;
+                None
             }
-            let lab_file = reading.sources.get(node.span.file).map(|source| source.name.clone()).unwrap_or_default();
-            let project = Project::read_inline(name, node, folder_of(&lab_file), &mut reading);
-            projects.insert(name.clone(), project);
+        } else {
+            continue;
+        };
+        // One file that two environments place is read twice and told once.
+        found.retain(|new| !findings.iter().any(|old| old.code == new.code && old.span == new.span && old.at == new.at));
+        findings.append(&mut found);
+        accepted.retain(|new| !allows.contains(new));
+        allows.append(&mut accepted);
+        if let Some(project) = project {
+            if !project.inline {
+                placement.entry.containers = project.as_written();
+            }
+            projects.insert(key(&name, placed.as_deref()), project);
         }
     }
     projects
+}
+
+/// How `Parsed::projects` calls the project of a placed service.
+pub fn key(service: &str, environment: Option<&str>) -> String {
+    match environment {
+        Some(environment) => format!("{service}@{environment}"),
+        None => service.to_string(),
+    }
+}
+
+impl Project {
+    /// The services that run, as the lab file would have them: what is written, and the environment with that of files.
+    fn as_written(&self) -> Foreign {
+        let written = self.tree.as_ref().and_then(|tree| tree.get("services"));
+        let one = |(name, service): (&String, &Spanned<Service>)| {
+            let mut json = written.and_then(|services| services.get(name)).map(|node| crate::decode::json(node))?;
+            let environment = service.environment.iter();
+            let environment: serde_json::Map<String, serde_json::Value> =
+                environment.filter_map(|(name, value)| Some((name.clone(), value.value.clone()?.into()))).collect();
+            if let (serde_json::Value::Object(fields), false) = (&mut json, environment.is_empty()) {
+                fields.insert("environment".into(), environment.into());
+            }
+            Some((name.clone(), json))
+        };
+        Foreign(serde_json::Value::Object(self.enabled().filter_map(one).collect()))
+    }
+
+    /// Where something of a service stands in the Compose files: `["web", "ports", "0"]`. As far as they go.
+    pub(crate) fn span_of(&self, path: &[&str]) -> Option<Span> {
+        if let [service, "environment", variable, ..] = path
+            && let Some(value) = self.services.get(*service).and_then(|service| service.environment.get(*variable))
+            && !value.span.is_none()
+        {
+            return Some(value.span);
+        }
+        let mut node = self.tree.as_ref()?.get("services")?;
+        for part in path {
+            let inner = match &node.kind {
+                Kind::List(items) => part.parse::<usize>().ok().and_then(|number| items.get(number)),
+                _ => node.get(part),
+            };
+            match inner {
+                Some(inner) => node = inner,
+                None => break,
+            }
+        }
+        Some(node.span)
+    }
+
+    /// The secrets of the lab that it mounts, with the place that names each.
+    pub fn lab_secrets(&self) -> impl Iterator<Item = Spanned<String>> + '_ {
+        let of_lab = self.secrets.iter().filter(|(_, secret)| secret.external.external);
+        of_lab.map(|(key, secret)| {
+            let name = secret.name.as_ref().map_or(key.clone(), |name| name.value.clone());
+            Spanned::new(name, secret.span)
+        })
+    }
 }

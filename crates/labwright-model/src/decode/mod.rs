@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-pub use collections::{Foreign, Many, Table};
+pub use collections::{Foreign, Many, Table, json};
 pub(crate) use declare::{choice, section};
 pub use declare::{or_bool, or_string, or_strings};
 

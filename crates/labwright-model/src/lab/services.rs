@@ -17,6 +17,8 @@ section! {
         compose: Option<Spanned<String>>,
         /// Containers, in Compose's own syntax.
         containers: Foreign,
+        /// The folder on its hosts that relative paths of its containers are in; `/srv/labwright/NAME` when absent.
+        folder: Option<Spanned<String>>,
         /// A process that systemd runs.
         run: Option<Run>,
         /// The host's own configuration runs it: a NixOS module, an appliance's own application. It says which.
@@ -100,12 +102,26 @@ section! {
         directory: Option<Spanned<String>>,
         /// Its environment.
         environment: BTreeMap<String, String>,
+        /// When it is started again after its end.
+        restart: Restarts = Restarts::Always,
     }
     required ["command"]
     short (node, decoder) {
         Many::from_node(node, decoder).map(|command| Run { command, ..Run::default() })
     }
     schema crate::decode::or_strings
+}
+
+choice! {
+    /// When a process is started again after its end.
+    pub enum Restarts {
+        /// Always.
+        Always = "always",
+        /// When it failed.
+        OnFailure = "on-failure",
+        /// Never.
+        No = "no",
+    }
 }
 
 section! {

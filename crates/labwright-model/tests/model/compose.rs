@@ -409,6 +409,7 @@ fn survives(text: &str) {
         allows: &mut allows,
         findings: &mut findings,
         at: &["services", "x", "compose"],
+        placed: None,
     };
     let project = Project::read("x", &["c/compose.yaml"], Span::NONE, &mut reading);
     let _ = project.map(|project| project.to_canonical_json());

@@ -97,6 +97,7 @@ fn ours(name: &str, path: &Path) -> Ours {
         allows: &mut allows,
         findings: &mut findings,
         at: &[],
+        placed: None,
     };
     let project = Project::read(name, &[path.to_str().unwrap()], Span::NONE, &mut reading).expect("a project");
     let line = |finding: &labwright_model::Finding| {

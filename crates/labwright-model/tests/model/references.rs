@@ -33,7 +33,7 @@ fn references_stand_for_what_the_file_says() {
         ("${zone.servers.subnet} ${zone.servers.vlan}", "10.0.20.0/24 20"),
         ("${lab}.${domain}", "home.lab.home.arpa"),
         ("a $${HOME} $ {x} }", "a $${HOME} $ {x} }"),
-        ("${port} ${secret.a.b}", "${port} ${secret.a.b}"),
+        ("x ${secret.a.b}", "x ${secret.a.b}"),
     ] {
         assert_eq!(value(reference), wanted, "{reference}");
     }
@@ -176,8 +176,9 @@ fn unknown_references_of_every_kind() {
     fault(
         "${a ${port}",
         expect![[r#"
-        9:46 `${` has no closing `}`; close it, or write `$${` for a literal `${`
-    "#]],
+            9:46 `${` has no closing `}`; close it, or write `$${` for a literal `${`
+            9:50 `${port}` has no value: this service has no `port`; add `port: 8080` to the service
+        "#]],
     );
 }
 

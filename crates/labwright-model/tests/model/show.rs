@@ -178,6 +178,7 @@ services:
             use: wiki
             compose: null  # default
             containers: null  # default
+            folder: null  # default
             run: null  # default
             built_in: null  # default
             external: null  # default

@@ -168,4 +168,13 @@ pub(super) const PAGES: &[Page] = &[
               becomes `1.1`, `0755` becomes `493`. Quote what is meant as a text. A command in one line is read by no shell, \
               so `&&`, `|` and `>` end it. `~` is the home of whoever reads the file.",
     },
+    Page {
+        code: codes::COMPOSE_SECRET,
+        title: "a secret where everybody can read it",
+        doc: "A secret in a variable, a command or a label of a container is shown by `docker inspect`, stands in the \
+              environment of every process inside, and often ends in a log. A secret is given as a file that is only in \
+              memory: most images read one where the variable's name ends in `_FILE` \
+              (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read `/run/secrets/NAME` of \
+              `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's secret `pg`.",
+    },
 ];

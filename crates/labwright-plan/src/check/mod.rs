@@ -100,6 +100,7 @@ pub const RULES: &[&dyn Rule] = &[
     &services::MovingImage,
     &services::SharedTag,
     &services::Unprobed,
+    &services::Powers,
     &protection::SharedFate,
     &protection::SnapshotAsBackup,
     &protection::TooFewCopies,

@@ -28,7 +28,9 @@ impl Files for One<'_> {
         match path {
             "lab.yaml" => Ok(self.lab.as_bytes().to_vec()),
             "secrets.yaml" => Ok(self.store.as_bytes().to_vec()),
-            "wiki/compose.yaml" | "c.yaml" | "y.yaml" => Ok(b"services: { web: { image: wiki } }".to_vec()),
+            "wiki/compose.yaml" | "c.yaml" | "y.yaml" => {
+                Ok(b"services: { web: { image: \"wiki:2\", healthcheck: { test: x } } }".to_vec())
+            }
             _ => Err("no such file".to_string()),
         }
     }

@@ -23,7 +23,7 @@ impl Files for One<'_> {
         match path.rsplit('/').next() {
             Some("lab.yaml") => Ok(self.0.as_bytes().to_vec()),
             Some("secrets.yaml") => Ok(STORE.as_bytes().to_vec()),
-            Some("compose.yaml") => Ok(b"services: { web: { image: wiki } }".to_vec()),
+            Some("compose.yaml") => Ok(b"services: { web: { image: \"wiki:2\" } }".to_vec()),
             _ => Err("no such file".to_string()),
         }
     }
@@ -224,4 +224,56 @@ fn no_rule_stumbles_over_a_damaged_lab() {
             assert!(!judged || (!finding.help.is_empty() && !finding.span.is_none()), "{finding:?}\n{text}");
         }
     }
+}
+
+/// A lab with a Compose file and its files of variables beside it.
+struct Beside(&'static [(&'static str, &'static str)]);
+
+impl Files for Beside {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let found = self.0.iter().find(|(name, _)| *name == path);
+        found.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| "no such file".to_string())
+    }
+
+    fn list(&self, _: &str) -> Option<Vec<String>> {
+        None
+    }
+}
+
+/// Whatever stands in a Compose file, or in a file of variables, is told at its own line.
+#[test]
+fn rules_look_into_compose_files() {
+    let files = Beside(&[
+        (
+            "lab.yaml",
+            "owner: me\nenvironments: [dev, prod]\ncompute: { docker_hosts: [d], hosts: { d: { address: 203.0.113.7 } } }\nservices:\n  wiki: { compose: wiki/compose.yaml, on: d, tier: production, probe: /, restore_notes: x }\n  db: { containers: { pg: { image: \"postgres:16.4@sha256:0\" } }, on: d, port: 5432, probe: /, restore_notes: x }\n  two: { compose: \"two/${env}.yaml\", on: d, environments: [dev, prod] }\n",
+        ),
+        (
+            "wiki/compose.yaml",
+            "services:\n  web:\n    image: wiki:latest\n    privileged: true\n    network_mode: host\n    env_file: web.env\n    environment:\n      DB_HOST: db\n      TOKEN: ${TOKEN}\n  door:\n    image: door:1\n    ports: [\"0.0.0.0:8080:80\"]\n    volumes: [/var/run/docker.sock:/s]\n  off: { image: \"off:latest\", profiles: [off] }\nsecrets: { key: { file: key.txt } }\n",
+        ),
+        ("wiki/.env", "# ours\nTOKEN=ghp_0123456789abcdefghijklmnopqrstuvwxyzAB\n"),
+        ("wiki/web.env", "NAME=x\nADMIN_PASSWORD=hunter2-and-more\n"),
+        ("two/dev.yaml", "services: { a: { image: \"x:latest\" } }\n"),
+        ("two/prod.yaml", "services:\n  a: { image: \"x:1\", privileged: true }\n"),
+    ]);
+    let parsed = parse("lab.yaml", &files);
+    let mut out = String::new();
+    for finding in check(&parsed) {
+        let place = parsed.place(finding.span).map_or("-".into(), |place| format!("{}:{}", place.file, place.line));
+        let _ = writeln!(out, "{place} {} {}: {}", finding.severity.name(), finding.code, finding.message);
+    }
+    expect![[r#"
+        lab.yaml:5 warning LW-SVC-003: production service `wiki` has no backup
+        lab.yaml:7 advice LW-SVC-006: service `two` runs `x:latest`, which changes by itself
+        wiki/.env:2 error LW-PLT-005: a GitHub token stands here in the clear
+        wiki/compose.yaml:3 warning LW-SVC-006: production service `wiki` runs `wiki:latest`, which changes by itself
+        wiki/compose.yaml:4 warning LW-SVC-009: container `web` of `wiki` is privileged: it can do all that root on the host can
+        wiki/compose.yaml:5 warning LW-NET-008: container `web` of `wiki` is on its host's network
+        wiki/compose.yaml:8 warning LW-SVC-004: service `wiki` uses service `db` (`DB_HOST`), and does not say that it needs it
+        wiki/compose.yaml:12 warning LW-NET-009: `wiki` publishes `8080:80` on every interface of `d`, which is `203.0.113.7` on the internet; it is exposed nowhere
+        wiki/compose.yaml:15 warning LW-PLT-005: the secret `key` lies in the clear in `wiki/key.txt`
+        wiki/web.env:2 warning LW-PLT-005: the value of `ADMIN_PASSWORD` stands here in the clear
+        two/prod.yaml:2 advice LW-SVC-009: container `a` of `two` is privileged: it can do all that root on the host can
+    "#]].assert_eq(&out);
 }

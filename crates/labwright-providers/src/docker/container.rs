@@ -17,7 +17,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, form, gate, network, replace};
+use super::{ENGINE, form, gate, network, replace, secrets};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -34,7 +34,10 @@ pub const KIND: Kind = Kind {
         anew("healthcheck", "How the engine tells that it works."),
         anew("restart", "What the engine does when it ends."),
         anew("labels", "Its labels beside the image's and the tools'."),
-        anew("secrets", "The files with secrets that it was made with."),
+        anew("secrets", "The files with secrets that it was made with; they are in memory alone."),
+        anew("owners", "Whom those files belong to and who may read them, where that is said."),
+        anew("files", "The files beside its Compose file that it was made to read, with what they held."),
+        anew("beside", "The containers that it lives in the network of, as they were when it was made."),
         anew("options", "All its other settings."),
         Field {
             name: "state",
@@ -45,6 +48,7 @@ pub const KIND: Kind = Kind {
         },
         told_once("stack", "The stack it belongs to, for Compose's tools."),
         told_once("service", "What it is called in its stack, for Compose's tools."),
+        told_once("number", "Which of several containers of its service it is."),
         ENGINE,
     ],
     ownership: Ownership::Thing,
@@ -66,7 +70,9 @@ pub async fn look(docker: &Docker, name: &str, spec: &Spec) -> Look<Json> {
         return Ok(Some(container));
     }
     let (Some(stack), Some(service)) = (text(spec, "stack"), text(spec, "service")) else { return Ok(None) };
-    let filters = [("project", stack), ("service", service), ("container-number", "1"), ("oneoff", "False")];
+    let number = form::number(spec);
+    let filters =
+        [("project", stack), ("service", service), ("container-number", number.as_str()), ("oneoff", "False")];
     let labels = filters.map(|(label, value)| format!("com.docker.compose.{label}={value}")).to_vec();
     let options = ListContainersOptions {
         all: true,
@@ -107,9 +113,24 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
         let digest = images.resolve(asked).await.unwrap_or_default();
         spec.insert("image".into(), called(&container, &image, asked, &digest).into());
     }
+    if let Some(asked) = text(wanted.spec, "networks")
+        && let Some(id) = text(&spec, "networks").and_then(|mode| mode.strip_prefix("container:"))
+        && lives_with(docker, id, asked).await?
+    {
+        spec.insert("networks".into(), asked.into());
+    }
     // Of what is only marked there may be fewer fields, from an older version.
     spec.retain(|field, _| wanted.spec.is_empty() || wanted.spec.contains_key(field));
     Ok(Some(Observed { spec, data: None }))
+}
+
+/// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.
+async fn lives_with(docker: &Docker, id: &str, asked: &str) -> Result<bool, ProviderError> {
+    let Some(other) = inspect(docker, id).await? else { return Ok(false) };
+    let label = |label: &str| other["Config"]["Labels"][format!("com.docker.compose.{label}")].as_str().unwrap_or_default();
+    let of_stack = format!("container:{}-{}-{}", label("project"), label("service"), label("container-number"));
+    let name = other["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+    Ok(asked.strip_prefix("container:") == Some(name) || asked == of_stack)
 }
 
 /// What a container's image is called: as it is asked for, where it is another one of the same repository.
@@ -132,11 +153,23 @@ fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
 pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
     if step.action == Action::Delete {
-        let Some(container) = look(docker, name, &step.spec).await? else { return Ok(()) };
-        let id = container["Id"].as_str().unwrap_or(name);
-        replace::stop(docker, id, saying).await?;
-        return remove(docker, id).await;
+        if let Some(container) = look(docker, name, &step.spec).await? {
+            let id = container["Id"].as_str().unwrap_or(name);
+            replace::stop(docker, id, saying).await?;
+            remove(docker, id).await?;
+        }
+        return secrets::sweep(saying.context, name, None);
     }
+    let made = up(docker, step, saying).await;
+    // What came back has what it had; what nobody has any more goes.
+    if made.is_ok() {
+        secrets::sweep(saying.context, name, Some(&step.spec))?;
+    }
+    made
+}
+
+async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let name = step.id.name();
     replace::clear(docker, name).await?;
     match look(docker, name, &step.spec).await? {
         None => create(docker, step, saying).await,
@@ -148,7 +181,7 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
 /// Makes it under its own name, and waits until it is up.
 async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
-    let id = make(docker, name, name, &step.spec, &BTreeMap::new()).await?;
+    let id = make(docker, name, name, &step.spec, &BTreeMap::new(), saying).await?;
     if let Err(error) = start(docker, &id, name).await {
         // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
         remove(docker, &id).await?;
@@ -180,12 +213,18 @@ pub async fn make(
     made_as: &str,
     spec: &Spec,
     carried: &BTreeMap<String, String>,
+    saying: &Saying<'_>,
 ) -> Result<String, ProviderError> {
     let image = image_of(docker, spec, name).await?;
-    let body = form::body(spec, name, &image, carried);
+    let secrets = secrets::write(saying.context, name, spec)?;
+    let body = form::body(spec, name, &image, carried, &secrets);
+    tell_of_folders(&body, saying);
+    can_all(docker, name, &body)?;
     let body: ContainerCreateBody = serde_json::from_value(body)
         .map_err(|error| ProviderError::bug(format!("cannot spell container `{name}`: {error}")))?;
-    let options = CreateContainerOptions { name: Some(made_as.into()), ..Default::default() };
+    let platform = spec.get("options").map(json).and_then(|options| Some(options["platform"].as_str()?.to_string()));
+    let options =
+        CreateContainerOptions { name: Some(made_as.into()), platform: platform.unwrap_or_default() };
     let made =
         docker.create_container(Some(options), body).await.map_err(|error| told("make container", name, error))?;
     if let Some(Value::Map(networks)) = spec.get("networks") {
@@ -196,7 +235,55 @@ pub async fn make(
             }
         }
     }
+    let image = found("look at image", &image, docker.inspect_image(&image).await)?.map(|image| json(&image));
+    let handed =
+        secrets::hand_over(saying.context, docker, name, &made.id, spec, &image.unwrap_or_default()).await;
+    if let Err(error) = handed {
+        remove(docker, &made.id).await?;
+        return Err(error);
+    }
     Ok(made.id)
+}
+
+/// The version of the API from which on each setting means anything; older engines leave it out without a word.
+const SINCE: &[(&str, usize, &str)] = &[
+    ("/HostConfig/Annotations", 43, "annotations"),
+    ("/Healthcheck/StartInterval", 44, "healthcheck.start_interval"),
+];
+
+/// Refuses what the engine would leave out in silence.
+fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError> {
+    let version = docker.client_version();
+    let has = |minor| (version.major_version, version.minor_version) >= (1, minor);
+    let late = |said: &str, minor: usize| {
+        let message = format!("the engine knows no `{said}` yet, which container `{name}` asks for");
+        Err(ProviderError::rejected(message).help(format!(
+            "it speaks version {}.{} of Docker's API and that came with 1.{minor}: take it out, or update the engine",
+            version.major_version, version.minor_version
+        )))
+    };
+    if let Some((_, minor, said)) = SINCE.iter().find(|(at, minor, _)| !has(*minor) && !body.pointer(at).is_none_or(Json::is_null)) {
+        return late(said, *minor);
+    }
+    let mut mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+    if !has(45) && mounts.any(|mount| mount["VolumeOptions"]["Subpath"].is_string()) {
+        return late("volume.subpath", 45);
+    }
+    let mut endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object().into_iter().flat_map(|all| all.values());
+    if !has(48) && endpoints.any(|endpoint| !endpoint["GwPriority"].is_null()) {
+        return late("gw_priority", 48);
+    }
+    Ok(())
+}
+
+/// Says which paths of the host are not there: the engine makes folders of them, whatever was meant.
+fn tell_of_folders(body: &Json, saying: &Saying<'_>) {
+    let binds = body["HostConfig"]["Binds"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    for path in binds.filter_map(|bind| bind.split(':').next()).filter(|path| path.starts_with('/')) {
+        if !std::path::Path::new(path).exists() {
+            saying.say(&format!("`{path}` is not there: the engine makes an empty folder of it"));
+        }
+    }
 }
 
 /// The name that the engine knows the container's image by.

@@ -7,10 +7,17 @@ use labwright_plan::{Sealed, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, to_value};
+use super::project::{MUST_EXIST, SUBPATH};
 use super::stack::{Healthcheck, Mount, Port};
 
 /// The label that says which secrets a container was made with, as hashes by the host's key.
 pub const SECRETS_LABEL: &str = "dev.labwright.secrets";
+/// The label that says whom secrets belong to where that is said, by their path.
+pub const OWNERS_LABEL: &str = "dev.labwright.secret-owners";
+/// The label that says which files of the host, with which content, a container was made to read.
+pub const FILES_LABEL: &str = "dev.labwright.files";
+/// The label that says what the containers were that this one lives in the network of.
+pub const BESIDE_LABEL: &str = "dev.labwright.beside";
 /// The label that says what a container was made from, with the digest.
 pub const IMAGE_LABEL: &str = "dev.labwright.image";
 /// Labels that are not the user's.
@@ -20,19 +27,24 @@ const TMPFS: &str = "(tmpfs)";
 /// `127.0.0.1:8080:80/tcp`
 pub fn port(port: &Port, address: &str) -> String {
     let address = if address.contains(':') { format!("[{address}]") } else { address.to_string() };
-    let published = port.published.map(|port| port.to_string()).unwrap_or_default();
+    let published = port.published.as_deref().unwrap_or_default();
     let protocol = if port.protocol.is_empty() { "tcp" } else { &port.protocol };
     format!("{address}:{published}:{}/{protocol}", port.target)
 }
 
-/// `/srv:/data:ro`, `volume:/data`, `:/data`, `(tmpfs):/run:size=1m`
+/// `/srv:/data:ro,rslave`, `volume:/data`, `:/data`, `(tmpfs):/run:size=1m`
 pub fn mount(mount: &Mount, volume: impl Fn(&str) -> String) -> String {
-    let ending = |read_only: bool| if read_only { ":ro" } else { "" };
+    let ending = |read_only: bool, options: &[String]| {
+        let mut all: Vec<&str> = options.iter().map(String::as_str).collect();
+        all.sort_unstable();
+        let all: Vec<&str> = read_only.then_some("ro").into_iter().chain(all).collect();
+        if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
+    };
     match mount {
-        Mount::Bind { source, target, read_only } => format!("{source}:{target}{}", ending(*read_only)),
-        Mount::Volume { source, target, read_only } => {
+        Mount::Bind { source, target, read_only, options } => format!("{source}:{target}{}", ending(*read_only, options)),
+        Mount::Volume { source, target, read_only, options } => {
             let source = source.as_deref().map(volume).unwrap_or_default();
-            format!("{source}:{target}{}", ending(*read_only))
+            format!("{source}:{target}{}", ending(*read_only, options))
         }
         Mount::Tmpfs { target, options } if options.is_empty() => format!("{TMPFS}:{target}"),
         Mount::Tmpfs { target, options } => format!("{TMPFS}:{target}:{options}"),
@@ -43,13 +55,20 @@ pub fn mount(mount: &Mount, volume: impl Fn(&str) -> String) -> String {
 pub fn healthcheck(check: &Healthcheck) -> Value {
     let all = json!({
         "Test": check.test, "Interval": check.interval, "Timeout": check.timeout, "StartPeriod": check.start_period,
-        "Retries": check.retries,
+        "StartInterval": check.start_interval, "Retries": check.retries,
     });
     solid(&all)
 }
 
 /// The body of a create. `carried`: volumes without a name that the container before had, by where they stand.
-pub fn body(spec: &Spec, name: &str, image: &str, carried: &BTreeMap<String, String>) -> Json {
+/// `secrets`: where on the host each file with a secret in it is, by its path inside.
+pub fn body(
+    spec: &Spec,
+    name: &str,
+    image: &str,
+    carried: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+) -> Json {
     let field = |name: &str| spec.get(name).map(super::engine::json).unwrap_or_default();
     let list = |name: &str| match field(name) {
         Json::Array(items) if items.is_empty() => Json::Null,
@@ -76,7 +95,7 @@ pub fn body(spec: &Spec, name: &str, image: &str, carried: &BTreeMap<String, Str
         body["Healthcheck"] = Json::Object(check);
     }
     ports_into(spec, &mut body);
-    mounts_into(spec, carried, &mut body);
+    mounts_into(spec, carried, secrets, &mut body);
     let (policy, retries) = restart_parts(spec.get("restart").and_then(Value::text).unwrap_or("no"));
     body["HostConfig"]["RestartPolicy"] = json!({"Name": policy, "MaximumRetryCount": retries});
     match spec.get("networks") {
@@ -95,18 +114,18 @@ pub fn body(spec: &Spec, name: &str, image: &str, carried: &BTreeMap<String, Str
     body
 }
 
+/// What the engine keeps below `IPAMConfig`.
+const ADDRESSES: [&str; 3] = ["IPv4Address", "IPv6Address", "LinkLocalIPs"];
+
 /// How a container joins a network, in the engine's form.
 pub fn endpoint(value: &Value) -> Json {
     let value = super::engine::json(value);
     let mut endpoint = json!({"Aliases": value.get("aliases")});
-    let mut addresses = Map::new();
-    for (ours, theirs) in [("ipv4_address", "IPv4Address"), ("ipv6_address", "IPv6Address")] {
-        if let Some(address) = value.get(ours) {
-            addresses.insert(theirs.into(), address.clone());
+    for (name, said) in entries(&value).filter(|(name, _)| *name != "aliases") {
+        match ADDRESSES.contains(&name) {
+            true => endpoint["IPAMConfig"][name] = said.clone(),
+            false => endpoint[name] = said.clone(),
         }
-    }
-    if !addresses.is_empty() {
-        endpoint["IPAMConfig"] = Json::Object(addresses);
     }
     endpoint
 }
@@ -118,7 +137,7 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
     let mut labels = vec![
         ("com.docker.compose.project".into(), json!(text("stack"))),
         ("com.docker.compose.service".into(), json!(text("service"))),
-        ("com.docker.compose.container-number".into(), json!("1")),
+        ("com.docker.compose.container-number".into(), json!(number(spec))),
         ("com.docker.compose.oneoff".into(), json!("False")),
         ("com.docker.compose.config-hash".into(), json!(hash)),
         ("com.docker.compose.version".into(), json!("2.0.0")),
@@ -126,19 +145,38 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("dev.labwright.resource".into(), json!(name)),
         (IMAGE_LABEL.into(), json!(text("image"))),
     ];
-    if let Some(Value::Map(secrets)) = spec.get("secrets")
-        && !secrets.is_empty()
-    {
-        let hashes: BTreeMap<&str, &str> = secrets
-            .iter()
-            .filter_map(|(path, sealed)| match sealed {
-                Value::Secret(sealed) => Some((path.as_str(), sealed.hash.as_deref()?)),
-                _ => None,
-            })
-            .collect();
+    if let Some(hashes) = hashes(spec) {
         labels.push((SECRETS_LABEL.into(), json!(super::engine::json(&hashes).to_string())));
     }
+    for (field, label) in TOLD {
+        if let Some(Value::Map(said)) = spec.get(field)
+            && !said.is_empty()
+        {
+            labels.push((label.into(), json!(super::engine::json(said).to_string())));
+        }
+    }
     labels
+}
+
+/// Fields that only a label can keep.
+const TOLD: [(&str, &str); 3] = [("owners", OWNERS_LABEL), ("files", FILES_LABEL), ("beside", BESIDE_LABEL)];
+
+/// The hashes of the files with secrets in them, by their paths; `None` without any.
+pub fn hashes(spec: &Spec) -> Option<BTreeMap<&str, &str>> {
+    let Some(Value::Map(secrets)) = spec.get("secrets") else { return None };
+    let hashes: BTreeMap<&str, &str> = secrets
+        .iter()
+        .filter_map(|(path, sealed)| match sealed {
+            Value::Secret(sealed) => Some((path.as_str(), sealed.hash.as_deref()?)),
+            _ => None,
+        })
+        .collect();
+    (!hashes.is_empty()).then_some(hashes)
+}
+
+/// Which of several containers of one service it is, from 1.
+pub fn number(spec: &Spec) -> String {
+    spec.get("number").and_then(Value::int).unwrap_or(1).to_string()
 }
 
 fn ports_into(spec: &Spec, body: &mut Json) {
@@ -159,8 +197,14 @@ fn ports_into(spec: &Spec, body: &mut Json) {
     body["HostConfig"]["PortBindings"] = Json::Object(bindings);
 }
 
-fn mounts_into(spec: &Spec, carried: &BTreeMap<String, String>, body: &mut Json) {
+fn mounts_into(
+    spec: &Spec,
+    carried: &BTreeMap<String, String>,
+    secrets: &BTreeMap<String, String>,
+    body: &mut Json,
+) {
     let (mut binds, mut memory, mut nameless) = (Vec::new(), Map::new(), Map::new());
+    let mut exact: Vec<Json> = Vec::new();
     let mut carried = carried.clone();
     for mount in spec.get("mounts").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text) {
         let mut parts = mount.splitn(3, ':');
@@ -172,15 +216,38 @@ fn mounts_into(spec: &Spec, carried: &BTreeMap<String, String>, body: &mut Json)
             _ => {
                 // What is declared there now is meant to be there.
                 carried.remove(target);
+                let options: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).collect();
+                if options.contains(&MUST_EXIST) {
+                    let propagation = options.iter().find(|option| PROPAGATIONS.contains(option)).unwrap_or(&"rprivate");
+                    exact.push(json!({
+                        "Type": "bind", "Source": source, "Target": target, "ReadOnly": options.contains(&"ro"),
+                        "BindOptions": {"Propagation": propagation},
+                    }));
+                    continue;
+                }
+                if let Some(folder) = options.iter().find_map(|option| option.strip_prefix(SUBPATH)) {
+                    exact.push(json!({
+                        "Type": "volume", "Source": source, "Target": target, "ReadOnly": options.contains(&"ro"),
+                        "VolumeOptions": {"Subpath": folder, "NoCopy": options.contains(&"nocopy")},
+                    }));
+                    continue;
+                }
                 binds.push(format!("{source}:{target}:{}", rest.unwrap_or("rw")));
             }
         }
     }
     binds.extend(carried.iter().map(|(target, volume)| format!("{volume}:{target}:rw")));
+    binds.extend(secrets.iter().map(|(target, place)| format!("{place}:{target}:ro")));
+    if !exact.is_empty() {
+        body["HostConfig"]["Mounts"] = json!(exact);
+    }
     body["Volumes"] = Json::Object(nameless);
     body["HostConfig"]["Binds"] = json!(binds);
     body["HostConfig"]["Tmpfs"] = Json::Object(memory);
 }
+
+/// What a mount of the host's sees of mounts below it.
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 fn restart_parts(restart: &str) -> (&str, i64) {
     match restart.split_once(':') {
@@ -206,6 +273,9 @@ pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
     set("restart", restart(&inspect["HostConfig"]["RestartPolicy"]));
     set("labels", labels(inspect, image, wanted.get("labels")));
     set("secrets", secrets(inspect));
+    for (field, label) in TOLD {
+        set(field, told(inspect, label, wanted.get(field)));
+    }
     set("options", options::seen(inspect, image, wanted.get("options")));
     set("state", state(inspect).into());
     spec
@@ -276,11 +346,19 @@ pub fn nameless(inspect: &Json) -> BTreeMap<String, String> {
 
 fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     let asked: Vec<&str> = wanted.and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
+    let given = label(inspect, SECRETS_LABEL);
     let mut mounts = Vec::new();
     for mount in inspect["Mounts"].as_array().into_iter().flatten() {
         let text = |field: &str| mount[field].as_str().unwrap_or_default();
         let target = text("Destination");
-        let ending = if mount["RW"] == false { ":ro" } else { "" };
+        // The file of a secret is the secret's, not a mount of the user's.
+        if !given[target].is_null() {
+            continue;
+        }
+        let exact = inspect["HostConfig"]["Mounts"].as_array().into_iter().flatten();
+        let exact = exact.into_iter().find(|exact| exact["Target"] == target).unwrap_or(&Json::Null);
+        let asked_so = asked.iter().find(|asked| asked.split(':').nth(1) == Some(target));
+        let ending = ending(mount, exact, asked_so);
         let found = match text("Type") {
             "volume" if is_nameless(text("Name")) => {
                 let found = format!(":{target}{ending}");
@@ -305,30 +383,64 @@ fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     mounts.into_iter().collect()
 }
 
+/// The options of a mount, as `mount` spells them. `asked`: how this one is asked for.
+fn ending(mount: &Json, made: &Json, asked: Option<&&str>) -> String {
+    let mode = mount["Mode"].as_str().unwrap_or_default().split(',');
+    let propagation = mount["Propagation"].as_str().filter(|given| !matches!(*given, "" | "rprivate"));
+    // Whether the engine would have made the path leaves no trace.
+    let exact = asked.and_then(|asked| asked.splitn(3, ':').nth(2)?.split(',').find(|option| *option == MUST_EXIST));
+    let mut options: Vec<&str> = mode.filter(|option| matches!(*option, "z" | "Z" | "nocopy")).collect();
+    options.extend(propagation.into_iter().chain(exact));
+    let folder = made["VolumeOptions"]["Subpath"].as_str().map(|folder| format!("{SUBPATH}{folder}"));
+    options.extend(folder.as_deref());
+    options.sort_unstable();
+    let all: Vec<&str> = (mount["RW"] == false).then_some("ro").into_iter().chain(options).collect();
+    if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
+}
+
+fn label(inspect: &Json, label: &str) -> Json {
+    let text = inspect["Config"]["Labels"][label].as_str().unwrap_or("{}");
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+/// What a label keeps. A container that somebody else made has none, and is taken at the lab's word.
+fn told(inspect: &Json, name: &str, wanted: Option<&Value>) -> Value {
+    match inspect["Config"]["Labels"][IMAGE_LABEL].is_null() {
+        true => wanted.cloned().unwrap_or_else(|| Value::Map(BTreeMap::new())),
+        false => to_value(label(inspect, name)),
+    }
+}
+
 fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
     let mode = inspect["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
-    if matches!(mode, "host" | "none") {
+    if matches!(mode, "host" | "none") || matches!(wanted, Some(Value::Text(wanted)) if wanted == mode) {
         return mode.into();
     }
     if mode.starts_with("container:") {
-        // The engine keeps the id of the other container, and the lab its name.
-        return match wanted {
-            Some(Value::Text(wanted)) if wanted.starts_with("container:") => Value::Text(wanted.clone()),
-            _ => mode.into(),
-        };
+        return mode.into();
     }
     let id = inspect["Id"].as_str().unwrap_or_default();
     let name = inspect["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+    let asked = wanted.map(super::engine::json).unwrap_or_default();
     let networks = entries(&inspect["NetworkSettings"]["Networks"]).map(|(network, endpoint)| {
+        // The engine adds the beginning of the id and the host name by itself.
+        let own = |alias: &str| id.starts_with(alias) || alias == name || inspect["Config"]["Hostname"] == alias;
+        let said = |alias: &str| texts(&asked[network]["aliases"]).any(|said| said == alias);
         let mut aliases: Vec<&str> =
-            texts(&endpoint["Aliases"]).filter(|alias| !id.starts_with(alias) && *alias != name).collect();
+            texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
         aliases.sort_unstable();
         aliases.dedup();
         let mut found = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);
-        for (theirs, ours) in [("IPv4Address", "ipv4_address"), ("IPv6Address", "ipv6_address")] {
-            if let Some(address) = endpoint["IPAMConfig"][theirs].as_str().filter(|address| !address.is_empty()) {
-                found.insert(ours.into(), address.into());
+        let mut note = |name: &str, value: &Json| {
+            let says = !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
+            if says {
+                found.insert(name.into(), to_value(value.clone()));
             }
+        };
+        ADDRESSES.iter().for_each(|address| note(address, &endpoint["IPAMConfig"][address]));
+        // The rest the engine fills in by itself, where nobody asks.
+        for (field, _) in entries(&asked[network]).filter(|(field, _)| *field != "aliases" && !ADDRESSES.contains(field)) {
+            note(field, &endpoint[field]);
         }
         (network.to_string(), Value::Map(found))
     });
@@ -370,8 +482,7 @@ fn labels(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
 }
 
 fn secrets(inspect: &Json) -> Value {
-    let label = inspect["Config"]["Labels"][SECRETS_LABEL].as_str().unwrap_or("{}");
-    let hashes: BTreeMap<String, String> = serde_json::from_str(label).unwrap_or_default();
+    let hashes: BTreeMap<String, String> = serde_json::from_value(label(inspect, SECRETS_LABEL)).unwrap_or_default();
     let sealed = |hash| Value::Secret(Sealed { pieces: Vec::new(), hash: Some(hash) });
     Value::Map(hashes.into_iter().map(|(path, hash)| (path, sealed(hash))).collect())
 }

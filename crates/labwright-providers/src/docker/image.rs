@@ -8,7 +8,7 @@ use bollard::Docker;
 use bollard::query_parameters::{CreateImageOptions, TagImageOptions};
 use futures_util::StreamExt;
 use labwright_plan::{
-    Consequence, ErrorKind, Field, Kind, Observation, Observed, OnChange, Ownership, ProviderError, Resource, Seen,
+    Consequence, ErrorKind, Field, Fingerprint, Kind, Observation, Observed, OnChange, Ownership, ProviderError, Resource, Seen,
     Sight, Spec, Step, Value, Wanted,
 };
 use serde_json::Value as Json;
@@ -22,7 +22,7 @@ use super::{ENGINE, NAME};
 pub const KIND: Kind = Kind {
     name: "image",
     doc: "An image, fetched by its digest. None is ever removed.",
-    fields: &[DIGEST, ENGINE],
+    fields: &[DIGEST, PLATFORM, ENGINE],
     ownership: Ownership::Setting,
     create: Consequence::None,
     delete: Consequence::None,
@@ -32,6 +32,14 @@ const DIGEST: Field = Field {
     name: "digest",
     doc: "What its registry knows it by; the engine's own id of an image that no registry has.",
     on_change: OnChange::Update,
+    consequence: Consequence::None,
+    content: false,
+};
+
+const PLATFORM: Field = Field {
+    name: "platform",
+    doc: "The platform that it is fetched for, where that is not the host's own.",
+    on_change: OnChange::Ignore,
     consequence: Consequence::None,
     content: false,
 };
@@ -177,6 +185,50 @@ pub fn settle(desired: &mut [Resource], observed: &mut Observation) {
             _ => {}
         }
     }
+    settle_beside(desired);
+}
+
+/// Gives containers that live in the network of others the fingerprints of those: a new one there is a new one here.
+fn settle_beside(desired: &mut [Resource]) {
+    let container = |resource: &&Resource| resource.id.provider() == NAME && resource.id.kind() == "container";
+    let own = |resource: &Resource| {
+        let mut spec = resource.spec.clone();
+        spec.remove("beside");
+        Fingerprint::of(&spec).as_str()[..16].to_string()
+    };
+    let key = |resource: &Resource, service: &str| {
+        format!("{}/{}/{service}", resource.id.host(), text(&resource.spec, "stack").unwrap_or_default())
+    };
+    let mut known: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    for resource in desired.iter().filter(container) {
+        let others = match resource.spec.get("beside") {
+            Some(Value::Map(others)) => others.keys().map(|other| key(resource, other)).collect(),
+            _ => Vec::new(),
+        };
+        known.insert(key(resource, text(&resource.spec, "service").unwrap_or_default()), (own(resource), others));
+    }
+    // What others live beside counts as well, as far as it goes; a circle was a finding.
+    let whole = |start: &str| {
+        let (mut all, mut left) = (BTreeMap::new(), vec![start.to_string()]);
+        while let Some(next) = left.pop() {
+            if let Some((own, others)) = known.get(&next).filter(|_| !all.contains_key(&next)) {
+                all.insert(next, own.clone());
+                left.extend(others.iter().cloned());
+            }
+        }
+        let all: Spec = all.into_iter().map(|(name, own)| (name, own.into())).collect();
+        Value::from(&Fingerprint::of(&all).as_str()[..16])
+    };
+    for resource in desired.iter_mut().filter(|resource| container(&&**resource)) {
+        let places: Vec<(String, String)> = match resource.spec.get("beside") {
+            Some(Value::Map(others)) if !others.is_empty() => {
+                others.keys().map(|other| (other.clone(), key(resource, other))).collect()
+            }
+            _ => continue,
+        };
+        let beside = places.into_iter().map(|(other, place)| (other, whole(&place))).collect();
+        resource.spec.insert("beside".into(), Value::Map(beside));
+    }
 }
 
 /// Fetches the image of the digest that the plan was made with.
@@ -192,6 +244,7 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
         let options = CreateImageOptions {
             from_image: Some(reference.repository.into()),
             tag: Some(digest.into()),
+            platform: text(&step.spec, "platform").unwrap_or_default().into(),
             ..Default::default()
         };
         let mut pull = docker.create_image(Some(options), None, None);

@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::Span;
-use labwright_plan::{Resource, ResourceId, Sealed, Value};
+use labwright_plan::{Digest, Resource, ResourceId, Sealed, Value};
 
+use super::options::to_value;
+use super::project::container_name;
 use super::reference::parse;
-use super::stack::{Condition, Container, Mount, Network, Stack};
+use super::stack::{Attachment, Carried, Condition, Container, Given, Mount, Network, Stack};
 use super::{NAME, form, network, options, volume};
 
-/// The network that containers without any are in.
-pub const DEFAULT_NETWORK: &str = "default";
-/// Where files that containers are given stand on the host.
-const FILES: &str = "/etc/labwright/stacks";
+/// Where configs stand in a stack's folder.
+const CONFIGS: &str = ".configs";
 
 /// Where a stack goes.
 pub struct Ground<'a> {
@@ -30,7 +30,7 @@ pub struct Ground<'a> {
 }
 
 impl Ground<'_> {
-    fn id(&self, kind: &str, name: &str) -> ResourceId {
+    pub fn id(&self, kind: &str, name: &str) -> ResourceId {
         ResourceId::new(self.host, NAME, kind, name)
     }
 
@@ -46,14 +46,15 @@ impl Ground<'_> {
     }
 }
 
-/// The name of a container in the engine.
-pub fn container_name(stack: &str, key: &str, container: &Container) -> String {
-    container.container_name.clone().unwrap_or_else(|| format!("{stack}-{key}-1"))
-}
-
 /// The network that two stacks meet in.
 pub fn link(needed: &str, needer: &str) -> String {
     format!("{needer}_to_{needed}")
+}
+
+/// The containers of a service of a stack, as resources.
+pub fn containers(ground: &Ground<'_>, stack: &str, key: &str, container: &Container) -> Vec<ResourceId> {
+    let name = |number| container_name(stack, key, container.container_name.as_deref(), number);
+    (1..=container.replicas).map(|number| ground.id("container", &name(number))).collect()
 }
 
 /// Every resource of a stack on one host. `joins`: networks beyond the stack's own, with what each container is called
@@ -64,100 +65,120 @@ pub fn lower_stack(
     joins: &BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     after: &BTreeSet<ResourceId>,
 ) -> Vec<Resource> {
-    let name_of = |key: &str, own: Option<&String>| own.cloned().unwrap_or_else(|| format!("{}_{key}", stack.name));
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     let mut add = |resource: Resource| drop(resources.insert(resource.id.clone(), resource));
-    let default = Network::default();
-    let uses_default = stack.containers.values().any(|c| c.network_mode.is_none() && c.networks.is_empty());
-    let mut networks: BTreeMap<&str, &Network> = stack.networks.iter().map(|(key, n)| (key.as_str(), n)).collect();
-    if uses_default {
-        networks.entry(DEFAULT_NETWORK).or_insert(&default);
-    }
-    let network_name = |key: &str| match networks.get(key) {
-        Some(network) if network.external => network.name.clone().unwrap_or_else(|| key.to_string()),
-        network => name_of(key, network.and_then(|network| network.name.as_ref())),
-    };
-    let volume_name = |key: &str| match stack.volumes.get(key) {
-        Some(volume) if volume.external => volume.name.clone().unwrap_or_else(|| key.to_string()),
-        volume => name_of(key, volume.and_then(|volume| volume.name.as_ref())),
-    };
-    for (key, wanted) in networks.iter().filter(|(_, network)| !network.external) {
-        add(network::lower(ground.resource("network", &network_name(key)), wanted).with("stack", stack.name.as_str()));
+    for (key, wanted) in stack.networks.iter().filter(|(_, network)| !network.external) {
+        add(network::lower(ground.resource("network", &network_name(stack, key)), wanted).with("stack", stack.name.as_str()));
     }
     for (key, wanted) in stack.volumes.iter().filter(|(_, volume)| !volume.external) {
-        add(volume::lower(ground.resource("volume", &volume_name(key)), wanted).with("stack", stack.name.as_str()));
+        add(volume::lower(ground.resource("volume", &volume_name(stack, key)), wanted).with("stack", stack.name.as_str()));
     }
     for join in joins.keys() {
         add(network::lower(ground.resource("network", join), &Network { internal: true, ..Network::default() }));
     }
+    let carried = carried(stack, ground);
+    for resource in carried {
+        add(resource);
+    }
     for (key, container) in &stack.containers {
-        let digest = parse(&container.image).digest.or_else(|| ground.pinned.get(&container.image).map(String::as_str));
-        add(ground.resource("image", &container.image).with_some("digest", digest));
+        add(image(container, ground));
+        let files = files(stack, key, container, ground);
         let mut after = after.clone();
         after.insert(ground.id("image", &container.image));
-        let files = files(stack, key, container, ground);
         after.extend(files.iter().map(|file| file.id.clone()));
+        after.extend(read(stack, container).map(|(path, carried)| {
+            let kind = if matches!(carried, Carried::Folder) { "directory" } else { "file" };
+            ResourceId::new(ground.host, "host", kind, path)
+        }));
         files.into_iter().for_each(&mut add);
-        let attached = attached(key, container, joins, network_name);
-        if let Value::Map(attached) = &attached {
-            after.extend(attached.keys().map(|name| ground.id("network", name)));
+        for other in container.depends_on.keys().chain(&container.beside) {
+            if let Some(needed) = stack.containers.get(other) {
+                after.extend(containers(ground, &stack.name, other, needed));
+            }
         }
         for mount in &container.mounts {
             if let Mount::Volume { source: Some(source), .. } = mount {
-                after.insert(ground.id("volume", &volume_name(source)));
+                after.insert(ground.id("volume", &volume_name(stack, source)));
             }
         }
-        for other in container.depends_on.keys() {
-            if let Some(needed) = stack.containers.get(other) {
-                after.insert(ground.id("container", &container_name(&stack.name, other, needed)));
+        for number in 1..=container.replicas {
+            let mut resource = one(stack, (key, container), number, ground, joins);
+            if let Some(Value::Map(attached)) = resource.spec.get("networks") {
+                after.extend(attached.keys().map(|name| ground.id("network", name)));
             }
+            resource.after = after.clone();
+            add(resource);
         }
-        let once = stack
-            .containers
-            .values()
-            .any(|other| other.depends_on.get(key) == Some(&Condition::ServiceCompletedSuccessfully));
-        let image = match digest {
-            Some(digest) => format!("{}@{digest}", container.image.split('@').next().unwrap_or(&container.image)),
-            None => container.image.clone(),
-        };
-        let mut resource = ground
-            .resource("container", &container_name(&stack.name, key, container))
-            .with("image", image)
-            .with("command", container.command.iter().flatten().map(String::as_str).collect::<Value>())
-            .with("entrypoint", container.entrypoint.iter().flatten().map(String::as_str).collect::<Value>())
-            .with("environment", texts(&container.environment))
-            .with(
-                "ports",
-                sorted(
-                    container
-                        .ports
-                        .iter()
-                        .map(|port| form::port(port, port.address.as_deref().unwrap_or(ground.address))),
-                ),
-            )
-            .with("mounts", sorted(mounts(stack, key, container, &volume_name)))
-            .with("networks", attached)
-            .with("healthcheck", container.healthcheck.as_ref().map_or(Value::Map(BTreeMap::new()), form::healthcheck))
-            .with("restart", container.restart.as_deref().unwrap_or("no"))
-            .with("labels", texts(&container.labels))
-            .with(
-                "secrets",
-                Value::Map(
-                    container
-                        .secrets
-                        .iter()
-                        .map(|(path, text)| (path.clone(), Value::Secret(Sealed::template(text))))
-                        .collect(),
-                ),
-            )
-            .with("options", options::wanted(container))
-            .with("state", if once { "ran" } else { "running" })
-            .with("stack", stack.name.as_str())
-            .with("service", key.as_str());
-        resource.after = after;
-        add(resource);
     }
     resources.into_values().collect()
+}
+
+fn name_of(stack: &Stack, key: &str, external: bool, own: Option<&String>) -> String {
+    own.cloned().unwrap_or_else(|| if external { key.to_string() } else { format!("{}_{key}", stack.name) })
+}
+
+fn network_name(stack: &Stack, key: &str) -> String {
+    let network = stack.networks.get(key);
+    name_of(stack, key, network.is_some_and(|n| n.external), network.and_then(|n| n.name.as_ref()))
+}
+
+fn volume_name(stack: &Stack, key: &str) -> String {
+    let volume = stack.volumes.get(key);
+    name_of(stack, key, volume.is_some_and(|v| v.external), volume.and_then(|v| v.name.as_ref()))
+}
+
+fn digest<'a>(container: &'a Container, ground: &'a Ground<'_>) -> Option<&'a str> {
+    parse(&container.image).digest.or_else(|| ground.pinned.get(&container.image).map(String::as_str))
+}
+
+fn image(container: &Container, ground: &Ground<'_>) -> Resource {
+    let platform = container.settings.get("platform").and_then(|platform| platform.as_str());
+    ground
+        .resource("image", &container.image)
+        .with_some("digest", digest(container, ground))
+        .with_some("platform", platform)
+}
+
+/// One container of a service.
+fn one(
+    stack: &Stack,
+    (key, container): (&str, &Container),
+    number: u32,
+    ground: &Ground<'_>,
+    joins: &BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+) -> Resource {
+    let once = |other: &Container| other.depends_on.get(key) == Some(&Condition::Completed);
+    let image = match digest(container, ground) {
+        Some(digest) => format!("{}@{digest}", container.image.split('@').next().unwrap_or(&container.image)),
+        None => container.image.clone(),
+    };
+    let words = |words: &Option<Vec<String>>| words.iter().flatten().map(String::as_str).collect::<Value>();
+    let port = |port| form::port(port, port.address.as_deref().unwrap_or(ground.address));
+    let mounts = container.mounts.iter().map(|mount| form::mount(mount, |key| volume_name(stack, key)));
+    let configs = container.configs.keys().map(|path| format!("{}:{path}:ro", place(stack, key, path)));
+    let secret = |(path, given): (&String, &Given)| (path.clone(), Value::Secret(Sealed::template(&given.content)));
+    let beside = container.beside.iter().map(|other| (other.clone(), Value::Null)).collect();
+    ground
+        .resource("container", &container_name(&stack.name, key, container.container_name.as_deref(), number))
+        .with("image", image)
+        .with("command", words(&container.command))
+        .with("entrypoint", words(&container.entrypoint))
+        .with("environment", texts(&container.environment))
+        .with("ports", sorted(container.ports.iter().map(port)))
+        .with("mounts", sorted(mounts.chain(configs)))
+        .with("networks", attached(stack, key, container, joins))
+        .with("healthcheck", container.healthcheck.as_ref().map_or(Value::Map(BTreeMap::new()), form::healthcheck))
+        .with("restart", container.restart.as_deref().unwrap_or("no"))
+        .with("labels", texts(&container.labels))
+        .with("secrets", Value::Map(container.secrets.iter().map(secret).collect()))
+        .with("owners", owners(container))
+        .with("files", digests(stack, container))
+        .with("beside", Value::Map(beside))
+        .with("options", options::wanted(&container.settings))
+        .with("state", if stack.containers.values().any(once) { "ran" } else { "running" })
+        .with("stack", stack.name.as_str())
+        .with("service", key)
+        .with("number", number)
 }
 
 fn texts(map: &BTreeMap<String, String>) -> Value {
@@ -169,90 +190,138 @@ fn sorted(texts: impl Iterator<Item = String>) -> Value {
 }
 
 fn attached(
+    stack: &Stack,
     key: &str,
     container: &Container,
     joins: &BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-    network_name: impl Fn(&str) -> String,
 ) -> Value {
     if let Some(mode) = &container.network_mode {
         return mode.as_str().into();
     }
-    let endpoint = |aliases: BTreeSet<String>, addresses: [(&str, &Option<String>); 2]| {
+    let endpoint = |mut aliases: BTreeSet<String>, attachment: &Attachment| {
+        aliases.extend(attachment.aliases.iter().cloned());
         let mut endpoint = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);
-        for (field, address) in addresses {
-            if let Some(address) = address {
-                endpoint.insert(field.to_string(), address.as_str().into());
-            }
-        }
+        endpoint.extend(attachment.settings.iter().map(|(name, value)| (name.clone(), to_value(value.clone()))));
         Value::Map(endpoint)
     };
-    let none = [("", &None), ("", &None)];
     let mut networks = BTreeMap::new();
-    if container.networks.is_empty() {
-        networks.insert(network_name(DEFAULT_NETWORK), endpoint(BTreeSet::from([key.to_string()]), none));
-    }
     for (network, attachment) in &container.networks {
-        let mut aliases = attachment.aliases.clone();
-        aliases.insert(key.to_string());
-        let addresses = [("ipv4_address", &attachment.ipv4_address), ("ipv6_address", &attachment.ipv6_address)];
-        networks.insert(network_name(network), endpoint(aliases, addresses));
+        networks.insert(network_name(stack, network), endpoint(BTreeSet::from([key.to_string()]), attachment));
     }
     for (network, members) in joins {
         if let Some(aliases) = members.get(key) {
-            networks.insert(network.clone(), endpoint(aliases.clone(), none));
+            networks.insert(network.clone(), endpoint(aliases.clone(), &Attachment::default()));
         }
     }
     Value::Map(networks)
 }
 
+/// Whom files with secrets belong to, where that is said: `UID:GID:MODE`, each of which may be empty.
+fn owners(container: &Container) -> Value {
+    let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
+    let said = container.secrets.iter().filter(|(_, given)| given.uid.or(given.gid).or(given.mode).is_some());
+    let owner = |(path, given): (&String, &Given)| {
+        let mode = given.mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
+        (path.clone(), format!("{}:{}:{mode}", number(given.uid), number(given.gid)).into())
+    };
+    Value::Map(said.map(owner).collect())
+}
+
+/// What a container reads of what goes along with its stack.
+fn read<'a>(stack: &'a Stack, container: &'a Container) -> impl Iterator<Item = (&'a str, &'a Carried)> {
+    let sources: Vec<&str> = container
+        .mounts
+        .iter()
+        .filter_map(|mount| match mount {
+            Mount::Bind { source, .. } => Some(source.as_str()),
+            _ => None,
+        })
+        .collect();
+    stack.carried.iter().map(|(path, carried)| (path.as_str(), carried)).filter(move |(path, _)| {
+        let below = |source: &&str| path.strip_prefix(*source).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        sources.iter().any(|source| below(&source))
+    })
+}
+
+/// Which content those files have, so that another one starts the container anew.
+fn digests(stack: &Stack, container: &Container) -> Value {
+    let content = read(stack, container).filter_map(|(path, carried)| match carried {
+        Carried::File { content, .. } => Some((path.to_string(), short(content))),
+        Carried::Folder => None,
+    });
+    let configs = container.configs.iter().map(|(path, given)| (path.clone(), short(given.content.as_bytes())));
+    Value::Map(content.chain(configs).collect())
+}
+
+fn short(content: &[u8]) -> Value {
+    Digest::of(content).blake3[..16].into()
+}
+
 /// Where a file that a container is given stands on the host.
 fn place(stack: &Stack, key: &str, path: &str) -> String {
-    format!("{FILES}/{}/{key}{}", stack.name, path.replace('/', "_"))
+    format!("{}/{CONFIGS}/{key}{}", stack.folder, path.replace('/', "_"))
 }
 
-fn mounts<'a>(
-    stack: &'a Stack,
-    key: &'a str,
-    container: &'a Container,
-    volume_name: impl Fn(&str) -> String + 'a,
-) -> impl Iterator<Item = String> + 'a {
-    let declared = container.mounts.iter().map(move |mount| form::mount(mount, &volume_name));
-    let files = container.secrets.keys().chain(container.configs.keys());
-    declared.chain(files.map(move |path| format!("{}:{path}:ro", place(stack, key, path))))
+fn folder(ground: &Ground<'_>, path: &str) -> Resource {
+    ground.of_host("directory", path).with("type", "directory")
 }
 
-/// The files on the host that a container is given: with secrets, in memory alone.
+/// The folders above a path, from the first that is Labwright's own to make.
+fn above(ground: &Ground<'_>, path: &str) -> Vec<Resource> {
+    let mut folders: Vec<Resource> = Vec::new();
+    for (at, _) in path.match_indices('/').skip(2) {
+        let mut folder = folder(ground, &path[..at]);
+        folder.after.extend(folders.last().map(|above| above.id.clone()));
+        folders.push(folder);
+    }
+    folders
+}
+
+/// What stands beside the Compose file, on the host.
+fn carried(stack: &Stack, ground: &Ground<'_>) -> Vec<Resource> {
+    let mut resources = Vec::new();
+    for (path, carried) in &stack.carried {
+        let folders = above(ground, path);
+        let parent = folders.last().map(|folder| folder.id.clone());
+        resources.extend(folders);
+        let mut resource = match carried {
+            Carried::Folder => folder(ground, path),
+            Carried::File { content, shared } => {
+                let is_program = content.starts_with(b"#!") || content.starts_with(b"\x7fELF");
+                let content = match std::str::from_utf8(content) {
+                    Ok(text) => Value::Text(text.to_string()),
+                    Err(_) => Value::Bytes(content.clone()),
+                };
+                let mode = if is_program { "0755" } else { "0644" };
+                // Whoever may write to a file may say who else may.
+                let mode = (is_program || !shared).then_some(mode);
+                let file = ground.of_host("file", path).with("type", "file").with("content", content);
+                file.with_some("mode", mode).with_some("shared", shared.then_some(true))
+            }
+        };
+        resource.after.extend(parent);
+        resources.push(resource);
+    }
+    resources
+}
+
+/// The files on the host that a container is given for its configs.
 fn files(stack: &Stack, key: &str, container: &Container, ground: &Ground<'_>) -> Vec<Resource> {
     let mut files = Vec::new();
-    if container.secrets.is_empty() && container.configs.is_empty() {
-        return files;
-    }
-    let mut above: Option<ResourceId> = None;
-    for folder in ["/etc/labwright".to_string(), FILES.to_string(), format!("{FILES}/{}", stack.name)] {
-        let mut resource = ground.of_host("directory", &folder).with("type", "directory").with("mode", "0755");
-        resource.after.extend(above.replace(resource.id.clone()));
-        files.push(resource);
-    }
-    // Only its owner may read a secret: inside, that is whoever the container runs as, where that is a number.
-    let owner = container.user.as_deref().map(|user| user.split(':').next().unwrap_or(user));
-    let owner = owner.filter(|owner| owner.parse::<u32>().is_ok());
-    let mut file = |path: &str, mode: &str, content: Value| {
-        let kept = matches!(content, Value::Secret(_)).then_some("in memory");
-        let mut resource = ground
-            .of_host("file", &place(stack, key, path))
-            .with_some("kept", kept)
-            .with("content", content)
+    for (path, given) in &container.configs {
+        let place = place(stack, key, path);
+        let folders = above(ground, &place);
+        let owner = |number: Option<u32>| number.map(|number| number.to_string());
+        let mut file = ground
+            .of_host("file", &place)
             .with("type", "file")
-            .with("mode", mode)
-            .with_some("owner", owner.filter(|_| kept.is_some()));
-        resource.after.extend(above.clone());
-        files.push(resource);
-    };
-    for (path, text) in &container.secrets {
-        file(path, "0400", Value::Secret(Sealed::template(text)));
-    }
-    for (path, text) in &container.configs {
-        file(path, "0644", text.as_str().into());
+            .with("content", given.content.as_str())
+            .with("mode", format!("{:04o}", given.mode.unwrap_or(0o644)))
+            .with_some("owner", owner(given.uid))
+            .with_some("group", owner(given.gid));
+        file.after.extend(folders.last().map(|folder| folder.id.clone()));
+        files.extend(folders);
+        files.push(file);
     }
     files
 }

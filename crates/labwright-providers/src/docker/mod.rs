@@ -8,9 +8,11 @@ mod image;
 mod network;
 mod volume;
 
-mod inline;
 pub mod lock;
 mod lower;
+mod project;
+mod secrets;
+mod services;
 mod session;
 
 mod exec;
@@ -31,8 +33,9 @@ use labwright_plan::{
     Refusal, Resource, Runtime, Session,
 };
 
-pub use inline::assets;
 pub use lower::{Ground, lower_stack};
+pub use secrets::any as holds_secrets;
+pub use services::assets;
 
 /// The second part of its resources' ids.
 const NAME: &str = "docker";
@@ -61,7 +64,7 @@ impl Provider for Docker {
     }
 
     fn lower(&self, input: &Input<'_>, out: &mut Lowered) {
-        inline::lower(input, out);
+        services::lower(input, out);
     }
 
     fn settle(&self, desired: &mut [Resource], observed: &mut Observation) {

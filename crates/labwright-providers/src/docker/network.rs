@@ -15,7 +15,7 @@ use super::ENGINE;
 use super::engine::{found, json, status, told};
 use super::options::to_value;
 use super::session::{Look, Saying, text};
-use super::stack::Network;
+use super::stack::{Network, Subnet};
 
 /// The kind `network`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -25,7 +25,12 @@ pub const KIND: Kind = Kind {
         field("driver", "What carries it."),
         field("internal", "Whether there is no way out of it."),
         field("ipv6", "Whether it has IPv6 addresses."),
+        field("ipv4", "Whether it has IPv4 addresses, where that is said."),
         field("options", "Settings of the driver."),
+        field("labels", "Its labels beside the tools'."),
+        field("attachable", "Whether containers of other projects may join it."),
+        field("ipam_driver", "What gives addresses, where that is not the engine."),
+        field("ipam_options", "Settings of that."),
         field("subnets", "Its subnets and their gateways, where they are not the engine's choice."),
         Field {
             name: "stack",
@@ -47,19 +52,31 @@ const fn field(name: &'static str, doc: &'static str) -> Field {
 
 /// What is asked of a network.
 pub fn lower(mut resource: Resource, network: &Network) -> Resource {
-    let subnet = |(subnet, gateway): &(String, Option<String>)| match gateway {
-        Some(gateway) => format!("{subnet} by {gateway}"),
-        None => subnet.clone(),
+    let texts = |map: &BTreeMap<String, String>| {
+        Value::Map(map.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect())
     };
-    let options = network.options.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    let subnet = |subnet: &Subnet| {
+        let mut said = BTreeMap::from([("Subnet".to_string(), Value::from(subnet.subnet.as_str()))]);
+        said.extend(subnet.gateway.iter().map(|gateway| ("Gateway".to_string(), gateway.as_str().into())));
+        said.extend(subnet.range.iter().map(|range| ("IPRange".to_string(), range.as_str().into())));
+        if !subnet.taken.is_empty() {
+            said.insert("AuxiliaryAddresses".into(), texts(&subnet.taken));
+        }
+        Value::Map(said)
+    };
     resource = resource
         .with("driver", network.driver.as_deref().unwrap_or("bridge"))
         .with("internal", network.internal)
         .with("ipv6", network.ipv6)
-        .with("options", Value::Map(options.collect()));
+        .with_some("ipv4", network.ipv4)
+        .with("options", texts(&network.options))
+        .with("labels", texts(&network.labels))
+        .with_some("attachable", network.attachable.then_some(true))
+        .with_some("ipam_driver", network.ipam_driver.as_deref())
+        .with_some("ipam_options", (!network.ipam_options.is_empty()).then(|| texts(&network.ipam_options)));
     match network.subnets.is_empty() {
         true => resource,
-        false => resource.with("subnets", network.subnets.iter().map(subnet).collect::<Value>()),
+        false => resource.with("subnets", Value::List(network.subnets.iter().map(subnet).collect())),
     }
 }
 
@@ -71,24 +88,42 @@ async fn look(docker: &Docker, name: &str) -> Look<Json> {
 
 pub async fn observe(docker: &Docker, wanted: &Wanted<'_>) -> Look {
     let Some(network) = look(docker, wanted.id.name()).await? else { return Ok(None) };
-    let subnets = network["IPAM"]["Config"].as_array().into_iter().flatten();
-    let asked: Vec<&str> =
-        wanted.spec.get("subnets").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
-    let subnets: Value = subnets
-        .filter_map(|subnet| {
-            let net = subnet["Subnet"].as_str()?;
-            let whole = format!("{net} by {}", subnet["Gateway"].as_str().unwrap_or_default());
-            Some(if asked.contains(&net) { net.to_string() } else { whole })
+    // Of a subnet, only what is asked for is looked at: the engine fills in the rest.
+    let asked: Vec<Json> = wanted.spec.get("subnets").map(json).and_then(|all| all.as_array().cloned()).unwrap_or_default();
+    let found: Vec<Json> = network["IPAM"]["Config"].as_array().cloned().unwrap_or_default();
+    let subnets: Json = found
+        .into_iter()
+        .map(|mut subnet| {
+            let asked = asked.iter().find(|asked| asked["Subnet"] == subnet["Subnet"] || asked["Subnet"] == "");
+            if let (Some(Json::Object(asked)), Json::Object(found)) = (asked, &mut subnet) {
+                found.retain(|field, _| asked.contains_key(field));
+                if asked.get("Subnet").is_some_and(|subnet| subnet == "") {
+                    found.insert("Subnet".into(), "".into());
+                }
+            }
+            subnet
         })
         .collect();
+    let own = |name: &str| !name.starts_with("com.docker.compose.");
+    let labels = network["Labels"].as_object().into_iter().flatten().filter(|(name, _)| own(name));
+    let labels: serde_json::Map<String, Json> = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
     let mut spec = BTreeMap::from([
         ("driver".to_string(), Value::from(network["Driver"].as_str().unwrap_or_default())),
         ("internal".to_string(), Value::Bool(network["Internal"] == true)),
         ("ipv6".to_string(), Value::Bool(network["EnableIPv6"] == true)),
         ("options".to_string(), to_value(network["Options"].as_object().cloned().unwrap_or_default().into())),
     ]);
-    if wanted.spec.contains_key("subnets") {
-        spec.insert("subnets".into(), subnets);
+    spec.insert("labels".into(), to_value(labels.into()));
+    for (field, value) in [
+        ("subnets", subnets),
+        ("ipv4", network["EnableIPv4"].clone()),
+        ("attachable", network["Attachable"].clone()),
+        ("ipam_driver", network["IPAM"]["Driver"].clone()),
+        ("ipam_options", network["IPAM"]["Options"].clone()),
+    ] {
+        if wanted.spec.contains_key(field) {
+            spec.insert(field.into(), to_value(value));
+        }
     }
     Ok(Some(Observed { spec, data: None }))
 }
@@ -109,22 +144,28 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
 async fn create(docker: &Docker, id: &ResourceId, spec: &labwright_plan::Spec) -> Result<(), ProviderError> {
     let name = id.name();
     let field = |field: &str| spec.get(field).map(json).unwrap_or_default();
-    let subnets = spec.get("subnets").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text);
-    let pools: Vec<Json> = subnets
-        .map(|subnet| match subnet.split_once(" by ") {
-            Some((subnet, gateway)) => object!({"Subnet": subnet, "Gateway": gateway}),
-            None => object!({"Subnet": subnet}),
-        })
-        .collect();
+    let mut pools = field("subnets").as_array().cloned().unwrap_or_default();
+    for pool in pools.iter_mut().filter_map(Json::as_object_mut) {
+        pool.retain(|_, value| *value != "");
+    }
     let stack = text(spec, "stack").unwrap_or_default();
     let short = name.strip_prefix(&format!("{stack}_")).unwrap_or(name);
     let mut body = object!({
         "Name": name, "Driver": field("driver"), "Internal": field("internal"), "EnableIPv6": field("ipv6"),
         "Options": field("options"),
-        "Labels": {"com.docker.compose.project": stack, "com.docker.compose.network": short},
+        "Labels": field("labels"), "Attachable": spec.get("attachable") == Some(&Value::Bool(true)),
     });
-    if !pools.is_empty() {
-        body["IPAM"] = object!({"Config": pools});
+    if body["Labels"].is_null() {
+        body["Labels"] = object!({});
+    }
+    body["Labels"]["com.docker.compose.project"] = object!(stack);
+    body["Labels"]["com.docker.compose.network"] = object!(short);
+    if let Some(Value::Bool(ipv4)) = spec.get("ipv4") {
+        body["EnableIPv4"] = object!(ipv4);
+    }
+    let (driver, options) = (text(spec, "ipam_driver"), spec.get("ipam_options").map(json));
+    if !pools.is_empty() || driver.is_some() || options.is_some() {
+        body["IPAM"] = object!({"Driver": driver.unwrap_or("default"), "Config": pools, "Options": options});
     }
     let request: NetworkCreateRequest = serde_json::from_value(body)
         .map_err(|error| ProviderError::bug(format!("cannot spell network `{name}`: {error}")))?;

@@ -2,9 +2,8 @@
 //! Every line serves three ways: what is asked for, what is sent to the engine, what is found there.
 
 use labwright_plan::Value;
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json};
 
-use super::stack::Container;
 
 /// How two spellings of a setting are told to be the same.
 #[derive(Clone, Copy, PartialEq)]
@@ -14,6 +13,10 @@ enum Form {
     Set,
     /// As a set, with and without the prefix `CAP_`.
     Capabilities,
+    /// Devices asked for by what they can do: what is empty says nothing.
+    Requests,
+    /// Ports that are only told of; the engine keeps them with all others.
+    Exposed,
 }
 
 /// When a value that nobody asked for is nobody's business.
@@ -82,27 +85,24 @@ static SETTINGS: &[Setting] = &[
     setting("cpuset", "/HostConfig/CpusetCpus", Form::Plain, Default::Nothing),
     setting("pids_limit", "/HostConfig/PidsLimit", Form::Plain, Default::Nothing),
     setting("oom_score_adj", "/HostConfig/OomScoreAdj", Form::Plain, Default::Nothing),
+    setting("oom_kill_disable", "/HostConfig/OomKillDisable", Form::Plain, Default::Nothing),
+    setting("mem_swappiness", "/HostConfig/MemorySwappiness", Form::Plain, Default::Engine),
+    setting("annotations", "/HostConfig/Annotations", Form::Plain, Default::Nothing),
+    setting("cgroup", "/HostConfig/CgroupnsMode", Form::Plain, Default::Engine),
+    setting("cpu_period", "/HostConfig/CpuPeriod", Form::Plain, Default::Nothing),
+    setting("cpu_quota", "/HostConfig/CpuQuota", Form::Plain, Default::Nothing),
+    setting("cpu_rt_period", "/HostConfig/CpuRealtimePeriod", Form::Plain, Default::Nothing),
+    setting("cpu_rt_runtime", "/HostConfig/CpuRealtimeRuntime", Form::Plain, Default::Nothing),
+    setting("device_cgroup_rules", "/HostConfig/DeviceCgroupRules", Form::Set, Default::Nothing),
+    setting("device_requests", "/HostConfig/DeviceRequests", Form::Requests, Default::Nothing),
+    setting("storage_opt", "/HostConfig/StorageOpt", Form::Plain, Default::Nothing),
+    // Said of the image; the engine keeps it nowhere.
+    setting("platform", "/Platform", Form::Plain, Default::Engine),
+    setting("expose", "/ExposedPorts", Form::Exposed, Default::Engine),
 ];
 
 /// What a container asks for, in the engine's own form.
-pub fn wanted(container: &Container) -> Value {
-    let c = container;
-    let ulimit = |(name, (soft, hard)): (&String, &(i64, i64))| json!({"Name": name, "Soft": soft, "Hard": hard});
-    let all = json!({
-        "user": c.user, "working_dir": c.working_dir, "hostname": c.hostname, "domainname": c.domainname,
-        "stop_signal": c.stop_signal, "stop_grace_period": c.stop_grace, "tty": c.tty, "stdin_open": c.stdin_open,
-        "group_add": c.group_add, "cap_add": c.cap_add, "cap_drop": c.cap_drop, "security_opt": c.security_opt,
-        "devices": c.devices.iter().map(|d| json!({"PathOnHost": d.source, "PathInContainer": d.target,
-            "CgroupPermissions": d.permissions})).collect::<Vec<_>>(),
-        "extra_hosts": c.extra_hosts, "dns": c.dns, "dns_search": c.dns_search, "dns_opt": c.dns_opt,
-        "sysctls": c.sysctls, "ulimits": c.ulimits.iter().map(ulimit).collect::<Vec<_>>(), "init": c.init,
-        "read_only": c.read_only, "privileged": c.privileged, "shm_size": c.shm_size, "pid": c.pid, "ipc": c.ipc,
-        "uts": c.uts, "userns_mode": c.userns, "cgroup_parent": c.cgroup_parent, "runtime": c.runtime,
-        "logging": c.logging.as_ref().map(|l| json!({"Type": l.driver, "Config": l.options})),
-        "mem_limit": c.memory, "mem_reservation": c.memory_reservation, "memswap_limit": c.memory_swap,
-        "cpus": c.nano_cpus, "cpu_shares": c.cpu_shares, "cpuset": c.cpuset, "pids_limit": c.pids_limit,
-        "oom_score_adj": c.oom_score_adj,
-    });
+pub fn wanted(all: &Map<String, Json>) -> Value {
     let asked = SETTINGS.iter().filter_map(|setting| {
         let value = normal(all.get(setting.name)?, setting.form);
         (!is_nothing(&value)).then(|| (setting.name.to_string(), value))
@@ -114,7 +114,12 @@ pub fn wanted(container: &Container) -> Value {
 pub fn put(options: &Value, body: &mut Json) {
     let options = super::engine::json(options);
     for setting in SETTINGS {
-        let Some(value) = options.get(setting.name) else { continue };
+        let Some(value) = options.get(setting.name).filter(|_| setting.name != "platform") else { continue };
+        if setting.form == Form::Exposed {
+            let ports = value.as_array().into_iter().flatten().filter_map(Json::as_str);
+            ports.for_each(|port| body["ExposedPorts"][port] = Json::Object(Map::new()));
+            continue;
+        }
         let (parent, key) = setting.at.rsplit_once('/').unwrap_or(("", setting.at));
         if let Some(Json::Object(parent)) = body.pointer_mut(parent) {
             parent.insert(key.to_string(), value.clone());
@@ -126,6 +131,14 @@ pub fn put(options: &Value, body: &mut Json) {
 pub fn seen(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     let asked = wanted.map(super::engine::json).unwrap_or_default();
     let found = SETTINGS.iter().filter_map(|setting| {
+        if setting.name == "platform" {
+            return Some((setting.name.to_string(), asked.get("platform")?.clone()));
+        }
+        if setting.form == Form::Exposed {
+            let there = |port: &&Json| port.as_str().is_some_and(|port| !inspect["Config"]["ExposedPorts"][port].is_null());
+            let kept: Json = asked.get("expose")?.as_array()?.iter().filter(there).cloned().collect();
+            return (!is_nothing(&kept)).then(|| (setting.name.to_string(), kept));
+        }
         let place =
             if setting.at.starts_with("/HostConfig") { setting.at.into() } else { format!("/Config{}", setting.at) };
         let value = normal(inspect.pointer(&place).unwrap_or(&Json::Null), setting.form);
@@ -159,6 +172,13 @@ fn is_nothing(value: &Json) -> bool {
 fn normal(value: &Json, form: Form) -> Json {
     let Json::Array(items) = value else { return value.clone() };
     let mut items = items.clone();
+    if form == Form::Requests {
+        for item in &mut items {
+            if let Json::Object(fields) = item {
+                fields.retain(|_, value| !is_nothing(value));
+            }
+        }
+    }
     if form == Form::Capabilities {
         for item in &mut items {
             if let Json::String(name) = item {

@@ -1,22 +1,25 @@
 //! What the lab's services of containers consist of where they run, by the names that the engine knows them by.
 //! Pure, and told from the lab file alone, so that a lab with a mistake elsewhere can still be looked at.
 
-use labwright_model::{Parsed, Placement};
+use labwright_model::Parsed;
+use labwright_model::compose::Project;
 use labwright_plan::{Part, ResourceId, Spec, Value};
 
 use super::NAME;
+use super::project::{container_name, many};
 
 /// Every container of every placed service.
 pub fn parts(parsed: &Parsed) -> Vec<Part> {
     let mut parts = Vec::new();
     for placement in &parsed.placements {
-        let containers = containers(placement);
-        let stack = stack_name(placement);
+        let Some(project) = parsed.project(placement) else { continue };
+        let containers = containers(project);
         for on in placement.entry.on.iter() {
-            let Some(host) = parsed.lab.compute.hosts.get(&on.value) else { continue };
+            let host = parsed.lab.compute.hosts.get(&on.value).filter(|host| crate::host::managed(host));
+            let Some(host) = host else { continue };
             for (key, number, name) in &containers {
                 let mut place = Spec::from([
-                    ("stack".to_string(), Value::from(stack.as_str())),
+                    ("stack".to_string(), Value::from(project.name.as_str())),
                     ("service".to_string(), Value::from(key.as_str())),
                     ("number".to_string(), Value::Int(i64::from(*number))),
                 ]);
@@ -36,20 +39,13 @@ pub fn parts(parsed: &Parsed) -> Vec<Part> {
     parts
 }
 
-fn stack_name(placement: &Placement) -> String {
-    match &placement.environment {
-        Some(environment) => format!("{}-{environment}", placement.service),
-        None => placement.service.clone(),
+/// The containers of a project: key, number, name.
+fn containers(project: &Project) -> Vec<(String, u32, String)> {
+    let mut all = Vec::new();
+    for (key, service) in project.enabled() {
+        let own = service.container_name.as_ref().map(|name| name.value.as_str());
+        let named = |number| (key.clone(), number, container_name(&project.name, key, own, number));
+        all.extend((1..=many(service)).map(named));
     }
-}
-
-/// The containers of a service: key, number, name.
-fn containers(placement: &Placement) -> Vec<(String, u32, String)> {
-    let stack = stack_name(placement);
-    let all = placement.entry.containers.0.as_object().into_iter().flatten();
-    let one = |(key, fields): (&String, &serde_json::Value)| {
-        let own = fields.get("container_name").and_then(serde_json::Value::as_str);
-        (key.clone(), 1, own.map_or_else(|| format!("{stack}-{key}-1"), str::to_string))
-    };
-    all.map(one).collect()
+    all
 }

@@ -8,13 +8,14 @@ use labwright_plan::{
 };
 
 use super::image::Images;
-use super::{container, engine, image, network, volume};
+use super::{container, engine, image, network, secrets, volume};
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
 
 /// A session on one host.
 pub struct Here {
+    context: Context,
     applied: BTreeMap<ResourceId, Spec>,
 }
 
@@ -22,6 +23,7 @@ pub struct Here {
 pub struct Saying<'a> {
     pub id: &'a ResourceId,
     pub progress: &'a dyn Progress,
+    pub context: &'a Context,
 }
 
 impl Saying<'_> {
@@ -34,7 +36,7 @@ impl Saying<'_> {
 impl Here {
     pub fn new(context: &Context) -> Self {
         let applied = context.applied.iter().filter(|(id, _)| id.provider() == super::NAME);
-        Here { applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect() }
+        Here { context: context.clone(), applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect() }
     }
 
     /// Where the engine of a resource listens.
@@ -94,7 +96,7 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying { id: &step.id, progress };
+        let saying = &Saying { id: &step.id, progress, context: &self.context };
         let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,
@@ -117,6 +119,10 @@ impl Session for Here {
 
     fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
         steps.iter().map(|step| self.apply(step, progress)).collect()
+    }
+
+    fn restore(&self) -> Result<usize, ProviderError> {
+        secrets::restore(&self.context)
     }
 
     fn persist(&self) -> Result<(), ProviderError> {

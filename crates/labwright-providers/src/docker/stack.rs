@@ -1,30 +1,34 @@
 //! A stack of containers as plain data: what a Compose project says, with nothing left to be guessed.
-//! Reads no file and knows no engine; `lower` turns it into resources.
+//! Reads no file and knows no engine; `project` makes it, `lower` turns it into resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 /// Containers that belong together, with the networks and volumes that are theirs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stack {
     /// The Compose project: letters, digits, `-` and `_`.
     pub name: String,
+    /// Its folder on the host.
+    pub folder: String,
     pub containers: BTreeMap<String, Container>,
     /// By their key in the file; containers refer to them by it.
     pub networks: BTreeMap<String, Network>,
     pub volumes: BTreeMap<String, Volume>,
-    /// Containers of other stacks on the same host that these cannot work without, by name.
+    /// What stands on the host for it, by path: files and folders beside the Compose file that containers mount.
+    pub carried: BTreeMap<String, Carried>,
+    /// Services that these cannot work without.
     pub needs: BTreeSet<String>,
 }
 
 /// One service of a Compose file.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Container {
-    /// The container's own name; `STACK-KEY-1` when absent.
+    /// The container's own name; `STACK-KEY-NUMBER` when absent.
     pub container_name: Option<String>,
+    /// How many of it run.
+    pub replicas: u32,
     pub image: String,
     /// `None`: the image's own.
     pub command: Option<Vec<String>>,
@@ -42,89 +46,70 @@ pub struct Container {
     pub labels: BTreeMap<String, String>,
     /// By key of `Stack::containers`.
     pub depends_on: BTreeMap<String, Condition>,
+    /// The containers that it lives in the network or the processes of, by key: it is made anew when one of them is.
+    pub beside: BTreeSet<String>,
     /// Files with secrets in them, by path in the container: the text, with its `${secret.…}`.
-    pub secrets: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, Given>,
     /// Files, by path in the container: what stands in them.
-    pub configs: BTreeMap<String, String>,
-    pub user: Option<String>,
-    pub working_dir: Option<String>,
-    pub hostname: Option<String>,
-    pub domainname: Option<String>,
-    pub group_add: Vec<String>,
-    pub cap_add: Vec<String>,
-    pub cap_drop: Vec<String>,
-    pub security_opt: Vec<String>,
-    pub devices: Vec<Device>,
-    pub extra_hosts: Vec<String>,
-    pub dns: Vec<String>,
-    pub dns_search: Vec<String>,
-    pub dns_opt: Vec<String>,
-    pub sysctls: BTreeMap<String, String>,
-    pub ulimits: BTreeMap<String, (i64, i64)>,
-    pub stop_signal: Option<String>,
-    /// Seconds.
-    pub stop_grace: Option<i64>,
-    pub init: Option<bool>,
-    pub read_only: bool,
-    pub privileged: bool,
-    pub tty: bool,
-    pub stdin_open: bool,
-    /// Bytes.
-    pub shm_size: Option<i64>,
-    pub pid: Option<String>,
-    pub ipc: Option<String>,
-    pub uts: Option<String>,
-    pub userns: Option<String>,
-    pub cgroup_parent: Option<String>,
-    pub runtime: Option<String>,
-    pub logging: Option<Logging>,
-    /// Bytes.
-    pub memory: Option<i64>,
-    pub memory_reservation: Option<i64>,
-    pub memory_swap: Option<i64>,
-    /// Thousand-millionths of a processor.
-    pub nano_cpus: Option<i64>,
-    pub cpu_shares: Option<i64>,
-    pub cpuset: Option<String>,
-    pub pids_limit: Option<i64>,
-    pub oom_score_adj: Option<i64>,
+    pub configs: BTreeMap<String, Given>,
+    /// All its other settings, in the engine's own form, by the names of `options`.
+    pub settings: Map<String, Json>,
+}
+
+/// A file that a container is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub content: String,
+    /// Whom it belongs to; `None`: whom the container runs as.
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Permission bits; `None`: its owner reads it (a secret), everybody reads it (a config).
+    pub mode: Option<u32>,
+}
+
+/// Something beside the Compose file that goes to the host with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// A folder; what containers put into it is theirs.
+    Folder,
+    File {
+        content: Vec<u8>,
+        /// Containers may write to it.
+        shared: bool,
+    },
 }
 
 /// A published port.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// The address it is bound to; `None`: the host's own in its zone, or loopback.
     pub address: Option<String>,
-    /// `None`: the engine chooses one.
-    pub published: Option<u16>,
+    /// A port, or a range that the engine chooses from; `None`: it chooses any.
+    pub published: Option<String>,
     pub target: u16,
     /// `tcp`, `udp` or `sctp`; empty is `tcp`.
     pub protocol: String,
 }
 
-/// What stands at a path of the container.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// What stands at a path of the container. Options are the engine's: `rslave`, `z`, `nocopy`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mount {
     /// A path of the host.
-    Bind { source: String, target: String, read_only: bool },
+    Bind { source: String, target: String, read_only: bool, options: Vec<String> },
     /// By key of `Stack::volumes`; without one, a volume without a name.
-    Volume { source: Option<String>, target: String, read_only: bool },
+    Volume { source: Option<String>, target: String, read_only: bool, options: Vec<String> },
     /// Memory, with its options as `mount` takes them.
     Tmpfs { target: String, options: String },
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
     pub aliases: BTreeSet<String>,
-    pub ipv4_address: Option<String>,
-    pub ipv6_address: Option<String>,
+    /// What else the engine is told of it, in its own words: `IPv4Address`, `MacAddress`, …
+    pub settings: BTreeMap<String, Json>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Healthcheck {
     /// As the engine takes it: `["CMD", …]`, `["CMD-SHELL", …]`, `["NONE"]`. Empty: the image's own.
     pub test: Vec<String>,
@@ -132,35 +117,20 @@ pub struct Healthcheck {
     pub interval: Option<i64>,
     pub timeout: Option<i64>,
     pub start_period: Option<i64>,
+    pub start_interval: Option<i64>,
     pub retries: Option<i64>,
 }
 
 /// When a container that depends on another may start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Condition {
     #[default]
-    ServiceStarted,
-    ServiceHealthy,
-    ServiceCompletedSuccessfully,
+    Started,
+    Healthy,
+    Completed,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Device {
-    pub source: String,
-    pub target: String,
-    pub permissions: String,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Logging {
-    pub driver: String,
-    pub options: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Network {
     /// Its name in the engine; `STACK_KEY` when absent.
     pub name: Option<String>,
@@ -171,14 +141,26 @@ pub struct Network {
     pub options: BTreeMap<String, String>,
     /// No way out.
     pub internal: bool,
+    pub attachable: bool,
     pub ipv6: bool,
-    /// (subnet, gateway), in CIDR notation and as an address.
-    pub subnets: Vec<(String, Option<String>)>,
+    pub ipv4: Option<bool>,
+    pub ipam_driver: Option<String>,
+    pub ipam_options: BTreeMap<String, String>,
+    pub subnets: Vec<Subnet>,
     pub labels: BTreeMap<String, String>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+/// In CIDR notation and as addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subnet {
+    pub subnet: String,
+    pub gateway: Option<String>,
+    pub range: Option<String>,
+    /// Addresses that others have, by name.
+    pub taken: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
     /// Its name in the engine; `STACK_KEY` when absent.
     pub name: Option<String>,

@@ -24,6 +24,13 @@ pub const KIND: Kind = Kind {
         field("driver", "What keeps it."),
         field("options", "Settings of the driver."),
         Field {
+            name: "labels",
+            doc: "Its labels, given when it is made.",
+            on_change: OnChange::Ignore,
+            consequence: Consequence::None,
+            content: false,
+        },
+        Field {
             name: "stack",
             doc: "The stack it is made for.",
             on_change: OnChange::Ignore,
@@ -43,8 +50,13 @@ const fn field(name: &'static str, doc: &'static str) -> Field {
 
 /// What is asked of a volume.
 pub fn lower(resource: Resource, volume: &Volume) -> Resource {
-    let options = volume.options.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
-    resource.with("driver", volume.driver.as_deref().unwrap_or("local")).with("options", Value::Map(options.collect()))
+    let texts = |map: &BTreeMap<String, String>| {
+        Value::Map(map.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect())
+    };
+    resource
+        .with("driver", volume.driver.as_deref().unwrap_or("local"))
+        .with("options", texts(&volume.options))
+        .with_some("labels", (!volume.labels.is_empty()).then(|| texts(&volume.labels)))
 }
 
 async fn look(docker: &Docker, name: &str) -> Look<Json> {
@@ -78,10 +90,12 @@ pub async fn apply(docker: &Docker, step: &Step) -> Result<(), ProviderError> {
             let field = |field: &str| step.spec.get(field).map(json).unwrap_or_default();
             let stack = text(&step.spec, "stack").unwrap_or_default();
             let short = name.strip_prefix(&format!("{stack}_")).unwrap_or(name);
-            let body = object!({
+            let mut body = object!({
                 "Name": name, "Driver": field("driver"), "DriverOpts": field("options"),
-                "Labels": {"com.docker.compose.project": stack, "com.docker.compose.volume": short},
+                "Labels": step.spec.get("labels").map_or_else(|| object!({}), json),
             });
+            body["Labels"]["com.docker.compose.project"] = object!(stack);
+            body["Labels"]["com.docker.compose.volume"] = object!(short);
             let request: VolumeCreateRequest = serde_json::from_value(body)
                 .map_err(|error| ProviderError::bug(format!("cannot spell volume `{name}`: {error}")))?;
             docker.create_volume(request).await.map_err(|error| told("make volume", name, error))?;

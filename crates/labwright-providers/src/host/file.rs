@@ -24,7 +24,7 @@ use super::session::{Here, Look, Saying, Sights};
 pub const KIND: Kind = Kind {
     name: "file",
     doc: "A file. Of a file without declared content only the permissions are the lab's.",
-    fields: &[CONTENT, TYPE, KEPT, MODE, OWNER, GROUP],
+    fields: &[CONTENT, TYPE, KEPT, SHARED, MODE, OWNER, GROUP],
     ownership: Ownership::Thing,
     create: Consequence::None,
     delete: Consequence::None,
@@ -42,6 +42,14 @@ const KEPT: Field = Field {
     name: "kept",
     doc: "Where a file with secrets in it is kept: `in memory`, with a link to it at the path.",
     on_change: OnChange::Update,
+    consequence: Consequence::None,
+    content: false,
+};
+
+const SHARED: Field = Field {
+    name: "shared",
+    doc: "Whether something on the host may write to it as well: what that wrote stays until the lab has new content.",
+    on_change: OnChange::Ignore,
     consequence: Consequence::None,
     content: false,
 };
@@ -116,7 +124,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
                 false => content::of(&mut entry.read()?),
             });
             match content {
-                Ok(content) => drop(spec.insert("content".into(), content)),
+                Ok(content) => drop(spec.insert("content".into(), theirs(here, wanted, content)?)),
                 // Removed between the two looks.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(here.file_error("read", path, &error)),
@@ -124,6 +132,25 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
         }
     }
     Ok(Some(Observed { spec, data: directory::data(here, path, &there) }))
+}
+
+/// Of a file that others may write to: what they wrote is as good as what the lab has, until the lab has something new.
+/// Where both wrote, nobody but a person can tell which counts.
+fn theirs(here: &Here, wanted: &Wanted<'_>, found: Value) -> Result<Value, ProviderError> {
+    let (Some(Value::Bool(true)), Some(ours)) = (wanted.spec.get("shared"), wanted.spec.get("content")) else {
+        return Ok(found);
+    };
+    let before = here.applied(wanted.id).and_then(|applied| applied.get("content"));
+    match before {
+        Some(before) if before.same(ours) => Ok(ours.clone()),
+        Some(before) if !before.same(&found) && !ours.same(&found) => {
+            let path = wanted.id.name();
+            let message = format!("`{path}` was written to on the host, and has new content in the lab as well");
+            let error = ProviderError::new(ErrorKind::Conflict, message);
+            Err(error.help(format!("put what is to count into the lab's file, and remove `{path}` on the host")))
+        }
+        _ => Ok(found),
+    }
 }
 
 /// Writes, mends or removes the file.

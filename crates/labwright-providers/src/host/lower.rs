@@ -65,8 +65,9 @@ impl Ground<'_> {
 /// Every resource of every host that Labwright changes, by id.
 pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
+    crate::process::check(input.parsed, &mut out.findings);
     for (name, host) in hosts(input.parsed) {
-        let host = &*crate::vault::implied(input.parsed, name, host);
+        let host = &*crate::process::implied(input.parsed, name, crate::vault::implied(input.parsed, name, host));
         let ground = Ground { name, host, parsed: input.parsed, assets: input.assets };
         let mut part = one(&ground, &mut out.findings);
         part.retain(|resource| has_name(&ground, resource, &mut out.findings));

@@ -14,6 +14,7 @@ use labwright_plan::{
 use serde_json::Value as Json;
 
 use super::systemd;
+use crate::process::unit_name;
 
 /// How soon it is noticed that nobody wants more.
 const ATTENTION: Duration = Duration::from_millis(200);
@@ -36,16 +37,12 @@ pub fn parts(parsed: &Parsed) -> Vec<Part> {
             place: Spec::new(),
         }
     };
-    let hosts = |placement: &Placement| placement.entry.on.iter().map(|on| on.value.clone()).collect::<Vec<_>>();
-    runs.flat_map(|placement| hosts(placement).into_iter().map(move |host| part(placement, &host))).collect()
-}
-
-/// The unit of a placed service.
-fn unit_name(placement: &Placement) -> String {
-    match &placement.environment {
-        Some(environment) => format!("lab-{}-{environment}.service", placement.service),
-        None => format!("lab-{}.service", placement.service),
+    let known = |host: &str| parsed.lab.compute.hosts.get(host).is_some_and(|host| super::managed(host));
+    let mut parts = Vec::new();
+    for placement in runs {
+        parts.extend(placement.entry.on.iter().filter(|on| known(&on.value)).map(|on| part(placement, &on.value)));
     }
+    parts
 }
 
 impl Runtime for Units {

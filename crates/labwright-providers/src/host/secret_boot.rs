@@ -77,7 +77,10 @@ pub fn tidy(here: &Here, gone: &Path) -> Result<(), ProviderError> {
             && matches!(spec.get("content"), Some(Value::Secret(_)))
             && super::secret_file::is_kept(here, Path::new(id.name()))
     };
-    if !boots(here) || here.context.applied.iter().any(kept) {
+    let in_a_container = |(id, spec): (&labwright_plan::ResourceId, &labwright_plan::Spec)| {
+        id.kind() == "container" && crate::docker::holds_secrets(spec) && !gone.ends_with(id.name())
+    };
+    if !boots(here) || here.context.applied.iter().any(|one| kept(one) || in_a_container(one)) {
         return Ok(());
     }
     for path in [Path::new(UNITS).join(WANTS).join(UNIT), Path::new(UNITS).join(UNIT)] {

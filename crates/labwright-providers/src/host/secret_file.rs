@@ -83,16 +83,37 @@ fn link(here: &Here, step: &Step, path: &Path, saying: &Saying<'_>) -> Result<()
 /// Writes one file's content into memory.
 pub fn write(here: &Here, id: &ResourceId, spec: &Spec, content: &Sealed) -> Result<(), ProviderError> {
     let path = Path::new(id.name());
-    let place = place(here, path);
+    let permissions = Permissions { mode: Some(MODE), ..permissions(here, spec, None)? };
+    put_in(here, &place(here, path), content, id.name(), permissions)
+}
+
+/// Writes content into a file in memory that belongs to these numbers, whether or not the host knows them. `what`: what
+/// the content is for, for errors.
+pub fn put_at(
+    here: &Here,
+    place: &Path,
+    content: &Sealed,
+    what: &str,
+    uid: u32,
+    gid: u32,
+    mode: u32,
+) -> Result<(), ProviderError> {
+    put_in(here, place, content, what, Permissions { mode: Some(mode), uid: Some(uid), gid: Some(gid) })
+}
+
+fn put_in(
+    here: &Here,
+    place: &Path,
+    content: &Sealed,
+    what: &str,
+    permissions: Permissions,
+) -> Result<(), ProviderError> {
     let revealed = content.reveal(&here.context.secrets).map_err(|name| {
-        ProviderError::rejected(format!("secret `{name}` of `{}` did not come with this run", path.display()))
-            .help("plan again")
+        ProviderError::rejected(format!("secret `{name}` of `{what}` did not come with this run")).help("plan again")
     })?;
-    make_folders(here, &place)?;
-    let failed = |error: io::Error| here.file_error("write", &place, &error);
-    let wanted = permissions(here, spec, None)?;
-    let permissions = Permissions { mode: Some(MODE), ..wanted };
-    Entry::open(&place).and_then(|entry| entry.write(&mut revealed.as_bytes(), permissions)).map_err(failed)
+    make_folders(here, place)?;
+    let failed = |error: io::Error| here.file_error("write", place, &error);
+    Entry::open(place).and_then(|entry| entry.write(&mut revealed.as_bytes(), permissions)).map_err(failed)
 }
 
 /// Removes the content of a path, if any is kept.

@@ -37,7 +37,7 @@ fn lower(text: &str) -> Lowered {
 
 fn lab(vault: &str) -> String {
     format!(
-        "lab: Home\nplatform: {{ secrets: {{ age: secrets.yaml, vault: {{ {vault} }} }} }}\ncompute:\n  hosts:\n    vault-01: {{ address: 10.0.0.5 }}\n    infra-01: {{ address: \"fd00::6\" }}\n    web:\n      address: 10.0.0.7\n      files: {{ /a: {{ content: \"${{secret.db}} ${{secret.cloud.key}} ${{secret.cloud.user}} ${{secret.in_file}}\" }} }}\nservices:\n  wiki: {{ on: web, run: {{ command: [wiki, \"${{secret.db}}\"] }} }}\n"
+        "lab: Home\nplatform: {{ secrets: {{ age: secrets.yaml, vault: {{ {vault} }} }} }}\ncompute:\n  hosts:\n    vault-01: {{ address: 10.0.0.5 }}\n    infra-01: {{ address: \"fd00::6\" }}\n    web:\n      address: 10.0.0.7\n      files: {{ /a: {{ content: \"${{secret.db}} ${{secret.cloud.key}} ${{secret.cloud.user}} ${{secret.in_file}}\" }} }}\nservices:\n  wiki: {{ on: web, run: {{ command: wiki, environment: {{ DB: \"${{secret.db}}\" }} }} }}\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! Containers that the lab file describes inline, in Compose's own syntax. Compose files beside it are not read here.
+//! Containers in Compose's own syntax, in the lab file and in Compose files beside it.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +16,10 @@ pub struct Container<'a> {
 impl<'a> Container<'a> {
     /// Where a value of the container stands.
     pub fn span(&self, parsed: &Parsed, key: &[&str]) -> Span {
+        let inside: Vec<&str> = [self.name].into_iter().chain(key.iter().copied()).collect();
+        if let Some(span) = parsed.in_project(self.placement, &inside) {
+            return span;
+        }
         let path: Vec<&str> = self.path.iter().copied().chain(key.iter().copied()).collect();
         parsed.span_of(&path)
     }
@@ -61,7 +65,7 @@ pub fn containers(parsed: &Parsed) -> Vec<Container<'_>> {
 fn own_containers<'a>(parsed: &'a Parsed, placement: &'a Placement) -> Option<&'a str> {
     let environment = placement.environment.as_deref()?;
     let differs = parsed.lab.services.get(&placement.service)?.environments.get(environment)?;
-    differs.value.0.get("containers").map(|_| environment)
+    differs.value.0.get("containers").or(differs.value.0.get("compose")).map(|_| environment)
 }
 
 /// The strings under a key that is a string, a list of strings or a map of them, each with the way to it and its name

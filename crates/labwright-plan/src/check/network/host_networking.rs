@@ -28,8 +28,7 @@ impl Rule for HostNetworking {
          over the host's network.\n\n\
          Programs that have to see the host's network are left alone: those that find devices by broadcast, that are a VPN \
          or a firewall, or that measure the host (Home Assistant, Matter and mDNS, node exporter, Tailscale, keepalived and \
-         the like, known by the name of their image). Advice; a warning for `tier: production`. Only containers in the lab \
-         file are looked at, no Compose files.\n\n\
+         the like, known by the name of their image). Advice; a warning for `tier: production`.\n\n\
          The way out: take `network_mode` out, publish the port that is needed under `ports`, and talk to other containers \
          by their names. If the program needs it, say so: `# labwright: allow LW-NET-008 because …`."
     }

@@ -27,16 +27,16 @@ impl Rule for PublishedEverywhere {
     }
 
     fn doc(&self) -> &'static str {
-        "`ports: [\"5432:5432\"]`, without an address or with 0.0.0.0, publishes a container's port on every interface of its \
-         host. Docker's own documentation says what few expect: such ports go past the rules of `ufw` and the like, because \
-         Docker's come first. Document 3 binds nothing to a routable interface and denies all inbound traffic by default.\n\n\
+        "`ports: [\"5432:5432\"]` publishes a container's port on its host's own address in its zone (Docker itself would take \
+         every interface), and with 0.0.0.0 it is every interface. Docker's own documentation says what few expect: such \
+         ports go past the rules of `ufw` and the like, because Docker's come first. Document 3 binds nothing to a routable interface and denies all inbound traffic by default.\n\n\
          A published port is how a proxy on another host gets to a container, so it is only told where the lab shows that \
          nobody needs it:\n\n\
          - the host has an address on the internet, and the service is not `expose: public` (a warning);\n\
          - it is a database, exposed nowhere, and nothing on another host needs it;\n\
          - the only way to it is a reverse proxy on the same host.\n\n\
          The last two are advice, and warnings for `tier: production`. A flow that names the service or lets its port \
-         through to the host is a reason, as is a need from another host. Only containers in the lab file are looked at, no Compose files.\n\n\
+         through to the host is a reason, as is a need from another host.\n\n\
          The way out: leave `ports` out, containers reach each other by name; or publish to this host alone, \
          `127.0.0.1:5432:5432`; or to the one address that should answer."
     }
@@ -69,7 +69,8 @@ impl Rule for PublishedEverywhere {
             let Some((port, container, fault)) = all.first() else { continue };
             let place =
                 |port: &Port, container: &Container<'_>| container.span(parsed, &["ports", &port.number.to_string()]);
-            let message = format!("`{service}` publishes `{}` on every interface{}", port.text, fault.says);
+            let place_of = if port.everywhere { "every interface" } else { "its host's address" };
+            let message = format!("`{service}` publishes `{}` on {place_of}{}", port.text, fault.says);
             let at = format!("{}.ports", container.at());
             let mut finding =
                 Finding { severity: fault.severity, ..Finding::warning(CODE, at, place(port, container), message) }
@@ -89,6 +90,8 @@ struct Port {
     outside: Option<u16>,
     inside: Option<u16>,
     udp: bool,
+    /// In so many words; otherwise on the host's own address.
+    everywhere: bool,
 }
 
 struct Fault {
@@ -97,7 +100,7 @@ struct Fault {
     instead: &'static str,
 }
 
-/// The ports that a container publishes without saying on which address.
+/// The ports that a container publishes on every address, or without saying on which.
 fn open_ports(container: &Container<'_>) -> Vec<Port> {
     // With another network mode than a bridge, nothing is published.
     if container.network_mode().is_some_and(|mode| mode != "bridge") {
@@ -107,12 +110,14 @@ fn open_ports(container: &Container<'_>) -> Vec<Port> {
     let open = |(number, port): (usize, &Value)| match port {
         Value::String(text) => short(number, text),
         Value::Object(long) => {
-            let address = long.get("host_ip").and_then(Value::as_str).unwrap_or("0.0.0.0");
+            let said = long.get("host_ip").and_then(Value::as_str);
+            let address = said.unwrap_or("0.0.0.0");
             let inside = long.get("target").and_then(number_of)?;
             let outside = long.get("published").and_then(number_of)?;
             let udp = long.get("protocol").and_then(Value::as_str) == Some("udp");
             let text = format!("{outside}:{inside}");
-            let port = Port { number, text, outside: Some(outside), inside: Some(inside), udp };
+            let everywhere = said.is_some();
+            let port = Port { number, text, outside: Some(outside), inside: Some(inside), udp, everywhere };
             is_everywhere(address).then_some(port)
         }
         _ => None,
@@ -145,7 +150,8 @@ fn short(number: usize, text: &str) -> Option<Port> {
     let (outside, inside) = ports.split_once(':')?;
     let (inside, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
     let (outside, inside) = (outside.parse().ok(), inside.parse().ok());
-    let port = Port { number, text: ports.to_string(), outside, inside, udp: protocol == "udp" };
+    let everywhere = ports.len() < text.len();
+    let port = Port { number, text: ports.to_string(), outside, inside, udp: protocol == "udp", everywhere };
     is_everywhere(address).then_some(port)
 }
 
@@ -218,8 +224,8 @@ fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open
             && service.expose != Expose::Public
             && !is_for_all(parsed, host, port)
         {
-            let says =
-                format!(" of `{host}`, which is `{address}` on the internet; it is exposed {}", exposed(service));
+            let of = if port.everywhere { format!(" of `{host}`") } else { String::new() };
+            let says = format!("{of}, which is `{address}` on the internet; it is exposed {}", exposed(service));
             let instead = "Docker publishes past the host's firewall";
             return Some(Fault { severity: Severity::Warning, says, instead });
         }
@@ -327,11 +333,11 @@ services:
   hosted: { on: docker-01, containers: { db: { image: "postgres:16", network_mode: none, ports: ["5435:5432"] } } }
 "#,
             expect![[r#"
-                9:94 warning LW-NET-009: `near` publishes `5432:5432` on every interface, and all that needs it is on the same host
+                9:94 warning LW-NET-009: `near` publishes `5432:5432` on its host's address, and all that needs it is on the same host
                     help: write `127.0.0.1:5432:5432`, or leave it out: containers reach each other by name
-                15:107 advice LW-NET-009: `behind` publishes `9090:8080` on every interface, and the proxy that leads to it is on the same host
+                15:107 advice LW-NET-009: `behind` publishes `9090:8080` on its host's address, and the proxy that leads to it is on the same host
                     help: write `127.0.0.1:9090:8080`, or leave it out: containers reach each other by name
-                19:90 advice LW-NET-009: `tools` publishes `5436:5432` on every interface, and is exposed nowhere
+                19:90 advice LW-NET-009: `tools` publishes `5436:5432` on its host's address, and is exposed nowhere
                     help: write `127.0.0.1:5436:5432`, or leave it out: containers reach each other by name
             "#]],
         );
@@ -351,9 +357,9 @@ services:
   admin: { on: vps-01, containers: { app: { image: adminer, ports: ["25:25", "8081:8080"] } } }
 "#,
             expect![[r#"
-                5:78 warning LW-NET-009: `chat` publishes `8065:8065` on every interface of `vps-01`, which is `203.0.113.7` on the internet; it is exposed to the VPN
+                5:78 warning LW-NET-009: `chat` publishes `8065:8065` on its host's address, which is `203.0.113.7` on the internet; it is exposed to the VPN
                     help: write `127.0.0.1:8065:8065`, or leave it out: Docker publishes past the host's firewall
-                9:78 warning LW-NET-009: `admin` publishes `8081:8080` on every interface of `vps-01`, which is `203.0.113.7` on the internet; it is exposed nowhere
+                9:78 warning LW-NET-009: `admin` publishes `8081:8080` on its host's address, which is `203.0.113.7` on the internet; it is exposed nowhere
                     help: write `127.0.0.1:8081:8080`, or leave it out: Docker publishes past the host's firewall
             "#]],
         );

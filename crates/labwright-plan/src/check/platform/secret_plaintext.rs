@@ -26,7 +26,8 @@ impl Rule for PlaintextSecret {
          an error.\n\
          - Any value under a key like `password` or `DB_PASSWORD`, and a long random one under a key that speaks of a \
          secret or a token: a warning.\n\n\
-         The contents of files and units, commands, and environments of containers are looked at as well. References, \
+         The contents of files and units, commands, and environments of containers are looked at as well, and so are Compose files \
+         and their files of variables, each at its own line. References, \
          paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The message \
          never holds the value.\n\n\
          The way out: put it into the store (`labwright secret set NAME` asks for it), write `${secret.NAME}` in its \
@@ -46,11 +47,35 @@ impl Rule for PlaintextSecret {
         let mut option: Option<(Vec<Step<'_>>, &str)> = None;
         parsed.texts(&mut |text| {
             let before = option.take().filter(|(path, _)| follows(path, text.path)).map(|(_, name)| name);
-            let hits = hits(&text, before, source(parsed, text.span));
+            let written = source(parsed, text.span);
+            // What a variable puts here is told where the variable is set.
+            let is_here = |hit: &Hit| !written.contains('$') || written.contains(&text.text[hit.range.clone()]);
+            let hits = hits(&text, before, written).into_iter().filter(is_here).collect::<Vec<_>>();
             findings.extend(hits.into_iter().map(|hit| finding(parsed, &text, hit)));
             let name = text.text.strip_prefix("--").filter(|name| is_name(name));
             option = name.map(|name| (text.path.to_vec(), name));
         });
+        files(parsed, findings);
+    }
+}
+
+/// Files that Compose projects take secrets from: they lie in the clear beside the lab.
+fn files(parsed: &Parsed, findings: &mut Findings) {
+    let mut told: Vec<Span> = Vec::new();
+    for (key, project) in &parsed.projects {
+        let service = key.split('@').next().unwrap_or(key);
+        for (name, secret) in project.secrets.iter() {
+            let Some(file) = secret.file.as_ref().filter(|file| !told.contains(&file.span)) else { continue };
+            told.push(file.span);
+            let message = format!("the secret `{name}` lies in the clear in `{}`", file.value);
+            let help = format!(
+                "put it into the store, `labwright secret set {name} < {}`, write `{name}: {{ external: true }}` here, and \
+                 remove the file",
+                file.value
+            );
+            let at = format!("services.{service}.compose.secrets.{name}.file");
+            findings.push(Finding::warning(CODE, at, file.span, message).help(help));
+        }
     }
 }
 

@@ -143,7 +143,9 @@ fn readers(parsed: &Parsed) -> BTreeMap<String, Vec<Reader<'_>>> {
     for placement in &parsed.placements {
         let Placement { service, environment, entry } = placement;
         let own = environment.as_ref().map(|name| vec!["services", service, "environments", name]);
-        for secret in secrets_of(entry) {
+        let mounted = parsed.project(placement).into_iter().flat_map(|project| project.lab_secrets());
+        let mounted: BTreeSet<String> = mounted.map(|secret| secret.value).collect();
+        for secret in secrets_of(entry).union(&mounted).cloned() {
             let reader = Reader {
                 what: format!("service `{service}`"),
                 zones: entry.on.iter().filter_map(|host| zone(host)).collect(),

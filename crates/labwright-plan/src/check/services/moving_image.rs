@@ -32,7 +32,7 @@ impl Rule for MovingImage {
          - Lab: tags that move are one piece of advice for all services, and versions are fine.\n\
          - A tag that is named after an environment of the lab is moved on purpose, and is not spoken of where \
          it is used. A tag that two environments share is LW-SVC-007.\n\n\
-         Looked at are the containers in the lab file; Compose files of their own are not read.\n\n\
+         Looked at are the containers in the lab file and those in Compose files beside it.\n\n\
          It comes from document 4, where one damaged `latest` took two environments down, and from document 0, which asks \
          for a controlled way to update containers. That tags can be moved and digests cannot is in Docker's \
          documentation on building (\"Building best practices\", pin base image versions).\n\n\

@@ -60,11 +60,16 @@ impl Rule for PlacementRule {
     }
 }
 
-fn forms(service: &Service) -> Vec<&'static str> {
+/// The forms that the lab file gives a service. What a Compose file says is under `containers` of its placement as well.
+fn forms(parsed: &Parsed, placement: &Placement) -> Vec<&'static str> {
+    let (service, name) = (&placement.entry, placement.service.as_str());
+    let own = placement.environment.as_deref();
+    let written = parsed.is_said(&["services", name, "containers"])
+        || own.is_some_and(|own| parsed.is_said(&["services", name, "environments", own, "containers"]));
     let forms = [
         ("use", service.catalogue.is_some()),
         ("compose", service.compose.is_some()),
-        ("containers", !service.containers.0.is_null()),
+        ("containers", written && !service.containers.0.is_null()),
         ("run", service.run.is_some()),
         ("built_in", service.built_in.is_some()),
         ("external", service.external.is_some()),
@@ -86,7 +91,7 @@ fn error(span: Span, message: String, help: impl Into<String>) -> Fault {
 fn faults(parsed: &Parsed, placement: &Placement, span: Span) -> Vec<Fault> {
     let (name, service, lab) = (&placement.service, &placement.entry, &parsed.lab);
     let mut faults = Vec::new();
-    let forms = forms(service);
+    let forms = forms(parsed, placement);
     match forms.as_slice() {
         [] => faults.push(error(
             span,

@@ -144,6 +144,9 @@ services:
             expect![[r#"
                 4:3 warning LW-SVC-003: production service `all` has no owner, no backup, no probe and no restore notes
                     help: add `owner: NAME` (once, at the top of the file, for the whole lab), `backup: POLICY` (or `data: []` if it keeps none), `probe: /PATH` (or `probe: { url: … }`), `restore_notes: …`; write `tier: lab` if nobody relies on it
+                4:3 advice LW-SVC-006: services `all` and `notes` run versions without a digest, which can be pushed again: `wiki:2`
+                    help: add the digest behind the version: `image: "NAME:VERSION@sha256:…"`
+                    5:3: and here
                 5:3 advice LW-SVC-003: production service `notes` has no restore notes
                     help: add `restore_notes: …`; write `tier: lab` if nobody relies on it
                 7:3 warning LW-SVC-003: production service `nobody` has no owner
@@ -171,6 +174,10 @@ services:
             expect![[r#"
                 6:3 warning LW-SVC-003: in `prod`, production service `one` has no probe
                     help: add `probe: /PATH` (or `probe: { url: … }`); write `tier: lab` if nobody relies on it
+                6:3 advice LW-SVC-006: services `one`, `both` and `differ` run versions without a digest, which can be pushed again: `wiki:2`
+                    help: add the digest behind the version: `image: "NAME:VERSION@sha256:…"`
+                    7:3: and here
+                    8:3: and here
                 7:3 warning LW-SVC-003: production service `both` has no probe
                     help: add `probe: /PATH` (or `probe: { url: … }`); write `tier: lab` if nobody relies on it
                 8:3 warning LW-SVC-003: in `dev` and `test`, production service `differ` has no probe and no restore notes

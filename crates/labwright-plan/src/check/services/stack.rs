@@ -1,5 +1,5 @@
 //! What the containers of a service say, in Compose's own syntax.
-//! Reads what is there; Compose files of their own are not read.
+//! Reads what is there, in the lab file and in Compose files beside it.
 
 use labwright_model::lab::Service;
 use serde_json::Value;
@@ -26,6 +26,35 @@ pub enum Mounted<'a> {
 impl<'a> Container<'a> {
     pub fn image(&self) -> Option<Image<'a>> {
         Image::parse(self.body.get("image")?.as_str()?)
+    }
+
+    pub fn is_privileged(&self) -> bool {
+        self.body.get("privileged") == Some(&Value::Bool(true))
+    }
+
+    /// Whether it has the socket that Docker is commanded through.
+    pub fn mounts_docker(&self) -> bool {
+        let volumes = self.body.get("volumes").and_then(Value::as_array).into_iter().flatten();
+        let source = |volume: &'a Value| match volume {
+            Value::String(short) => short.split(':').next(),
+            long => long.get("source")?.as_str(),
+        };
+        volumes.filter_map(source).any(|source| source.ends_with("/docker.sock"))
+    }
+
+    /// The texts under a key, which may be one.
+    pub fn texts(&self, key: &str) -> impl Iterator<Item = String> {
+        let items = match self.body.get(key) {
+            Some(Value::Array(items)) => items.iter().collect(),
+            Some(one) => vec![one],
+            None => Vec::new(),
+        };
+        let text = |item: &Value| match item {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        };
+        items.into_iter().filter_map(text)
     }
 
     pub fn has_healthcheck(&self) -> bool {

@@ -62,6 +62,11 @@ pub fn place(parsed: &Parsed, service: &str) -> Span {
 /// Where a part of a placed service is said: by its environment, or by the service itself.
 pub fn place_in(parsed: &Parsed, placement: &Placement, path: &[&str]) -> Span {
     let service = ["services", placement.service.as_str()];
+    if let ["containers", rest @ ..] = path
+        && let Some(span) = parsed.in_project(placement, rest)
+    {
+        return span;
+    }
     if let (Some(environment), Some(first)) = (&placement.environment, path.first()) {
         let own = [&service[..], &["environments", environment]].concat();
         if parsed.span_of(&[&own[..], &[*first]].concat()) != parsed.span_of(&own) {

@@ -85,8 +85,7 @@ impl Rule for Unprobed {
 fn is_watched(placement: &Placement) -> bool {
     let service = &placement.entry;
     let asked = service.probe.is_some() || service.catalogue.is_some() || service.external.is_some();
-    // What a Compose file of its own says is not read; it is the usual place of a healthcheck.
-    asked || service.compose.is_some() || containers(service).any(|container| container.has_healthcheck())
+    asked || containers(service).any(|container| container.has_healthcheck())
 }
 
 #[cfg(test)]

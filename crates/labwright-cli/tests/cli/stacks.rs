@@ -1,0 +1,457 @@
+//! Compose files and secrets on a real Docker engine: what goes along, what comes back, what the real thing makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::PathBuf;
+use std::process::Command;
+
+use expect_test::expect;
+use labwright_testkit::engine::REGISTRY;
+use serde_json::Value;
+
+use crate::docker::{CHECK, Dock, SERVE};
+use crate::secrets::{ADA, feed};
+use crate::world::Ran;
+
+/// A dock whose lab has a store of secrets, with a folder in memory of its own.
+struct Safe {
+    dock: Dock,
+    memory: tempfile::TempDir,
+}
+
+impl Safe {
+    fn new() -> Safe {
+        let safe = Safe { dock: Dock::new(), memory: tempfile::tempdir_in("/dev/shm").unwrap() };
+        fs::set_permissions(safe.memory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let key = "home/.config/sops/age/keys.txt";
+        safe.dock.desk.write(key, format!("{}\n", ADA.private));
+        fs::set_permissions(safe.dock.desk.path(key), fs::Permissions::from_mode(0o600)).unwrap();
+        safe
+    }
+
+    /// `generate`: what the store makes by itself; the services stand below `services`.
+    fn lab(&self, generate: &str, services: &str) {
+        let socket = self.dock.engine.socket().display().to_string();
+        let services: String = services.lines().map(|line| format!("  {line}\n")).collect();
+        self.dock.desk.lab(&format!(
+            "lab: home\nplatform: {{ secrets: {{ age: secrets.yaml, generate: {generate} }} }}\ncompute:\n  docker_hosts: [here]\n  hosts:\n    here: {{ local: true, docker_socket: {socket} }}\nservices:\n{}",
+            services.replace("REG", REGISTRY).replace("FOLDER", &self.dock.desk.path("stack").display().to_string())
+        ));
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.dock.desk.command();
+        command.env("LABWRIGHT_RUN_DIR", self.memory.path().join("run")).args(args);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        self.command(args).output().unwrap().into()
+    }
+
+    fn set(&self, name: &str, value: &str) {
+        feed(self.command(&["secret", "set", name]), value).code(0);
+    }
+
+    fn apply(&self) -> Ran {
+        self.run(&["apply", "--yes"])
+    }
+
+    fn settled(&self) {
+        self.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    }
+
+    fn exec(&self, container: &str, command: &[&str]) -> String {
+        self.dock.engine.docker(&[&["exec", container], command].concat()).unwrap()
+    }
+
+    /// Every file with a secret in it that is in memory.
+    fn kept(&self) -> Vec<PathBuf> {
+        fn below(folder: PathBuf, out: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => below(path, out),
+                    path => out.push(path),
+                }
+            }
+        }
+        let mut out = Vec::new();
+        below(self.memory.path().join("run"), &mut out);
+        out.sort();
+        out
+    }
+}
+
+/// Takes only tokens with letters in them, and says so.
+const PICKY: &str = r#"HEALTHCHECK --interval=200ms --timeout=2s --retries=2 CMD ["/bin/sh","-c","case $(cat /run/secrets/token) in *[a-z]*) ;; *) echo such a token is not for us; exit 1;; esac"]"#;
+
+const APP: &str = "app:
+  on: here
+  containers:
+    web:
+      image: REG/app:1
+      secrets: [token]
+      environment: { PG_PASSWORD_FILE: \"${secret.pg}\" }
+      volumes: [\"data:/data\"]";
+
+#[test]
+fn secrets_are_files_in_memory_that_the_containers_user_reads() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &["USER app", SERVE, PICKY]).unwrap();
+    safe.lab("{}", APP);
+    safe.run(&["secret", "init"]).code(0);
+    safe.set("token", "first-canary-token");
+    safe.set("pg", "canary-of-postgres");
+    safe.apply().code(0).says_not("canary");
+    safe.settled();
+    assert_eq!(safe.exec("app-web-1", &["/bin/cat", "/run/secrets/token"]), "first-canary-token");
+    assert_eq!(safe.exec("app-web-1", &["/bin/sh", "-c", "cat $PG_PASSWORD_FILE"]), "canary-of-postgres");
+    assert_eq!(safe.exec("app-web-1", &["/bin/stat", "-c", "%u:%g %a", "/run/secrets/token"]), "70:71 400");
+    for path in safe.kept() {
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (70, 71, 0o400), "{}", path.display());
+    }
+    assert!(!safe.dock.inspect("{{json .}}", "app-web-1").contains("canary"));
+    let said = Command::new("grep").args(["-rl", "canary", "--include=*"]).arg(safe.dock.desk.path("state")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "", "a secret is on the disk");
+
+    // A new value is a new container, and nothing else is.
+    safe.set("token", "second-canary-token");
+    safe.run(&["plan"]).code(0).says("1 to replace").says("`/run/secrets/token` changes").says_not("second-canary");
+    safe.apply().code(0);
+    safe.settled();
+    assert_eq!(safe.exec("app-web-1", &["/bin/cat", "/run/secrets/token"]), "second-canary-token");
+    assert_eq!(safe.kept().len(), 2, "{:?}", safe.kept());
+
+    // One that it refuses: the container before it comes back, and has what it had.
+    let id = safe.dock.inspect("{{.Id}}", "app-web-1");
+    safe.set("token", "333333333333333333");
+    safe.apply().code(5).says("such a token is not for us").says("reverted").says("runs again");
+    assert_eq!(safe.dock.inspect("{{.Id}}", "app-web-1"), id);
+    assert_eq!(safe.exec("app-web-1", &["/bin/cat", "/run/secrets/token"]), "second-canary-token");
+    safe.set("token", "second-canary-token");
+    safe.apply().code(0);
+    safe.settled();
+    assert_eq!(safe.dock.inspect("{{.Id}}", "app-web-1"), id);
+}
+
+#[test]
+fn a_rotation_takes_containers_along_or_back() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &["USER 1000", SERVE, PICKY]).unwrap();
+    let lab = |alphabet: &str| safe.lab(&format!("{{ token: {{ kind: password, length: 32, alphabet: {alphabet} }}, pg: password }}"), APP);
+    lab("letters");
+    safe.run(&["secret", "init"]).code(0);
+    safe.run(&["secret", "generate"]).code(0);
+    safe.apply().code(0);
+    let token = || safe.exec("app-web-1", &["/bin/cat", "/run/secrets/token"]);
+    let value = || safe.run(&["secret", "get", "-n", "token"]).code(0).out;
+    let old = value();
+    assert_eq!(token(), old);
+    safe.run(&["secret", "rotate", "--yes", "token"]).code(0).says("`token`: rotated").says("app-web-1");
+    assert!(value() != old && token() == value());
+    safe.settled();
+    let (id, new) = (safe.dock.inspect("{{.Id}}", "app-web-1"), value());
+    lab("digits");
+    safe.run(&["secret", "rotate", "--yes", "token"])
+        .code(5)
+        .says("such a token is not for us")
+        .says("the old values are back, in the store and on every host that read them");
+    assert_eq!((value(), token(), safe.dock.inspect("{{.Id}}", "app-web-1")), (new.clone(), new, id));
+    safe.settled();
+}
+
+#[test]
+fn after_a_reboot_a_container_finds_its_secrets() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &["USER app:keys", SERVE]).unwrap();
+    safe.lab("{}", &APP.replace("secrets: [token]", "secrets: [token, { source: tls, target: /tls.key, uid: \"5\", gid: \"6\", mode: \"0440\" }]"));
+    safe.run(&["secret", "init"]).code(0);
+    for name in ["token", "pg", "tls"] {
+        safe.set(name, &format!("value-of-{name}"));
+    }
+    safe.apply().code(0);
+    let owners = || -> Vec<String> {
+        let one = |path: PathBuf| {
+            let found = fs::metadata(&path).unwrap();
+            format!("{}:{} {:o} {}", found.uid(), found.gid(), found.mode() & 0o7777, fs::read_to_string(path).unwrap())
+        };
+        let mut all: Vec<String> = safe.kept().into_iter().map(one).collect();
+        all.sort();
+        all
+    };
+    let before = owners();
+    assert_eq!(before, ["5:6 440 value-of-tls", "70:72 400 value-of-pg", "70:72 400 value-of-token"]);
+    safe.dock.engine.docker(&["stop", "-t", "1", "app-web-1"]).unwrap();
+    fs::remove_dir_all(safe.memory.path().join("run")).unwrap();
+    let ran: Ran = safe.command(&["agent", "--unseal"]).output().unwrap().into();
+    ran.code(0);
+    assert_eq!(owners(), before);
+    safe.dock.engine.docker(&["start", "app-web-1"]).unwrap();
+    assert_eq!(safe.exec("app-web-1", &["/bin/cat", "/run/secrets/token"]), "value-of-token");
+    // With the container goes what it had.
+    safe.lab("{}", "other: { external: someone }");
+    safe.run(&["apply", "--yes", "--prune", "--approve", "downtime"]).code(5).says("volume app_data: costs destroys-data");
+    assert_eq!(safe.kept(), Vec::<PathBuf>::new());
+}
+
+const WIKI: &str = "
+x-common: &common
+  restart: unless-stopped
+  environment: { TZ: Europe/Oslo, MODE: '${MODE:-plain}' }
+services:
+  web:
+    <<: *common
+    image: REG/app:1
+    env_file: web.env
+    depends_on: { db: { condition: service_healthy }, init: { condition: service_completed_successfully } }
+    ports: [\"8080:80\", \"127.0.0.1:9000-9001:9000-9001/udp\"]
+    volumes:
+      - ./site:/site:ro
+      - ./settings.ini:/etc/settings.ini
+      - ./cache:/cache
+      - data:/data
+      - { type: tmpfs, target: /scratch, tmpfs: { size: 1m, mode: 0o1777 } }
+    configs: [{ source: motd, target: /etc/motd, mode: 0o444 }]
+    secrets: [key]
+    networks: { front: { aliases: [wiki] }, back: }
+    deploy: { resources: { limits: { cpus: '0.5', memory: 64M, pids: 50 } } }
+    labels: { team: ops }
+    cap_drop: [ALL]
+    extra_hosts: ['nas:10.0.0.9']
+    ulimits: { nofile: { soft: 1024, hard: 2048 } }
+    sysctls: { net.core.somaxconn: 512 }
+    stop_grace_period: 3s
+    init: true
+    expose: ['9999']
+    logging: { driver: json-file, options: { max-size: 1m } }
+    group_add: ['44']
+    tmpfs: ['/tmp2:size=1m']
+    dns: [9.9.9.9]
+    hostname: wikibox
+    working_dir: /tmp
+    user: '0:0'
+    read_only: true
+    security_opt: ['no-new-privileges:true']
+  db:
+    <<: *common
+    image: REG/app:1
+    networks: [back]
+    healthcheck: { test: [CMD, /bin/true], interval: 300ms, timeout: 2s, retries: 3, start_period: 1s }
+    volumes: ['dbdata:/var/lib/db']
+    shm_size: 32m
+  init: { image: 'REG/app:1', command: [/bin/true], network_mode: none }
+  tool: { image: 'REG/app:1', profiles: [tools] }
+  side: { image: 'REG/app:1', network_mode: 'service:web' }
+networks:
+  front: { driver_opts: { com.docker.network.bridge.name: lwfront } }
+  back: { internal: true, ipam: { config: [{ subnet: 172.30.9.0/24, gateway: 172.30.9.1 }] }, labels: { of: wiki } }
+volumes: { data: { labels: { kind: data } }, dbdata: {} }
+configs: { motd: { content: \"welcome\\n\" } }
+secrets: { key: { file: ./key.txt } }
+";
+
+fn wiki(safe: &Safe) {
+    let desk = &safe.dock.desk;
+    desk.write("wiki/compose.yaml", WIKI.replace("REG", REGISTRY));
+    desk.write("wiki/.env", "MODE=fancy\n");
+    desk.write("wiki/web.env", "NAME=\"a wiki\"\nTZ=UTC\n");
+    desk.write("wiki/key.txt", "canary-in-a-file");
+    desk.write("wiki/site/index.html", "hello\n");
+    desk.write("wiki/site/js/app.js", "one()\n");
+    desk.write("wiki/settings.ini", "[a]\n");
+    safe.lab("{}", "wiki: { on: here, compose: wiki/compose.yaml, folder: FOLDER }");
+}
+
+#[test]
+fn a_compose_file_runs_with_all_that_lies_beside_it() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &[SERVE]).unwrap();
+    wiki(&safe);
+    safe.run(&["secret", "init"]).code(0);
+    safe.apply().code(0).says_not("canary");
+    safe.settled();
+    let web = "wiki-web-1";
+    assert_eq!(safe.exec(web, &["/bin/cat", "/site/index.html", "/site/js/app.js", "/etc/motd", "/run/secrets/key"]), "hello\none()\nwelcome\ncanary-in-a-file");
+    let env = safe.exec(web, &["/bin/env"]);
+    for line in ["MODE=fancy", "NAME=a wiki", "TZ=Europe/Oslo"] {
+        assert!(env.contains(line), "{env}");
+    }
+    let up = safe.dock.engine.docker(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]).unwrap();
+    let mut up: Vec<&str> = up.lines().collect();
+    up.sort_unstable();
+    assert_eq!(up, ["wiki-db-1 running", "wiki-init-1 exited", "wiki-side-1 running", "wiki-web-1 running"]);
+    let id = |name: &str| safe.dock.inspect("{{.Id}}", name);
+
+    // What the container writes to its own file is its own; a folder that is only read is the lab's.
+    let (web_id, side_id, db_id) = (id(web), id("wiki-side-1"), id("wiki-db-1"));
+    safe.exec(web, &["/bin/sh", "-c", "echo '[b]' >> /etc/settings.ini; echo kept > /cache/x; echo kept > /data/x"]);
+    safe.settled();
+    safe.dock.desk.write("wiki/site/js/app.js", "two()\n");
+    safe.run(&["plan"]).code(0).says("2 to replace").says("files");
+    safe.apply().code(0);
+    safe.settled();
+    assert_eq!(safe.exec(web, &["/bin/cat", "/site/js/app.js", "/cache/x", "/data/x"]), "two()\nkept\nkept");
+    assert!(id(web) != web_id && id("wiki-side-1") != side_id, "who lives in its network is made anew with it");
+    assert_eq!(id("wiki-db-1"), db_id);
+    // Both wrote to it: nobody but a person can tell.
+    safe.dock.desk.write("wiki/settings.ini", "[c]\n");
+    safe.run(&["plan"]).says("was written to on the host, and has new content in the lab as well");
+    fs::remove_file(safe.dock.desk.path("stack/settings.ini")).unwrap();
+    safe.apply().code(0);
+    safe.settled();
+    assert_eq!(safe.exec(web, &["/bin/cat", "/etc/settings.ini"]), "[c]");
+}
+
+/// What differs from one run to the next, or is the engine's own.
+const PASSING: &[&str] = &[
+    ".Id", ".Created", ".State.", ".ResolvConfPath", ".HostnamePath", ".HostsPath", ".LogPath", ".GraphDriver.", ".Image",
+    ".NetworkSettings.Sandbox", ".NetworkSettings.EndpointID", ".NetworkSettings.IPAddress", ".RestartCount",
+    ".NetworkSettings.Gateway", ".NetworkSettings.MacAddress", ".Name",
+];
+
+/// Every value of an inspect by its path.
+fn leaves(path: String, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            fields.iter().for_each(|(name, value)| leaves(format!("{path}.{name}"), value, into));
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            // A list of mounts has no order that means anything.
+            let mut items: Vec<&Value> = items.iter().collect();
+            items.sort_by_key(|item| item["Destination"].to_string());
+            items.iter().enumerate().for_each(|(n, item)| leaves(format!("{path}[{n}]"), item, into));
+        }
+        Value::Array(items) => {
+            let mut items: Vec<String> = items.iter().map(Value::to_string).collect();
+            items.sort();
+            into.insert(path, format!("[{}]", items.join(", ")));
+        }
+        other => drop(into.insert(path, other.to_string())),
+    }
+}
+
+/// What an engine shows of a container, without what passes.
+fn shown(safe: &Safe, name: &str) -> BTreeMap<String, String> {
+    let text = safe.dock.inspect("{{json .}}", name);
+    let id = safe.dock.inspect("{{.Id}}", name);
+    let text = text.replace(&id, "ID").replace(&id[..12], "ID");
+    let text = text.replace(safe.dock.desk.dir.path().to_str().unwrap(), "DESK");
+    let mut all = BTreeMap::new();
+    leaves(String::new(), &serde_json::from_str(&text).unwrap(), &mut all);
+    let passes = |path: &str| {
+        let of_network = ["EndpointID", "NetworkID", "IPAddress", "MacAddress", "Gateway", "DNSNames", "IPPrefixLen"];
+        PASSING.iter().any(|front| path.starts_with(front))
+            || (path.starts_with(".NetworkSettings.Networks.") && of_network.iter().any(|end| path.ends_with(end)))
+    };
+    all.retain(|path, value| !passes(path) && !matches!(value.as_str(), "null" | "[]" | "{}" | "\"\"" | "false" | "0"));
+    all
+}
+
+/// A file that Compose of old and the engine of this machine can do all of.
+const PEER: &str = "
+version: '2.4'
+services:
+  web:
+    image: REG/app:1
+    env_file: web.env
+    environment: { MODE: fancy }
+    depends_on: { db: { condition: service_healthy } }
+    ports: ['127.0.0.1:8080:80', '127.0.0.1:9000-9001:9000-9001/udp']
+    volumes: ['./site:/site:ro', './cache:/cache', 'data:/data', '/srv/lw-peer:/srv:ro']
+    networks: { front: { aliases: [wiki] }, back: { ipv4_address: 172.30.9.9 } }
+    labels: { team: ops }
+    cap_drop: [ALL]
+    cap_add: [NET_BIND_SERVICE]
+    extra_hosts: ['nas:10.0.0.9']
+    ulimits: { nofile: { soft: 1024, hard: 2048 }, nproc: 65535 }
+    sysctls: { net.core.somaxconn: 512 }
+    stop_grace_period: 3s
+    stop_signal: SIGINT
+    init: true
+    expose: ['9999']
+    logging: { driver: json-file, options: { max-size: 1m } }
+    group_add: ['44']
+    tmpfs: ['/tmp2:size=1m']
+    dns: [9.9.9.9]
+    dns_search: [lab.home.arpa]
+    hostname: wikibox
+    domainname: lab.home.arpa
+    working_dir: /tmp
+    user: '0:0'
+    read_only: true
+    security_opt: ['no-new-privileges:true']
+    mem_limit: 64m
+    mem_reservation: 32m
+    cpus: 0.5
+    cpu_shares: 512
+    pids_limit: 50
+    oom_score_adj: 100
+    shm_size: 32m
+    restart: on-failure:3
+    tty: true
+    stdin_open: true
+    ipc: private
+    entrypoint: [/bin/sh, -c]
+    command: ['trap exit TERM; while true; do sleep 0.1; done']
+    devices: ['/dev/null:/dev/lw-null:r']
+    device_cgroup_rules: ['c 1:3 rm']
+  db:
+    image: REG/app:1
+    networks: [back]
+    healthcheck: { test: [CMD, /bin/true], interval: 300ms, timeout: 2s, retries: 3, start_period: 1s }
+    volumes: ['dbdata:/var/lib/db']
+  side: { image: 'REG/app:1', network_mode: 'service:web', pid: host }
+networks:
+  front: { driver_opts: { com.docker.network.bridge.name: lwfront } }
+  back: { internal: true, ipam: { config: [{ subnet: 172.30.9.0/24, gateway: 172.30.9.1 }] } }
+volumes: { data: {}, dbdata: {} }
+";
+
+#[test]
+fn the_engine_is_told_what_docker_compose_tells_it() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &["ENV FROM=image", SERVE, CHECK]).unwrap();
+    let desk = &safe.dock.desk;
+    // One folder for both: what is beside the file is the same file.
+    desk.write("stack/docker-compose.yml", PEER.replace("REG", REGISTRY));
+    desk.write("stack/web.env", "NAME=a wiki\n");
+    desk.write("stack/site/index.html", "hello\n");
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let compose_5 = labwright_testkit::engine::compose_5(folder).unwrap();
+    let services = ["web", "db", "side"];
+    let made_by = |program: &std::path::Path, joint: &str| -> Vec<BTreeMap<String, String>> {
+        let run = |args: &[&str]| {
+            let mut command = Command::new(program);
+            command.current_dir(desk.path("stack")).args(["-p", "peer"]).args(args);
+            command.env("DOCKER_HOST", format!("unix://{}", safe.dock.engine.socket().display()));
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        };
+        run(&["up", "-d"]);
+        let made = services.iter().map(|service| shown(&safe, &format!("peer{joint}{service}{joint}1"))).collect();
+        run(&["down", "-v"]);
+        made
+    };
+    let of_old = made_by("docker-compose".as_ref(), "_");
+    let of_5 = made_by(&compose_5, "-");
+    let lab = format!("peer: {{ on: here, compose: stack/docker-compose.yml, folder: {} }}", desk.path("stack").display());
+    safe.dock.lab(&lab);
+    safe.apply().code(0);
+    safe.settled();
+    let mut differences = String::new();
+    for (service, (of_old, of_5)) in services.iter().zip(of_old.iter().zip(&of_5)) {
+        let ours = shown(&safe, &format!("peer-{service}-1"));
+        let paths: BTreeSet<&String> = of_old.keys().chain(of_5.keys()).chain(ours.keys()).collect();
+        for path in paths {
+            let (old, new, ours) = (of_old.get(path), of_5.get(path), ours.get(path));
+            // One of them says the same.
+            if ours != old && ours != new {
+                let say = |value: Option<&String>| value.map_or("-".to_string(), String::clone);
+                differences += &format!("{service}{path}\n  1.29 {}\n  5.6  {}\n  ours {}\n", say(old), say(new), say(ours));
+            }
+        }
+    }
+    expect![[r#""#]].assert_eq(&differences);
+}

@@ -1,0 +1,349 @@
+//! The services of a lab that are containers, as stacks on their hosts: who meets whom, who waits for whom, what is
+//! published. A network for each service, a link between two of which one needs the other, and no port that nobody asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use labwright_model::lab::{Expose, Host, Service};
+use labwright_model::{Finding, Findings, Parsed, Span, beside, codes};
+use labwright_plan::{Input, Lowered, Resource, ResourceId};
+use serde_json::{Value as Json, json};
+
+use super::lock;
+use super::lower::{self, Ground, link, lower_stack};
+use super::project::{self, Making};
+use super::stack::{Container, Port, Stack};
+use crate::process;
+
+/// Where stacks have their folders on a host.
+const FOLDERS: &str = "/srv/labwright";
+const LOOPBACK: &str = "127.0.0.1";
+
+/// One service on one host.
+struct Placed<'a> {
+    host: &'a str,
+    /// Where others reach the host.
+    address: String,
+    service: &'a str,
+    environment: Option<&'a str>,
+    entry: &'a Service,
+    what: What,
+    span: Span,
+}
+
+enum What {
+    Stack(Stack),
+    /// A unit of the host.
+    Process(ResourceId),
+}
+
+impl Placed<'_> {
+    fn stack(&self) -> Option<&Stack> {
+        match &self.what {
+            What::Stack(stack) => Some(stack),
+            What::Process(_) => None,
+        }
+    }
+
+    /// Whether it cannot work without another. In an environment, that is the other one's in the same.
+    fn needs(&self, other: &Placed<'_>) -> bool {
+        let apart = matches!((self.environment, other.environment), (Some(a), Some(b)) if a != b);
+        let itself = (self.service, self.environment) == (other.service, other.environment);
+        !apart && !itself && self.entry.needs.iter().any(|need| need.value == other.service)
+    }
+
+    /// What has to be in place before whatever needs it.
+    fn resources(&self) -> Vec<ResourceId> {
+        match &self.what {
+            What::Process(unit) => vec![unit.clone()],
+            What::Stack(stack) => {
+                let pinned = BTreeMap::new();
+                let ground = Ground {
+                    host: self.host,
+                    address: &self.address,
+                    socket: None,
+                    pinned: &pinned,
+                    adopt: false,
+                    span: self.span,
+                };
+                let all = stack.containers.iter();
+                all.flat_map(|(key, container)| lower::containers(&ground, &stack.name, key, container)).collect()
+            }
+        }
+    }
+
+    /// The container that its port leads to, and the port.
+    fn door(&self) -> Option<(String, u16)> {
+        let stack = self.stack()?;
+        let port = &self.entry.port.as_ref()?.value;
+        let (key, number) = port.split_once(':').map_or((None, port.as_str()), |(key, number)| (Some(key), number));
+        let only = || (stack.containers.len() == 1).then(|| stack.containers.keys().next().cloned()).flatten();
+        let same = || stack.containers.contains_key(self.service).then(|| self.service.to_string());
+        let key = key.map(str::to_string).or_else(only).or_else(same)?;
+        Some((key, number.parse().ok()?))
+    }
+}
+
+/// Every stack of every service.
+pub fn lower(input: &Input<'_>, out: &mut Lowered) {
+    let pinned = pinned(input, &mut out.findings);
+    let mut placed = placed(input, &mut out.findings);
+    one_name_each(&placed, &mut out.findings);
+    let doors: Vec<Vec<Port>> = placed.iter().map(|one| doors(input.parsed, one, &placed)).collect();
+    let hosts: Vec<BTreeMap<String, String>> = placed.iter().map(|one| names(one, &placed)).collect();
+    for ((one, doors), names) in placed.iter_mut().zip(doors).zip(hosts) {
+        open(one, doors);
+        let What::Stack(stack) = &mut one.what else { continue };
+        stack.containers.values_mut().for_each(|container| name_hosts(container, &names));
+    }
+    one_port_each(&placed, &mut out.findings);
+    let mut known: BTreeSet<ResourceId> = out.resources.iter().map(|resource| resource.id.clone()).collect();
+    let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
+    for one in &placed {
+        let after = after(one, &placed);
+        let stack = match &one.what {
+            What::Stack(stack) => stack,
+            What::Process(unit) => {
+                // The host's own part made it; what it needs is known here.
+                let unit = out.resources.iter_mut().find(|resource| resource.id == *unit);
+                unit.into_iter().for_each(|unit| unit.after.extend(after.iter().cloned()));
+                continue;
+            }
+        };
+        let Some(host) = input.parsed.lab.compute.hosts.get(one.host) else { continue };
+        let ground = Ground {
+            host: one.host,
+            address: &one.address,
+            socket: host.docker_socket.as_ref().map(|socket| socket.value.as_str()),
+            pinned: &pinned,
+            adopt: false,
+            span: one.span,
+        };
+        for resource in lower_stack(stack, &ground, &joins(one, &placed), &after) {
+            // What the lab file says of a file or folder itself counts.
+            if !known.contains(&resource.id) {
+                resources.entry(resource.id.clone()).or_insert(resource);
+            }
+        }
+    }
+    known.extend(resources.keys().cloned());
+    out.resources.extend(resources.into_values());
+}
+
+/// The services that run on hosts that Labwright changes, each as often as it does.
+fn placed<'a>(input: &Input<'a>, findings: &mut Findings) -> Vec<Placed<'a>> {
+    let parsed = input.parsed;
+    let mut all = Vec::new();
+    for placement in &parsed.placements {
+        let environment = placement.environment.as_deref();
+        let part = if placement.entry.compose.is_some() { "compose" } else { "containers" };
+        let span = parsed.span_of(&["services", &placement.service, part]);
+        let project = parsed.project(placement);
+        // Said once, wherever it runs.
+        let stack = project.map(|project| {
+            let folder = match &placement.entry.folder {
+                Some(folder) => folder.value.trim_end_matches('/').to_string(),
+                None => format!("{FOLDERS}/{}", project.name),
+            };
+            let at = format!("services.{}.{part}", placement.service);
+            project::stack(&mut Making { project, at, assets: input.assets, folder: &folder, findings })
+        });
+        for (host, entry) in hosts(parsed, &placement.entry) {
+            let what = match (&stack, &placement.entry.run) {
+                (Some(stack), _) => What::Stack(stack.clone()),
+                (None, Some(_)) => What::Process(ResourceId::new(host, "host", "unit", &process::unit_name(placement))),
+                (None, None) => continue,
+            };
+            all.push(Placed {
+                host,
+                address: address(parsed, entry),
+                service: &placement.service,
+                environment,
+                entry: &placement.entry,
+                what,
+                span: if project.is_some() { span } else { parsed.span_of(&["services", &placement.service]) },
+            });
+        }
+    }
+    all
+}
+
+/// The files that stacks read, as `Input::assets` is keyed.
+pub fn assets(parsed: &Parsed) -> Vec<String> {
+    let mut all: Vec<String> = project::assets(parsed).into_iter().collect();
+    all.extend(lock_path(parsed).filter(|_| !parsed.projects.is_empty()));
+    all
+}
+
+fn lock_path(parsed: &Parsed) -> Option<String> {
+    parsed.sources.get(0).map(|source| beside(&source.name, lock::FILE))
+}
+
+fn pinned(input: &Input<'_>, findings: &mut Findings) -> BTreeMap<String, String> {
+    let path = lock_path(input.parsed).unwrap_or_default();
+    // Without the file nothing is held: the first apply writes it.
+    let Some(Ok(content)) = input.assets.get(&path) else { return BTreeMap::new() };
+    match lock::read(content) {
+        Ok(lock) => lock.images,
+        Err(why) => {
+            let message = format!("cannot read `{path}`: {why}");
+            findings.push(
+                Finding::error(codes::WRONG_VALUE, "services", Span::NONE, message)
+                    .help("take it from version control as it was, or remove it: the next apply writes it anew"),
+            );
+            BTreeMap::new()
+        }
+    }
+}
+
+/// The hosts of a service that Labwright changes.
+fn hosts<'a>(parsed: &'a Parsed, service: &Service) -> BTreeMap<&'a str, &'a Host> {
+    let on = service.on.iter().filter_map(|on| parsed.lab.compute.hosts.get_key_value(&on.value));
+    on.filter(|(_, host)| crate::host::managed(host)).map(|(name, host)| (name.as_str(), &host.value)).collect()
+}
+
+/// Never every address by accident: the host's own one in its zone, or nobody but the host itself.
+fn address(parsed: &Parsed, host: &Host) -> String {
+    let zone = host.zone.as_ref().and_then(|zone| parsed.lab.network.zones.get(&zone.value));
+    let inside = |address: &&labwright_model::Spanned<std::net::IpAddr>| {
+        let subnets = zone.iter().flat_map(|zone| zone.subnet.iter());
+        subnets.into_iter().any(|subnet| subnet.value.0.contains(&address.value))
+    };
+    let own = host.address.iter().find(inside).or_else(|| host.address.iter().next());
+    own.map_or_else(|| LOOPBACK.to_string(), |address| address.value.to_string())
+}
+
+/// Two services that Docker takes for one would take each other's containers.
+fn one_name_each(placed: &[Placed<'_>], findings: &mut Findings) {
+    let mut names: BTreeMap<(&str, &str), &Placed<'_>> = BTreeMap::new();
+    for one in placed {
+        let Some(stack) = one.stack() else { continue };
+        let Some(first) = names.insert((one.host, &stack.name), one) else { continue };
+        let message =
+            format!("`{}` and `{}` are one project `{}` to Docker on `{}`", first.service, one.service, stack.name, one.host);
+        let at = format!("services.{}", one.service);
+        let finding = Finding::error(codes::COMPOSE_CONTRADICTION, at, one.span, message);
+        let help = "give one of them another name: `name:` at the top of its Compose file, or another name in the lab";
+        findings.push(finding.help(help).related(first.span, "the other one"));
+    }
+}
+
+/// One port of a host for two containers: one of them would not start.
+fn one_port_each(placed: &[Placed<'_>], findings: &mut Findings) {
+    let mut taken: BTreeMap<(&str, String, String), Vec<(String, &Placed<'_>)>> = BTreeMap::new();
+    for one in placed {
+        let ports = one.stack().into_iter().flat_map(|stack| stack.containers.values()).flat_map(|c| &c.ports);
+        for port in ports {
+            let Some(published) = port.published.clone().filter(|port| !port.contains('-') && port != "0") else { continue };
+            let address = port.address.clone().unwrap_or_else(|| one.address.clone());
+            let all = |address: &str| matches!(address, "0.0.0.0" | "::");
+            let others = taken.entry((one.host, published.clone(), port.protocol.clone())).or_default();
+            let clash = others.iter().find(|(other, _)| *other == address || all(other) || all(&address));
+            if let Some((_, first)) = clash.filter(|(_, first)| !std::ptr::eq(*first, one)) {
+                let message = format!(
+                    "`{}` and `{}` both publish port {published}/{} of `{}`",
+                    first.service, one.service, port.protocol, one.host
+                );
+                let at = format!("services.{}", one.service);
+                let finding = Finding::error(codes::COMPOSE_CONTRADICTION, at, one.span, message);
+                findings.push(finding.help("give one of them another port").related(first.span, "the other one"));
+            }
+            others.push((address, one));
+        }
+    }
+}
+
+/// What has to be open for those that need a service from elsewhere, or for its names: nothing else is.
+fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
+    let Some((key, number)) = one.door() else { return Vec::new() };
+    let Some(container) = one.stack().and_then(|stack| stack.containers.get(&key)) else { return Vec::new() };
+    if container.network_mode.is_some() || container.ports.iter().any(|port| port.target == number) {
+        return Vec::new();
+    }
+    let needers = all.iter().filter(|other| other.needs(one));
+    let mut near = false;
+    let mut far = false;
+    for needer in needers {
+        far |= needer.host != one.host;
+        near |= needer.host == one.host && needer.stack().is_none();
+    }
+    if one.entry.expose != Expose::Nowhere || !one.entry.url.is_empty() {
+        let proxies: Vec<&str> =
+            parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter()).map(|on| on.value.as_str()).collect();
+        near |= proxies.contains(&one.host);
+        far |= proxies.iter().any(|proxy| *proxy != one.host) || (proxies.is_empty() && one.entry.expose != Expose::Nowhere);
+    }
+    let port = |address: Option<&str>| Port {
+        address: address.map(str::to_string),
+        published: Some(number.to_string()),
+        target: number,
+        protocol: "tcp".into(),
+    };
+    let near = (near && !(far && one.address == LOOPBACK)).then(|| port(Some(LOOPBACK)));
+    near.into_iter().chain(far.then(|| port(None))).collect()
+}
+
+fn open(one: &mut Placed<'_>, doors: Vec<Port>) {
+    let Some((key, _)) = one.door() else { return };
+    if let What::Stack(stack) = &mut one.what
+        && let Some(container) = stack.containers.get_mut(&key)
+    {
+        container.ports.extend(doors);
+    }
+}
+
+/// The services that are needed and are not on a network of this engine, with the address that each is found at.
+fn names(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeMap<String, String> {
+    let elsewhere = |other: &&Placed<'_>| one.needs(other) && (other.host != one.host || other.stack().is_none());
+    let reachable = |other: &&Placed<'_>| other.address != LOOPBACK;
+    let needed = all.iter().filter(elsewhere).filter(reachable);
+    needed.map(|other| (other.service.to_string(), other.address.clone())).collect()
+}
+
+fn name_hosts(container: &mut Container, names: &BTreeMap<String, String>) {
+    if names.is_empty() || container.network_mode.is_some() {
+        return;
+    }
+    let said = container.settings.entry("extra_hosts").or_insert_with(|| json!([]));
+    let Json::Array(said) = said else { return };
+    for (name, address) in names {
+        let has = |line: &Json| line.as_str().is_some_and(|line| line.split(':').next() == Some(name));
+        if !said.iter().any(has) {
+            said.push(json!(format!("{name}:{address}")));
+        }
+    }
+}
+
+/// The networks in which a stack meets those it needs and those that need it: names lead nowhere else.
+fn joins(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    let mut joins = BTreeMap::new();
+    let Some(stack) = one.stack() else { return joins };
+    for other in all.iter().filter(|other| other.host == one.host) {
+        let Some(other_stack) = other.stack() else { continue };
+        if one.needs(other) {
+            let members = stack.containers.keys().map(|key| (key.clone(), BTreeSet::new()));
+            joins.insert(link(&other_stack.name, &stack.name), members.collect());
+        }
+        if other.needs(one) {
+            let door = one.door().map(|(key, _)| key);
+            let alone = stack.containers.len() == 1;
+            let called = |key: &String| {
+                let own = format!("{}-{key}", one.service);
+                let is_it = alone || door.as_ref() == Some(key) || (door.is_none() && key == one.service);
+                BTreeSet::from_iter([own].into_iter().chain(is_it.then(|| one.service.to_string())))
+            };
+            // Whoever says which container its port is of shows no other.
+            let shown = stack.containers.keys().filter(|key| door.as_ref().is_none_or(|door| door == *key));
+            joins.insert(link(&stack.name, &other_stack.name), shown.map(|key| (key.clone(), called(key))).collect());
+        }
+    }
+    joins
+}
+
+/// The containers and units of the services that one needs, wherever they run.
+fn after(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeSet<ResourceId> {
+    all.iter().filter(|other| one.needs(other)).flat_map(Placed::resources).collect()
+}
+
+#[cfg(test)]
+#[path = "services_tests.rs"]
+mod tests;
