@@ -11,6 +11,7 @@ use clap::Args;
 use labwright_engine::{Address, Target, Way};
 use labwright_model::lab::Host;
 use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
+use labwright_providers::docker::IN_PLACE;
 use labwright_plan::{Input, Lowered, Provider, Resource, check};
 
 use crate::error::{CliError, Exit};
@@ -48,7 +49,7 @@ pub struct SshArgs {
     pub ssh_config: Option<PathBuf>,
 }
 
-struct Disk;
+pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
@@ -82,9 +83,13 @@ const MAX_CARRIED_FILES: usize = 500;
 const MAX_CARRIED_BYTES: u64 = 16 << 20;
 
 /// The files beside the lab. A path that ends with `/` is all that is below it, or the one file that it is.
-fn assets(paths: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
+fn assets(paths: &[String], in_place: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
     let mut assets = BTreeMap::new();
     for path in paths {
+        if path.ends_with('/') && in_place.iter().any(|folder| path.starts_with(folder)) {
+            assets.insert(path.clone(), Err(IN_PLACE.into()));
+            continue;
+        }
         let Some(bare) = path.strip_suffix('/') else {
             assets.insert(path.clone(), Disk.read(path));
             continue;
@@ -103,6 +108,22 @@ fn assets(paths: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
         }
     }
     assets
+}
+
+/// Folders of Compose files that run on this very machine where they lie: what containers write there is data.
+fn in_place(parsed: &Parsed) -> Vec<String> {
+    let mut folders: BTreeMap<&str, bool> = BTreeMap::new();
+    for placement in &parsed.placements {
+        let Some(project) = parsed.project(placement) else { continue };
+        let local = |name: &str| parsed.lab.host(name).is_some_and(|host| host.local);
+        let shown = if project.folder.is_empty() { "." } else { &project.folder };
+        let same = placement.entry.folder.as_ref().is_some_and(|folder| {
+            matches!((fs::canonicalize(&folder.value), fs::canonicalize(shown)), (Ok(one), Ok(other)) if one == other)
+        });
+        *folders.entry(&project.folder).or_insert(true) &= same && placement.entry.on.iter().all(|on| local(&on.value));
+    }
+    let kept = folders.into_iter().filter(|(_, kept)| *kept);
+    kept.map(|(folder, _)| if folder.is_empty() { String::new() } else { format!("{folder}/") }).collect()
 }
 
 fn below(
@@ -190,7 +211,7 @@ pub struct Ready {
 /// Reads, checks and lowers. A lab with errors is shown and goes no further.
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
     let Read { parsed, mut findings } = read(arg)?;
-    let assets = assets(&labwright_providers::assets(&parsed));
+    let assets = assets(&labwright_providers::assets(&parsed), &in_place(&parsed));
     let mut lowered = Lowered::default();
     if !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let input = Input { parsed: &parsed, assets: &assets };

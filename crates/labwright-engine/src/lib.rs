@@ -17,4 +17,4 @@ pub use apply::{Outcomes, Sink, Stop, apply};
 pub use clock::{now, run_id};
 pub use fleet::{Answers, Fleet, Letters, Target, Way, break_leases, leases, observe};
 pub use link::Address;
-pub use running::{Fared, Said, StopLogs, exec, logs, running};
+pub use running::{Fared, Said, StopLogs, exec, found, logs, running};

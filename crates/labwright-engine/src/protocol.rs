@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use labwright_plan::{
-    ChangeKey, ExecAsk, HostSeen, Line, LogsAsk, Part, ProviderError, ResourceId, Running, Size, Spec, Step,
+    ChangeKey, ExecAsk, Found, FoundAsk, HostSeen, Line, LogsAsk, Part, ProviderError, ResourceId, Running, Size, Spec, Step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,8 @@ pub enum Request {
     Elsewhere { id: ResourceId, done: bool },
     /// How these fare, and what else is there of their services. Changes nothing.
     Running { parts: Vec<Part> },
+    /// What runs there beside what the lab has. Changes nothing.
+    Found { ask: FoundAsk },
     /// The logs of these, as a stream of lines in the order of their times, until they end or `Stop` comes.
     Logs { parts: Vec<Part>, ask: LogsAsk },
     /// Runs a command beside a part. It is ended by `Stop`, and by the end of the link.
@@ -117,6 +119,7 @@ pub enum Reply {
     Event(Event),
     /// `clock`: the host's, in seconds since 1970.
     Running { running: Vec<Running>, clock: i64 },
+    Found(Vec<Found>),
     /// Lines, each with the number of its part as it was asked for.
     Lines(Vec<(usize, Line)>),
     /// A part has no log, or no more.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use labwright_plan::{ErrorKind, ExecAsk, Line, LogsAsk, Part, Provider, ProviderError, Running, Told, Typed};
+use labwright_plan::{ErrorKind, ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, Provider, ProviderError, Running, Told, Typed};
 
 use crate::agent::running::{LINES_A_FRAME, PATIENCE, PATIENCE_FOLLOWING};
 use crate::fleet::{Answers, Target, everywhere, open};
@@ -53,6 +53,17 @@ pub fn running(targets: &[Target], parts: &[Part], providers: Providers) -> Answ
         }
     });
     targets.iter().map(|target| target.host.clone()).zip(answers).collect()
+}
+
+/// Asks a host what runs there beside what the lab has.
+pub fn found(target: &Target, ask: &FoundAsk, providers: Providers) -> Result<Vec<Found>, ProviderError> {
+    let mut link = open(target, providers)?;
+    link.send(Request::Found { ask: ask.clone() })?;
+    match link.receive()? {
+        Reply::Found(found) => Ok(found),
+        Reply::Failed(error) => Err(error),
+        _ => Err(unasked()),
+    }
 }
 
 fn unasked() -> ProviderError {

@@ -254,6 +254,46 @@ pub enum Told<'a> {
     Taken(usize),
 }
 
+/// What is asked of a host about what runs there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundAsk {
+    /// Where the engine listens, where that is not the usual place.
+    pub engine: Option<String>,
+    /// The host's name in the lab.
+    pub host: String,
+    /// Whether the files beside a Compose file are to come along.
+    pub copy: bool,
+    /// Ids of what the lab has already: `host/provider/kind/name`.
+    pub known: Vec<ResourceId>,
+}
+
+/// Something that runs on a host, as a lab would say it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    /// The service's name.
+    pub name: String,
+    /// Where it comes from: a folder, or a container.
+    pub from: String,
+    /// What stands under its name in the lab, in the order in which it is written. `compose` is left to whoever knows
+    /// where the lab is.
+    pub entry: serde_json::Map<String, serde_json::Value>,
+    /// The files that it is made of, as they are called on the host; the first is its Compose file. None: it has none.
+    pub files: Vec<FoundFile>,
+    /// What somebody has to know or to decide.
+    pub notes: Vec<String>,
+}
+
+/// A file beside a Compose file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoundFile {
+    /// From `/` on.
+    pub path: String,
+    /// Below the Compose file's folder.
+    pub beside: String,
+    /// Base64; `None` where it was not asked for.
+    pub content: Option<String>,
+}
+
 /// What runs on one host, of one provider. Its calls last as long as they have something to say.
 pub trait Runtime: Send + Sync {
     /// How parts fare, and what else is there of their services. Errors stand inside, as `State::Unknown`.
@@ -277,4 +317,9 @@ pub trait Runtime: Send + Sync {
         typed: mpsc::Receiver<Typed>,
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<i64, ProviderError>;
+
+    /// What runs there beside what the lab has, as a lab would say it. No secret is in it.
+    fn found(&self, _ask: &FoundAsk) -> Result<Vec<Found>, ProviderError> {
+        Ok(Vec::new())
+    }
 }

@@ -13,6 +13,7 @@ mod exec;
 mod explain;
 mod graph;
 mod history;
+mod import;
 mod inventory;
 mod locks;
 mod logs;
@@ -43,6 +44,7 @@ pub enum Command {
     Status(status::Status),
     Logs(logs::Logs),
     Exec(exec::Exec),
+    Import(import::Import),
     Update(update::Update),
     Destroy(destroy::Destroy),
     History(history::History),
@@ -71,6 +73,7 @@ impl Command {
             Command::Logs(command) => command.run(terminal),
             // The one verb whose exit code is not its own.
             Command::Exec(command) => return command.run(terminal),
+            Command::Import(command) => command.run(terminal),
             Command::Update(command) => command.run(terminal),
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),

@@ -11,3 +11,4 @@ pub mod plan;
 pub mod progress;
 pub mod status;
 pub mod table;
+pub mod yaml;

@@ -72,7 +72,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 const SHOP: &str = "shop:
   on: here
   containers:
-    web: { image: \"REG/app:1\", restart: always }
+    web: { image: \"REG/app:1\", restart: always, depends_on: { init: { condition: service_completed_successfully } } }
     init: { image: \"REG/app:1\", command: [/bin/true], healthcheck: { disable: true } }
 mail: { external: Fastmail }";
 
@@ -178,7 +178,7 @@ fn hosts_over_ssh_are_asked_at_once_and_one_that_is_away_is_unknown() {
     fleet.hosts[1].stop().unwrap();
     following.until_told("`two` is away");
     following.until("one talk/app |");
-    assert_eq!(following.interrupt(), 0);
+    assert_eq!(following.interrupt(), 6);
     let ran = fleet.world.run(&["status", "--json"]).code(6);
     let away = holds("status", &ran).remove(0);
     let state = |host: &str| {
@@ -339,7 +339,7 @@ fn a_terminal_is_a_terminal_inside_and_has_its_size() {
     dock.lab("one: { on: here, containers: { a: { image: \"REG/app:1\" } } }");
     dock.apply().code(0);
     let command = format!(
-        "stty cols 93 rows 41; {} exec one -- /bin/sh -c 'test -t 0 && test -t 1 && echo inside; busybox stty size; exit 7'; echo code $?; stty -a | grep -o -- '-\\?icanon'",
+        "stty cols 93 rows 41; {} exec one -- /bin/sh -c 'test -t 0 && test -t 1 && echo inside; sleep 0.5; busybox stty size; exit 7'; echo code $?; stty -a | grep -o -- '-\\?icanon'",
         env!("CARGO_BIN_EXE_labwright")
     );
     let mut script = Command::new("script");

@@ -110,6 +110,9 @@ pub fn attend(
             Ok(Heard::Request(Request::Running { parts })) => {
                 agent.send(Reply::Running { running: agent.running(&parts), clock: agent.facts.clock });
             }
+            Ok(Heard::Request(Request::Found { ask })) => {
+                agent.send(agent.found(&ask).map_or_else(Reply::Failed, Reply::Found));
+            }
             Ok(Heard::Request(Request::Logs { parts, ask })) => {
                 let reply = agent.logs(&parts, &ask, &hear, heard);
                 agent.send(reply);

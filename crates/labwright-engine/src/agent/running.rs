@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use labwright_plan::{ExecAsk, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed};
+use labwright_plan::{ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed};
 
 use super::{ALIVE_EVERY, Agent, Heard};
 use crate::merge::Merge;
@@ -43,6 +43,15 @@ impl Agent {
             })
         };
         providers.into_iter().filter_map(of).flatten().collect()
+    }
+
+    /// What runs here beside what the lab has.
+    pub(super) fn found(&self, ask: &FoundAsk) -> Result<Vec<Found>, ProviderError> {
+        let mut all = Vec::new();
+        for runtime in self.providers.iter().filter_map(|provider| provider.runtime()) {
+            all.extend(runtime.found(ask)?);
+        }
+        Ok(all)
     }
 
     /// Tells logs until they end, or until nobody wants more.

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::pin::pin;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -102,10 +103,15 @@ pub async fn run(
     Ok(ended["ExitCode"].as_i64().unwrap_or(-1))
 }
 
+/// The engine refuses until the command runs; one that has ended in this very moment needs no size.
 async fn resize(docker: &Docker, exec: &str, size: Size) {
-    let options = ResizeExecOptions { height: size.rows, width: size.columns };
-    // It may have ended in this very moment, and a wrong size is no reason to end anything.
-    drop(docker.resize_exec(exec, options).await);
+    for _ in 0..20 {
+        let options = ResizeExecOptions { height: size.rows, width: size.columns };
+        if docker.resize_exec(exec, options).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// The engine has no word for ending a command, so its process is told. Only if it is the one: numbers are used again, and

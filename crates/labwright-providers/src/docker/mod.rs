@@ -15,6 +15,7 @@ mod secrets;
 mod services;
 mod session;
 
+pub mod adopt;
 mod exec;
 mod logs;
 mod parts;
@@ -34,6 +35,7 @@ use labwright_plan::{
 };
 
 pub use lower::{Ground, lower_stack};
+pub use project::IN_PLACE;
 pub use secrets::any as holds_secrets;
 pub use services::assets;
 

@@ -8,15 +8,15 @@ use std::sync::mpsc;
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptions;
 use labwright_plan::{
-    ExecAsk, Health, ImageSeen, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed,
+    ExecAsk, Found, FoundAsk, Health, ImageSeen, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed,
 };
 use serde_json::Value as Json;
 
 use super::engine::{self, told};
-use super::image::Images;
+use super::image::{Images, digest_of};
 use super::reference::parse;
 use super::session::text;
-use super::{container, exec, form, logs, replace};
+use super::{adopt, container, exec, form, logs, replace};
 
 /// The engines of one host.
 pub struct Engines;
@@ -27,6 +27,11 @@ fn socket(part: &Part) -> &str {
 }
 
 impl Runtime for Engines {
+    fn found(&self, ask: &FoundAsk) -> Result<Vec<Found>, ProviderError> {
+        let socket = ask.engine.as_deref().unwrap_or(engine::SOCKET);
+        engine::with(socket, async |docker| adopt::here(docker, ask).await)
+    }
+
     fn running(&self, parts: &[Part]) -> Vec<Running> {
         let mut all = Vec::new();
         let sockets: BTreeSet<&str> = parts.iter().map(socket).collect();
@@ -178,7 +183,7 @@ async fn image(inspect: &Json, images: &Images<'_>) -> Option<ImageSeen> {
     Some(ImageSeen {
         name: if by_id { String::new() } else { reference.repository.to_string() },
         tag: (!by_id && (tagged || reference.digest.is_none())).then(|| reference.tag.to_string()),
-        digest: Images::called(&here, reference.repository, id),
+        digest: if here.is_null() { id.to_string() } else { digest_of(&here, reference.repository) },
         created: here["Created"].as_str().and_then(seconds),
     })
 }

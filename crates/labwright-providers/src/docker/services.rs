@@ -319,6 +319,10 @@ fn joins(one: &Placed<'_>, all: &[Placed<'_>]) -> BTreeMap<String, BTreeMap<Stri
     let Some(stack) = one.stack() else { return joins };
     for other in all.iter().filter(|other| other.host == one.host) {
         let Some(other_stack) = other.stack() else { continue };
+        // Who is in one network by what the files say needs no other to meet in.
+        if lower::meet(stack, other_stack) {
+            continue;
+        }
         if one.needs(other) {
             let members = stack.containers.keys().map(|key| (key.clone(), BTreeSet::new()));
             joins.insert(link(&other_stack.name, &stack.name), members.collect());

@@ -182,6 +182,15 @@ fn is_of_secrets(path: &[Step<'_>]) -> bool {
 const PROSE: &[&str] = &["description", "because", "comment", "summary", "restore_notes", "expr"];
 
 /// What is wrong with a value under a key, if anything is.
+/// The name that a secret would have whose value stands under this key in the clear; `None` where it is no secret.
+pub fn secret_in_the_clear(key: &str, value: &str) -> Option<String> {
+    let shaped = || !super::secret_shapes::known(value).is_empty();
+    (judge(key, value).is_some() || shaped()).then(|| match secret_name(key) {
+        name if name == "NAME" => key.to_ascii_lowercase(),
+        name => name,
+    })
+}
+
 fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
     // Most keys have nothing to do with secrets, and are not worth taking apart.
     let hints = ["pass", "pwd", "secret", "token", "key"];
