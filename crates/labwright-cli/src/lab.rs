@@ -11,8 +11,8 @@ use clap::Args;
 use labwright_engine::{Address, Target, Way};
 use labwright_model::lab::Host;
 use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
-use labwright_providers::docker::IN_PLACE;
 use labwright_plan::{Input, Lowered, Provider, Resource, check};
+use labwright_providers::docker::IN_PLACE;
 
 use crate::error::{CliError, Exit};
 use crate::render::findings;
@@ -132,7 +132,8 @@ fn below(
     assets: &mut BTreeMap<String, Result<Vec<u8>, String>>,
 ) -> Result<(), String> {
     let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| e.to_string())?;
+    let mut paths =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>().map_err(|e| e.to_string())?;
     paths.sort();
     for path in paths {
         let name = path.to_str().ok_or_else(|| format!("the name of `{}` is not UTF-8", path.display()))?;
@@ -305,8 +306,7 @@ fn way(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, C
 
 fn address(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
     let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
-    let jumps: Result<Vec<Vec<Address>>, CliError> =
-        host.ssh.jump.iter().map(|jump| hops(parsed, jump, ssh)).collect();
+    let jumps: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| hops(parsed, jump, ssh)).collect();
     Ok(Address {
         name: name.to_string(),
         addresses: host.address.iter().map(|address| address.to_string()).collect(),

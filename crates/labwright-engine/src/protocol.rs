@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use labwright_plan::{
-    ChangeKey, ExecAsk, Found, FoundAsk, HostSeen, Line, LogsAsk, Part, ProviderError, ResourceId, Running, Size, Spec, Step,
+    ChangeKey, ExecAsk, Found, FoundAsk, HostSeen, Line, LogsAsk, Part, ProviderError, ResourceId, Running, Size, Spec,
+    Step,
 };
 use serde::{Deserialize, Serialize};
 
@@ -118,18 +119,31 @@ pub enum Reply {
     Broken(Box<Broken>),
     Event(Event),
     /// `clock`: the host's, in seconds since 1970.
-    Running { running: Vec<Running>, clock: i64 },
+    Running {
+        running: Vec<Running>,
+        clock: i64,
+    },
     Found(Vec<Found>),
     /// Lines, each with the number of its part as it was asked for.
     Lines(Vec<(usize, Line)>),
     /// A part has no log, or no more.
-    NoLog { part: usize, error: ProviderError },
+    NoLog {
+        part: usize,
+        error: ProviderError,
+    },
     /// What the command that runs prints: base64.
-    Printed { err: bool, bytes: String },
+    Printed {
+        err: bool,
+        bytes: String,
+    },
     /// So many typed bytes have arrived there.
-    Taken { bytes: usize },
+    Taken {
+        bytes: usize,
+    },
     /// The command has ended.
-    Exited { code: i64 },
+    Exited {
+        code: i64,
+    },
     /// A step takes its time; the agent is there.
     Alive,
     /// Every step has an outcome.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use labwright_plan::{ErrorKind, ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, Provider, ProviderError, Running, Told, Typed};
+use labwright_plan::{
+    ErrorKind, ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, Provider, ProviderError, Running, Told, Typed,
+};
 
 use crate::agent::running::{LINES_A_FRAME, PATIENCE, PATIENCE_FOLLOWING};
 use crate::fleet::{Answers, Target, everywhere, open};
@@ -162,7 +164,8 @@ impl Host {
         };
         while let Err(error) = self.stream(&mut link, &mut until) {
             drop(link);
-            if self.stop.is_asked() || !self.merge.push(self.number, until, Said::Away(self.target.host.clone(), error)) {
+            if self.stop.is_asked() || !self.merge.push(self.number, until, Said::Away(self.target.host.clone(), error))
+            {
                 break;
             }
             if !self.ask.follow {
@@ -230,6 +233,10 @@ pub fn exec(
     std::thread::spawn(move || {
         while let Ok(next) = typed.recv() {
             let keys = match next {
+                Typed::HangUp => {
+                    drop(speaker.send(Request::Stop));
+                    continue;
+                }
                 Typed::End => Keys::End,
                 Typed::Resized(size) => Keys::Resized(size),
                 Typed::Bytes(bytes) => {

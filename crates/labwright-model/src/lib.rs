@@ -205,7 +205,11 @@ impl Parsed {
                     None => key.split('@').next() == Some(service),
                 }
         };
-        let (_, project) = self.projects.range(service.to_string()..).take_while(|(key, _)| key.starts_with(*service)).find(of_service)?;
+        let (_, project) = self
+            .projects
+            .range(service.to_string()..)
+            .take_while(|(key, _)| key.starts_with(*service))
+            .find(of_service)?;
         if environment.is_some() && !self.is_said(&["services", service, "environments", path[3], "compose"]) {
             return None;
         }

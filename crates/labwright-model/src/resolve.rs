@@ -225,7 +225,8 @@ pub(crate) fn port(name: &str, service: &Node) -> Option<u16> {
 /// The services whose ports are chosen, with them.
 pub(crate) fn chosen_ports(root: &Node) -> Vec<(String, u16)> {
     let Some(Kind::Map(services)) = root.get("services").map(|services| &services.kind) else { return Vec::new() };
-    let is_open = |service: &Node| ["port", "environments"].iter().all(|key| service.get(key).is_none_or(|n| n.is_null()));
+    let is_open =
+        |service: &Node| ["port", "environments"].iter().all(|key| service.get(key).is_none_or(|n| n.is_null()));
     let open = services.iter().filter(|(_, service)| is_open(service));
     open.filter_map(|(name, service)| Some((name.text.clone(), port(&name.text, service)?))).collect()
 }

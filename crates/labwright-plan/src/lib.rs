@@ -36,7 +36,8 @@ pub use provider::{
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
 pub use runtime::{
-    ExecAsk, Found, FoundAsk, FoundFile, Health, ImageSeen, Line, LineSource, LogsAsk, Part, Running, Runtime, Size, State, Told, Typed, called,
+    ExecAsk, Found, FoundAsk, FoundFile, Health, ImageSeen, Line, LineSource, LogsAsk, Part, Running, Runtime, Size,
+    State, Told, Typed, called,
 };
 pub use sealed::{ChangeKey, Sealed, Secrets};
 pub use select::Selection;

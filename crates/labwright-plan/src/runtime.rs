@@ -243,6 +243,8 @@ pub enum Typed {
     /// No more is typed.
     End,
     Resized(Size),
+    /// Whoever began it wants it ended.
+    HangUp,
 }
 
 /// What comes from a command that runs.

@@ -7,8 +7,21 @@ use labwright_model::lab::{Host, Restarts, Run, Unit, User};
 use labwright_model::{Finding, Findings, Parsed, Placement, Span, Spanned, codes, reference};
 
 /// Users that every Debian has: they are not the lab's to make.
-const EVERYWHERE: &[&str] =
-    &["root", "daemon", "bin", "sys", "games", "man", "lp", "mail", "news", "www-data", "backup", "nobody", "systemd-network"];
+const EVERYWHERE: &[&str] = &[
+    "root",
+    "daemon",
+    "bin",
+    "sys",
+    "games",
+    "man",
+    "lp",
+    "mail",
+    "news",
+    "www-data",
+    "backup",
+    "nobody",
+    "systemd-network",
+];
 
 /// The unit of a placed service.
 pub fn unit_name(placement: &Placement) -> String {
@@ -57,7 +70,8 @@ pub fn check(parsed: &Parsed, findings: &mut Findings) {
         for word in run.command.iter().filter(|word| !reference::secrets(word).is_empty()) {
             let message = format!("a secret in the command of `{}` is shown by `ps` to everybody", placement.service);
             let help = "give it in `environment`, which is kept in memory, or as a file of the host";
-            findings.push(Finding::error(codes::COMPOSE_SECRET, format!("{at}.command"), word.span, message).help(help));
+            findings
+                .push(Finding::error(codes::COMPOSE_SECRET, format!("{at}.command"), word.span, message).help(help));
         }
         let Some(port) = &placement.entry.port else { continue };
         for on in placement.entry.on.iter() {
@@ -66,10 +80,16 @@ pub fn check(parsed: &Parsed, findings: &mut Findings) {
                 "`{}` and `{}` both have port {} of `{}`",
                 first.service, placement.service, port.value, on.value
             );
-            let span = if port.span == Span::NONE { parsed.span_of(&["services", &placement.service]) } else { port.span };
+            let span =
+                if port.span == Span::NONE { parsed.span_of(&["services", &placement.service]) } else { port.span };
             findings.push(
-                Finding::error(codes::COMPOSE_CONTRADICTION, format!("services.{}.port", placement.service), span, message)
-                    .help("give one of them another: `port: 8080`"),
+                Finding::error(
+                    codes::COMPOSE_CONTRADICTION,
+                    format!("services.{}.port", placement.service),
+                    span,
+                    message,
+                )
+                .help("give one of them another: `port: 8080`"),
             );
         }
     }

@@ -46,11 +46,21 @@ impl Engine {
         self.dir.join("docker.sock")
     }
 
-    fn inside(&self) -> Result<Command> {
+    /// A command that runs where the engine does: in its namespaces, its processes among them.
+    pub fn inside(&self) -> Result<Command> {
         let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
         let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
         let mut command = tool("nsenter");
         command.args(["--target", &child, "--net", "--mount", "--pid", "--"]);
+        Ok(command)
+    }
+
+    /// A command in the engine's network, from where containers can be reached by their addresses.
+    pub fn beside(&self, program: &Path) -> Result<Command> {
+        let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
+        let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
+        let mut command = tool("nsenter");
+        command.args(["--target", &child, "--net", "--"]).arg(program);
         Ok(command)
     }
 
@@ -134,9 +144,10 @@ impl Engine {
         fs::create_dir_all(root.join("bin"))?;
         fs::create_dir_all(root.join("tmp"))?;
         fs::copy("/bin/busybox", root.join("bin/busybox")).context("copy /bin/busybox")?;
-        for applet in
-            ["sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo", "stat", "nslookup"]
-        {
+        for applet in [
+            "sh", "sleep", "cat", "test", "true", "false", "wget", "nc", "httpd", "touch", "rm", "ls", "env", "echo",
+            "stat", "nslookup", "mkdir",
+        ] {
             let link = root.join("bin").join(applet);
             if !link.exists() {
                 std::os::unix::fs::symlink("busybox", link)?;

@@ -2,7 +2,8 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
 
 use labwright_plan::{ExecAsk, Part, Told, Typed};
 
@@ -66,9 +67,9 @@ impl Exec {
             stdin: !self.no_stdin,
         };
         let (send, typed) = mpsc::sync_channel(1);
-        if tty.is_some() {
-            watch_the_terminal(send.clone())?;
-        }
+        let told_to_end = Arc::new(AtomicI32::new(0));
+        watch(send.clone(), tty.is_some(), told_to_end.clone())?;
+        let gone = send.clone();
         let raw = tty.map(|_| Raw::enter()).transpose();
         let raw = raw.map_err(|error| CliError::usage(format!("cannot use this terminal: {error}")))?;
         match self.no_stdin {
@@ -83,16 +84,20 @@ impl Exec {
                 Told::Stderr(bytes) => err.write_all(bytes).and_then(|()| err.flush()),
                 Told::Taken(_) => Ok(()),
             };
-            if written.is_err() {
-                // Whoever read it is gone, as with any program in a pipe; leaving hangs the command up.
-                raw::restore();
-                lab::sweep();
-                std::process::exit(128 + signal_hook::consts::SIGPIPE);
+            if written.is_err() && told_to_end.swap(signal_hook::consts::SIGPIPE, Ordering::AcqRel) == 0 {
+                // Whoever read it is gone, as with any program in a pipe. Not waited for: input may be held up just now.
+                let gone = gone.clone();
+                std::thread::spawn(move || drop(gone.send(Typed::HangUp)));
             }
         };
         let ended = labwright_engine::exec(target, &part, &ask, PROVIDERS, typed, &mut tell);
         drop(raw);
-        Ok(ExitCode::from(u8::try_from(ended?).unwrap_or(255)))
+        match (ended, told_to_end.load(Ordering::Acquire)) {
+            (Ok(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(255))),
+            // As a shell tells it of any program that a signal ended.
+            (Err(_), signal @ 1..) => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))),
+            (Err(error), _) => Err(error.into()),
+        }
     }
 
     /// The one container that is meant; of several, the choice is not ours.
@@ -134,21 +139,27 @@ fn read_stdin(send: &mpsc::SyncSender<Typed>) {
     }
 }
 
-/// Passes on the terminal's size, and gives the terminal back when this program is told to end.
-fn watch_the_terminal(send: mpsc::SyncSender<Typed>) -> Result<(), CliError> {
-    use signal_hook::consts::{SIGHUP, SIGTERM, SIGWINCH};
-    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGTERM, SIGWINCH]).map_err(CliError::bug)?;
+/// Passes on the terminal's size, and hangs the command up when this program is told to end; the second time it ends at
+/// once. Keys of a terminal are the command's: Ctrl-C is no signal then.
+fn watch(send: mpsc::SyncSender<Typed>, tty: bool, told_to_end: Arc<AtomicI32>) -> Result<(), CliError> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH]).map_err(CliError::bug)?;
     std::thread::spawn(move || {
         for signal in signals.forever() {
-            if signal != SIGWINCH {
+            if signal == SIGWINCH {
+                if let Some(size) = raw::size().filter(|_| tty) {
+                    // The command may have ended in this very moment.
+                    drop(send.send(Typed::Resized(size)));
+                }
+                continue;
+            }
+            if told_to_end.swap(signal, Ordering::AcqRel) != 0 {
                 raw::restore();
                 lab::sweep();
                 std::process::exit(128 + signal);
             }
-            if let Some(size) = raw::size() {
-                // The command may have ended in this very moment.
-                drop(send.send(Typed::Resized(size)));
-            }
+            let send = send.clone();
+            std::thread::spawn(move || drop(send.send(Typed::HangUp)));
         }
     });
     Ok(())

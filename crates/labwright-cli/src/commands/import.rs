@@ -113,7 +113,10 @@ impl<'a> Into<'a> {
     /// The only host that runs containers, where there is one.
     fn only_docker_host(&self) -> Option<String> {
         let hosts = &self.parsed.lab.compute;
-        match (hosts.docker_hosts.iter().collect::<Vec<_>>().as_slice(), hosts.hosts.iter().collect::<Vec<_>>().as_slice()) {
+        match (
+            hosts.docker_hosts.iter().collect::<Vec<_>>().as_slice(),
+            hosts.hosts.iter().collect::<Vec<_>>().as_slice(),
+        ) {
             ([one], _) => Some(one.value.clone()),
             ([], [(one, _)]) => Some((*one).clone()),
             _ => None,
@@ -129,8 +132,12 @@ impl<'a> Into<'a> {
         for one in found {
             let path = self.folder.join(format!("{}.yaml", one.name));
             if taken(&one.name) || !names.insert(&one.name) {
-                terminal.warn(&format!("`{}` ({}) is left out: the lab has a service of that name", one.name, one.from));
-                terminal.hint(&format!("to have it all the same, write it by hand with another name and `project: {}`", one.name));
+                terminal
+                    .warn(&format!("`{}` ({}) is left out: the lab has a service of that name", one.name, one.from));
+                terminal.hint(&format!(
+                    "to have it all the same, write it by hand with another name and `project: {}`",
+                    one.name
+                ));
                 exit = Exit::Partly;
                 continue;
             }
@@ -168,7 +175,8 @@ impl<'a> Into<'a> {
             .collect();
         if !missing.is_empty() {
             let first = self.parsed.sources.get(0).map(|source| source.name.as_str()).unwrap_or_default();
-            terminal.hint(&format!("the lab does not read it yet: add `include: [{}]` to `{first}`", missing.join(", ")));
+            terminal
+                .hint(&format!("the lab does not read it yet: add `include: [{}]` to `{first}`", missing.join(", ")));
         }
         Ok(())
     }
@@ -181,8 +189,10 @@ fn same(one: &Path, other: &Path) -> bool {
 /// Writes a file that is not there yet.
 fn new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
     let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => CliError::usage(format!("`{}` is there already, and is not written over", path.display()))
-            .hint("remove it first, or leave out `--write` to see the entry"),
+        std::io::ErrorKind::AlreadyExists => {
+            CliError::usage(format!("`{}` is there already, and is not written over", path.display()))
+                .hint("remove it first, or leave out `--write` to see the entry")
+        }
         _ => CliError::usage(format!("cannot write `{}`: {error}", path.display())),
     };
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(failed)?;
@@ -204,8 +214,10 @@ impl Compose {
         let path = compose_file(&self.dir)?;
         let shown = path.to_string_lossy().into_owned();
         let dir = path.parent().map(Path::to_path_buf).unwrap_or_default();
-        let whole = dir.canonicalize().map_err(|error| CliError::usage(format!("cannot read `{}`: {error}", dir.display())))?;
-        let name = self.name.clone().or_else(|| Some(whole.file_name()?.to_string_lossy().into_owned())).unwrap_or_default();
+        let whole =
+            dir.canonicalize().map_err(|error| CliError::usage(format!("cannot read `{}`: {error}", dir.display())))?;
+        let name =
+            self.name.clone().or_else(|| Some(whole.file_name()?.to_string_lossy().into_owned())).unwrap_or_default();
         let (mut sources, mut allows, mut findings) = (Default::default(), Vec::new(), Default::default());
         let mut reading = Reading {
             files: &Disk,
@@ -252,7 +264,8 @@ fn compose_file(dir: &Path) -> Result<PathBuf, CliError> {
     }
     let found = NAMES.iter().map(|name| dir.join(name)).find(|path| path.is_file());
     found.ok_or_else(|| match dir.is_dir() {
-        true => CliError::usage(format!("`{}` holds no Compose file", dir.display())).hint(format!("it is called one of {}", NAMES.join(", "))),
+        true => CliError::usage(format!("`{}` holds no Compose file", dir.display()))
+            .hint(format!("it is called one of {}", NAMES.join(", "))),
         false => CliError::usage(format!("there is no `{}`", dir.display())),
     })
 }
@@ -260,7 +273,9 @@ fn compose_file(dir: &Path) -> Result<PathBuf, CliError> {
 /// A path as it is written in a file of `folder`.
 fn relative(folder: &Path, path: &Path) -> String {
     let here = |path: &Path| if path.as_os_str().is_empty() { PathBuf::from(".") } else { path.to_path_buf() };
-    let (Ok(from), Ok(to)) = (here(folder).canonicalize(), path.canonicalize()) else { return path.display().to_string() };
+    let (Ok(from), Ok(to)) = (here(folder).canonicalize(), path.canonicalize()) else {
+        return path.display().to_string();
+    };
     let same = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     // Two folders with nothing in common but the root are no neighbours.
     if same <= 1 {
@@ -279,7 +294,8 @@ impl Docker {
         let into = Into::of(&looked.parsed, &self.out, &self.lab);
         let Some(host) = looked.parsed.lab.host(&self.host) else {
             let known: Vec<&str> = looked.parsed.lab.compute.hosts.keys().map(String::as_str).collect();
-            return Err(CliError::usage(format!("`{}` is not a host of this lab", self.host)).hint(format!("there are {}", known.join(", "))));
+            return Err(CliError::usage(format!("`{}` is not a host of this lab", self.host))
+                .hint(format!("there are {}", known.join(", "))));
         };
         let target = lab::ways(&looked.parsed, &BTreeSet::from([self.host.clone()]), &self.ssh)?.remove(0);
         let ask = FoundAsk {
@@ -292,8 +308,11 @@ impl Docker {
         if !self.only.is_empty() {
             if let Some(unknown) = self.only.iter().find(|name| !all.iter().any(|found| found.name == **name)) {
                 let known: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
-                return Err(CliError::usage(format!("nothing called `{unknown}` runs on `{}` that the lab does not have", self.host))
-                    .hint(format!("there are {}", known.join(", "))));
+                return Err(CliError::usage(format!(
+                    "nothing called `{unknown}` runs on `{}` that the lab does not have",
+                    self.host
+                ))
+                .hint(format!("there are {}", known.join(", "))));
             }
             all.retain(|found| self.only.contains(&found.name));
         }
@@ -337,13 +356,15 @@ impl Docker {
             let Some(content) = &file.content else { continue };
             let content = BASE64.decode(content).map_err(|_| CliError::bug("a file came garbled"))?;
             // What comes from a host is put below the folder and nowhere else.
-            let inside = Path::new(&file.beside).components().all(|part| matches!(part, std::path::Component::Normal(_)));
+            let inside =
+                Path::new(&file.beside).components().all(|part| matches!(part, std::path::Component::Normal(_)));
             if !inside {
                 continue;
             }
             let path = folder.join(&file.beside);
             if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(|error| CliError::usage(format!("cannot make `{}`: {error}", parent.display())))?;
+                fs::create_dir_all(parent)
+                    .map_err(|error| CliError::usage(format!("cannot make `{}`: {error}", parent.display())))?;
             }
             new_file(&path, &content, 0o600)?;
         }

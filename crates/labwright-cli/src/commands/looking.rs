@@ -21,7 +21,10 @@ pub fn read(lab: &LabOption, terminal: &Terminal) -> Result<Looked, CliError> {
     let read = lab::read(&lab.arg())?;
     let errors = read.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     if errors > 0 {
-        terminal.warn(&format!("the lab contradicts itself in {}; what it says is taken as it stands", count(errors, "place")));
+        terminal.warn(&format!(
+            "the lab contradicts itself in {}; what it says is taken as it stands",
+            count(errors, "place")
+        ));
         terminal.hint("`labwright check` shows them");
     }
     let parts = PROVIDERS.iter().flat_map(|provider| provider.parts(&read.parsed)).collect();

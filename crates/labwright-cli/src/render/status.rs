@@ -51,7 +51,9 @@ fn line(row: &Row, part: &Running, now: Option<i64>) -> Vec<String> {
     let ago = |at: Option<i64>| at.zip(now).map_or("-".to_string(), |(at, now)| span((now - at).max(0)));
     let name = if part.declared { part.part.clone() } else { part.name.clone() };
     let note = match (&part.says, part.declared) {
-        (says, false) => [Some("not in the lab".to_string()), says.clone()].into_iter().flatten().collect::<Vec<_>>().join(": "),
+        (says, false) => {
+            [Some("not in the lab".to_string()), says.clone()].into_iter().flatten().collect::<Vec<_>>().join(": ")
+        }
         (says, true) => says.clone().unwrap_or_default(),
     };
     vec![

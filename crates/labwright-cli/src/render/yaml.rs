@@ -17,7 +17,9 @@ pub fn block(map: &Map<String, Value>, indent: usize) -> String {
             continue;
         }
         match value {
-            Value::Object(inner) if !inner.is_empty() => out.push_str(&format!("{front}\n{}", block(inner, indent + 2))),
+            Value::Object(inner) if !inner.is_empty() => {
+                out.push_str(&format!("{front}\n{}", block(inner, indent + 2)))
+            }
             Value::Array(items) if !items.is_empty() => {
                 out.push_str(&format!("{front}\n"));
                 items.iter().for_each(|item| out.push_str(&format!("{}- {}\n", " ".repeat(indent + 2), flow(item))));

@@ -48,7 +48,8 @@ fn both() -> [PathBuf; 2] {
 
 fn write_wiki(dock: &Dock, folder: &str) {
     // Compose of old wants a version before it knows the rest.
-    dock.desk.write(&format!("{folder}/docker-compose.yml"), format!("version: '3.8'{}", WIKI.replace("REG", REGISTRY)));
+    dock.desk
+        .write(&format!("{folder}/docker-compose.yml"), format!("version: '3.8'{}", WIKI.replace("REG", REGISTRY)));
     dock.desk.write(&format!("{folder}/web.env"), "MODE=fancy\nAPI_TOKEN=canary0d9f8a7b6c5e4d3f2a1b\n");
     dock.desk.write(&format!("{folder}/settings.ini"), "[a]\n");
     fs::create_dir_all(dock.desk.path(&format!("{folder}/data"))).unwrap();
@@ -57,7 +58,8 @@ fn write_wiki(dock: &Dock, folder: &str) {
 /// Which containers run, since when.
 fn running(dock: &Dock) -> Vec<String> {
     let ids = dock.engine.docker(&["ps", "-aq", "--no-trunc"]).unwrap();
-    let mut all: Vec<String> = ids.lines().map(|id| dock.inspect("{{.Name}} {{.Id}} {{.State.StartedAt}}", id)).collect();
+    let mut all: Vec<String> =
+        ids.lines().map(|id| dock.inspect("{{.Name}} {{.Id}} {{.State.StartedAt}}", id)).collect();
     all.sort();
     all
 }
@@ -77,13 +79,23 @@ fn what_compose_made_is_imported_from_its_folder_and_taken_over_as_it_runs() {
         let lab = fs::read_to_string(dock.desk.path("lab.yaml")).unwrap();
         let folder = dock.desk.path("stacks/wiki");
         let ran = dock.desk.run(&["import", "compose", folder.to_str().unwrap()]).code(0);
-        for line in ["compose: stacks/wiki/docker-compose.yml", "url: wiki.example.org", "port: \"web:80\"", "\"on\": here"] {
+        for line in
+            ["compose: stacks/wiki/docker-compose.yml", "url: wiki.example.org", "port: \"web:80\"", "\"on\": here"]
+        {
             assert!(ran.out.contains(line), "{line}\n{}", ran.out);
         }
-        assert!(ran.out.contains(&format!("folder: {}", folder.display())) && ran.out.contains("stacks/wiki/data"), "{}", ran.out);
+        assert!(
+            ran.out.contains(&format!("folder: {}", folder.display())) && ran.out.contains("stacks/wiki/data"),
+            "{}",
+            ran.out
+        );
         assert!(!ran.out.contains("cache") && !ran.out.contains("hostname"), "{}", ran.out);
         assert!(!dock.desk.path("wiki.yaml").exists());
-        dock.desk.run(&["import", "compose", "stacks/wiki", "--write"]).code(0).says("add `include: [wiki.yaml]`").says_not("canary");
+        dock.desk
+            .run(&["import", "compose", "stacks/wiki", "--write"])
+            .code(0)
+            .says("add `include: [wiki.yaml]`")
+            .says_not("canary");
         assert_eq!(fs::read_to_string(dock.desk.path("lab.yaml")).unwrap(), lab, "a file of the user's was changed");
         dock.desk.run(&["import", "compose", "stacks/wiki", "--write"]).code(2).says("not written over");
         dock.desk.lab(&format!("include: [wiki.yaml]\n{lab}"));
@@ -93,7 +105,9 @@ fn what_compose_made_is_imported_from_its_folder_and_taken_over_as_it_runs() {
         assert_eq!(running(&dock), before, "{}", program.display());
         dock.settled();
         // It is the lab's now: what is changed by hand is seen, and a new setting makes it anew, with its data.
-        dock.engine.docker(&["exec", before[1].split(' ').next().unwrap().trim_start_matches('/'), "touch", "/data/precious"]).unwrap();
+        dock.engine
+            .docker(&["exec", before[1].split(' ').next().unwrap().trim_start_matches('/'), "touch", "/data/precious"])
+            .unwrap();
         dock.desk.write("stacks/wiki/web.env", "MODE=plain\n");
         dock.desk.run(&["plan"]).says("1 to replace");
         dock.apply().code(0);
@@ -111,28 +125,106 @@ fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
     write_wiki(&dock, "opt/wiki");
     compose(&dock, "docker-compose".as_ref(), &dock.desk.path("opt/wiki"), &["up", "-d"]);
     // A stack that joins the other's network, whose files somebody threw away.
-    let gone = format!("version: '3.8'\nservices:\n  job:\n    image: {image}\n    networks: [wiki]\n    volumes: ['spool:/spool']\nvolumes: {{ spool: {{}} }}\nnetworks: {{ wiki: {{ external: true, name: wiki_default }} }}\n");
+    let gone = format!(
+        "version: '3.8'\nservices:\n  job:\n    image: {image}\n    networks: [wiki]\n    volumes: ['spool:/spool']\nvolumes: {{ spool: {{}} }}\nnetworks: {{ wiki: {{ external: true, name: wiki_default }} }}\n"
+    );
     dock.desk.write("gone/docker-compose.yml", gone);
     compose(&dock, "docker-compose".as_ref(), &dock.desk.path("gone"), &["up", "-d"]);
     fs::remove_file(dock.desk.path("gone/docker-compose.yml")).unwrap();
     // Two by themselves, one with a secret in its environment.
     dock.engine.docker(&["network", "create", "shared"]).unwrap();
-    let plex = ["run", "-d", "--name", "plex", "--restart", "unless-stopped", "-p", "32400:80", "-p", "127.0.0.1:53:53/udp", "-e", "TZ=UTC",
-        "-v", "plexdata:/config", "-v", "/srv/lw-media:/media:ro", "--cap-drop", "ALL", "--cap-add", "CHOWN", "--memory", "64m", "--cpus", "0.5",
-        "--device", "/dev/null:/dev/lw:r", "--tmpfs", "/transcode:size=1m", "--add-host", "nas:10.0.0.9", "--ulimit", "nofile=1024:2048",
-        "--hostname", "plexbox", "--user", "0:0", "--label", "team=tv", "--health-cmd", "true", "--health-interval", "300ms",
-        "--stop-timeout", "3", "--network", "shared", "--network-alias", "media", "--init", "--log-opt", "max-size=1m",
-        "--shm-size", "32m", "--pids-limit", "50", "--read-only", "--security-opt", "no-new-privileges", "--sysctl", "net.core.somaxconn=512"];
-    dock.engine.docker(&[&plex[..], &[&image, "/bin/sh", "-c", "trap exit TERM; while true; do sleep 0.1; done"]].concat()).unwrap();
-    dock.engine.docker(&["run", "-d", "--name", "db_1", "-e", "POSTGRES_PASSWORD=canary-of-postgres", &image, "/bin/sleep", "1000"]).unwrap();
+    let plex = [
+        "run",
+        "-d",
+        "--name",
+        "plex",
+        "--restart",
+        "unless-stopped",
+        "-p",
+        "32400:80",
+        "-p",
+        "127.0.0.1:53:53/udp",
+        "-e",
+        "TZ=UTC",
+        "-v",
+        "plexdata:/config",
+        "-v",
+        "/srv/lw-media:/media:ro",
+        "--cap-drop",
+        "ALL",
+        "--cap-add",
+        "CHOWN",
+        "--memory",
+        "64m",
+        "--cpus",
+        "0.5",
+        "--device",
+        "/dev/null:/dev/lw:r",
+        "--tmpfs",
+        "/transcode:size=1m",
+        "--add-host",
+        "nas:10.0.0.9",
+        "--ulimit",
+        "nofile=1024:2048",
+        "--hostname",
+        "plexbox",
+        "--user",
+        "0:0",
+        "--label",
+        "team=tv",
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "300ms",
+        "--stop-timeout",
+        "3",
+        "--network",
+        "shared",
+        "--network-alias",
+        "media",
+        "--init",
+        "--log-opt",
+        "max-size=1m",
+        "--shm-size",
+        "32m",
+        "--pids-limit",
+        "50",
+        "--read-only",
+        "--security-opt",
+        "no-new-privileges",
+        "--sysctl",
+        "net.core.somaxconn=512",
+    ];
+    dock.engine
+        .docker(&[&plex[..], &[&image, "/bin/sh", "-c", "trap exit TERM; while true; do sleep 0.1; done"]].concat())
+        .unwrap();
+    dock.engine
+        .docker(&[
+            "run",
+            "-d",
+            "--name",
+            "db_1",
+            "-e",
+            "POSTGRES_PASSWORD=canary-of-postgres",
+            &image,
+            "/bin/sleep",
+            "1000",
+        ])
+        .unwrap();
     dock.engine.docker(&["run", "-d", "--name", "bare", &image]).unwrap();
     let before = running(&dock);
     dock.lab("other: { external: someone }");
     let lab = fs::read_to_string(dock.desk.path("lab.yaml")).unwrap();
 
     let ran = dock.desk.run(&["import", "docker", "here"]).code(0).says_not("canary");
-    for line in ["${secret.db_1_postgres_password}", "labwright secret set db_1_postgres_password", "external: true", "container_name: plex",
-        "put together from its containers", "compose: opt/wiki/docker-compose.yml"] {
+    for line in [
+        "${secret.db_1_postgres_password}",
+        "labwright secret set db_1_postgres_password",
+        "external: true",
+        "container_name: plex",
+        "put together from its containers",
+        "compose: opt/wiki/docker-compose.yml",
+    ] {
         let all = format!("{}{}", ran.out, ran.err);
         assert!(all.contains(line), "{line}\n{all}");
     }
@@ -170,7 +262,10 @@ fn files_are_copied_from_the_host_beside_the_lab() {
         .code(0)
         .says("`web.env` holds API_TOKEN in the clear")
         .says_not("canary");
-    let mut copied: Vec<String> = fs::read_dir(dock.desk.path("wiki-box")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut copied: Vec<String> = fs::read_dir(dock.desk.path("wiki-box"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     copied.sort();
     assert_eq!(copied, [".env", "docker-compose.yml", "settings.ini", "web.env"]);
     dock.desk.lab(&format!("include: [wiki-box.yaml]\n{lab}"));

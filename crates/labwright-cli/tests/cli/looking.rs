@@ -102,7 +102,13 @@ fn status_tells_how_everything_fares_and_why() {
     assert_eq!(web["image"]["name"], format!("{REGISTRY}/app"));
     assert!(web["since"].as_i64().unwrap() > 1_700_000_000 && web["image"]["created"].as_i64().is_some());
     assert_eq!(part(&up, "shop-init-1")["state"], "ran");
-    dock.desk.run(&["status"]).code(0).says("healthy").says(&digest[7..19]).says("1 of 1 service well").says("mail: not looked at");
+    dock.desk
+        .run(&["status"])
+        .code(0)
+        .says("healthy")
+        .says(&digest[7..19])
+        .says("1 of 1 service well")
+        .says("mail: not looked at");
     dock.desk.run(&["status", "shop/web"]).code(0).says_not("init");
     dock.desk.run(&["status", "nothing"]).code(2).says("called `nothing`");
 
@@ -162,7 +168,8 @@ fn hosts_over_ssh_are_asked_at_once_and_one_that_is_away_is_unknown() {
     fleet.world.run_offline(&["exec", "talk", "--", "/bin/true"]).code(2).says("--on one").says("--on two");
 
     let config = fleet.world.net.ssh_config().display().to_string();
-    let inside = ["exec", "talk", "--on", "two", "--ssh-config", &config, "--", "/bin/sh", "-c", "cat; echo bad >&2; exit 42"];
+    let inside =
+        ["exec", "talk", "--on", "two", "--ssh-config", &config, "--", "/bin/sh", "-c", "cat; echo bad >&2; exit 42"];
     let mut child = fleet.world.command();
     child.args(inside).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = child.spawn().unwrap();
@@ -274,7 +281,13 @@ fn logs_follow_a_service_over_restarts_and_replacements() {
     lab("ann");
     dock.apply().code(0);
     std::thread::sleep(Duration::from_millis(500));
-    let ran = dock.desk.run(&["logs", "talk", "--timestamps"]).code(0).says("talk/a | ann 1").says("talk/b | bob 1").says("ann warns 2");
+    let ran = dock
+        .desk
+        .run(&["logs", "talk", "--timestamps"])
+        .code(0)
+        .says("talk/a | ann 1")
+        .says("talk/b | bob 1")
+        .says("ann warns 2");
     let times: Vec<&str> = ran.out.lines().map(|line| line.split(' ').next().unwrap()).collect();
     assert!(times.is_sorted() && times.len() > 8, "{times:?}");
     dock.desk.run(&["logs", "talk/b", "-n", "1"]).code(0).says("bob").says_not("ann");
@@ -309,15 +322,23 @@ fn commands_run_in_containers_with_input_output_and_their_exit_code() {
     dock.lab("pair: { on: here, containers: { a: { image: \"REG/app:1\" }, b: { image: \"REG/app:1\", scale: 2 } } }");
     dock.apply().code(0);
     let exec = |args: &[&str]| dock.desk.run(&[&["exec"], args].concat());
-    exec(&["pair", "--", "/bin/true"]).code(2).says("is 3 containers; say which").says("labwright exec pair/b-2 --on here");
+    exec(&["pair", "--", "/bin/true"])
+        .code(2)
+        .says("is 3 containers; say which")
+        .says("labwright exec pair/b-2 --on here");
     let ran = exec(&["pair/a", "--", "/bin/sh", "-c", "echo out; echo err >&2; exit 42"]).code(42);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("out\n", "err\n"));
-    exec(&["pair/b-2", "--user", "1234", "--workdir", "/tmp", "--", "/bin/sh", "-c", "id -u; pwd"]).code(0).says("1234\n/tmp\n");
+    exec(&["pair/b-2", "--user", "1234", "--workdir", "/tmp", "--", "/bin/sh", "-c", "id -u; pwd"])
+        .code(0)
+        .says("1234\n/tmp\n");
     exec(&["pair/a", "--", "/no/such"]).says("no such file");
     // A megabyte in and out again, byte by byte the same, with a slow reader between.
     let sent: Vec<u8> = (0..1_500_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut child = dock.desk.command();
-    child.args(["exec", "pair/a", "--", "/bin/sh", "-c", "sleep 0.5; cat"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    child
+        .args(["exec", "pair/a", "--", "/bin/sh", "-c", "sleep 0.5; cat"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut child = child.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let written = sent.clone();
@@ -347,4 +368,69 @@ fn a_terminal_is_a_terminal_inside_and_has_its_size() {
     script.env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
     let ran: Ran = script.output().unwrap().into();
     ran.says("inside").says("41 93").says("code 7").says("\nicanon");
+}
+
+#[test]
+fn a_command_does_not_outlive_whoever_began_it() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    dock.lab("one: { on: here, containers: { a: { image: \"REG/app:1\" } } }");
+    dock.apply().code(0);
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        // Where the engine is, its numbers of processes mean the same to the agent.
+        let mut inside = dock.engine.inside().unwrap();
+        inside.arg(env!("CARGO_BIN_EXE_labwright")).args(["exec", "one", "--", "/bin/sleep", "1234"]);
+        inside.current_dir(dock.desk.dir.path()).env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
+        let mut child = inside.stdin(Stdio::piped()).spawn().unwrap();
+        let runs = || dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("sleep 1234");
+        until("the command runs", runs);
+        // `nsenter` waits for it, and passes no signals on.
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
+        run(Command::new("kill").args([&format!("-{signal}"), children.trim()]));
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        until("the command is gone", || !runs());
+    }
+    // A reader that has enough ends it as well.
+    let mut inside = dock.engine.inside().unwrap();
+    inside.arg("sh").arg("-c").arg(format!("{} exec one -- /bin/busybox yes abc | head -n 1", env!("CARGO_BIN_EXE_labwright")));
+    inside.current_dir(dock.desk.dir.path()).env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
+    let ran: Ran = inside.output().unwrap().into();
+    assert_eq!(ran.out, "abc\n");
+    until("it is gone", || !dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("yes abc"));
+}
+
+#[test]
+fn processes_of_systemd_are_looked_into_as_well() {
+    let world = World::new();
+    world.net.systemd_host("app").unwrap();
+    let lab = |command: &str| {
+        world.lab(&format!(
+            "lab: test\ncompute:\n  hosts:\n    app: {{}}\nservices:\n  book:\n    on: app\n    run: [/bin/sh, -c, \"{command}\"]\n"
+        ));
+    };
+    lab("echo page one; echo page two; exec sleep infinity");
+    world.apply().code(0);
+    let status = holds("status", &world.run(&["status", "--json"]).code(0)).remove(0);
+    let book = part(&status, "lab-book.service");
+    assert_eq!((&book["state"], &book["restarts"]), (&"running".into(), &0.into()));
+    assert!(book["since"].as_i64().unwrap() > 1_700_000_000, "{book}");
+    world.run(&["status"]).code(0).says("lab-book.service").says("1 of 1 service well");
+    let ran = world.run(&["logs", "book", "--timestamps"]).code(0).says("page one").says("page two");
+    assert!(ran.out.find("page one") < ran.out.find("page two"), "{}", ran.out);
+    world.run(&["logs", "book", "-n", "1"]).code(0).says("page two").says_not("page one");
+    let config = world.net.ssh_config().display().to_string();
+    world
+        .run_offline(&["exec", "book", "--ssh-config", &config, "--", "/bin/true"])
+        .code(6)
+        .says("is a process of `app`, and in no container")
+        .says("ssh app");
+    let mut following = Following::start(&world, &["logs", "-f", "book", "-n", "1"]);
+    following.until("page two");
+    lab("echo page three; exit 3");
+    world.run(&["apply", "--yes"]);
+    following.until("page three");
+    assert_eq!(following.interrupt(), 0);
+    let status = holds("status", &world.run(&["status", "--json"]).code(7)).remove(0);
+    let book = part(&status, "lab-book.service");
+    assert!(matches!(book["state"].as_str(), Some("restarting" | "failed" | "starting")), "{book}");
 }

@@ -135,7 +135,7 @@ fn a_service_that_is_a_process_runs_as_its_own_user_at_its_own_port() {
     let first = said();
     let port: u16 = first.strip_prefix("hello ").unwrap().trim().parse().unwrap();
     assert!((20_000..30_000).contains(&port), "{first}");
-    assert_eq!(host.ssh_stdout("ps -o user= -p $(systemctl show -P MainPID lab-book)").unwrap().trim(), "guestbo+");
+    assert_eq!(host.ssh_stdout("ps -o user= -p $(systemctl show -P MainPID lab-book)").unwrap().trim(), "guestbook");
     lab("again");
     world.apply().code(0).says("lab-book.service [restart]");
     assert_eq!(said(), format!("again {port}\n"));

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use labwright_plan::{ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed};
+use labwright_plan::{
+    ExecAsk, Found, FoundAsk, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed,
+};
 
 use super::{ALIVE_EVERY, Agent, Heard};
 use crate::merge::Merge;

@@ -261,7 +261,8 @@ pub(crate) fn of_lab(
             let at = ["services", &name, "containers"];
             reading.at = &at;
             if matches!(node.kind, Kind::Map(_)) {
-                let lab_file = reading.sources.get(node.span.file).map(|source| source.name.clone()).unwrap_or_default();
+                let lab_file =
+                    reading.sources.get(node.span.file).map(|source| source.name.clone()).unwrap_or_default();
                 let called = placement.entry.project.as_ref().map_or(&name, |project| &project.value);
                 Some(Project::read_inline(called, service, folder_of(&lab_file), &mut reading))
             } else {
@@ -274,7 +275,8 @@ pub(crate) fn of_lab(
             continue;
         };
         // One file that two environments place is read twice and told once.
-        found.retain(|new| !findings.iter().any(|old| old.code == new.code && old.span == new.span && old.at == new.at));
+        found
+            .retain(|new| !findings.iter().any(|old| old.code == new.code && old.span == new.span && old.at == new.at));
         findings.append(&mut found);
         accepted.retain(|new| !allows.contains(new));
         allows.append(&mut accepted);

@@ -172,7 +172,8 @@ pub(super) const PAGES: &[Page] = &[
         code: codes::COMPOSE_SECRET,
         title: "a secret where everybody can read it",
         doc: "A secret in a variable, a command or a label of a container is shown by `docker inspect`, stands in the \
-              environment of every process inside, and often ends in a log. A secret is given as a file that is only in \
+              environment of every process inside, and often ends in a log. In a variable it is a warning, since some \
+              images know no other way; in a command or a label it is an error. A secret is given as a file that is only in \
               memory: most images read one where the variable's name ends in `_FILE` \
               (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read `/run/secrets/NAME` of \
               `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's secret `pg`.",

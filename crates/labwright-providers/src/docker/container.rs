@@ -2,6 +2,7 @@
 //! What replaces one, and how it comes back, is in `replace`; when one counts as up, in `gate`.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 
 use bollard::Docker;
 use bollard::models::ContainerCreateBody;
@@ -9,7 +10,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, RestartContainerOptions,
 };
 use labwright_plan::{
-    Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+    Action, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
 };
 use serde_json::Value as Json;
 
@@ -17,7 +18,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, form, gate, network, replace, secrets};
+use super::{ENGINE, form, gate, network, replace, secrets, session};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -46,9 +47,14 @@ pub const KIND: Kind = Kind {
             consequence: Consequence::Restart,
             content: false,
         },
-        told_once("chosen", "Those of its ports whose address is left to Labwright; one that was adopted keeps what it has."),
+        told_once(
+            "chosen",
+            "Those of its ports whose address is left to Labwright; one that was adopted keeps what it has.",
+        ),
         told_once("stack", "The stack it belongs to, for Compose's tools."),
         told_once("service", "What it is called in its stack, for Compose's tools."),
+        told_once("folder", "The folder of its stack on the host, for Compose's tools."),
+        told_once("probe", "What it is asked to tell that it works, where it does not tell by itself."),
         told_once("number", "Which of several containers of its service it is."),
         ENGINE,
     ],
@@ -101,11 +107,17 @@ pub async fn inspect(docker: &Docker, name: &str) -> Look<Json> {
     Ok(container.map(|container| json(&container)).filter(fits))
 }
 
-pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) -> Look {
+pub async fn observe(
+    docker: &Docker,
+    images: &Images<'_>,
+    wanted: &Wanted<'_>,
+    replaced: &session::Replaced,
+    context: &Context,
+) -> Look {
     let Some(container) = look(docker, wanted.id.name(), wanted.spec).await? else { return Ok(None) };
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
-    let mut spec = form::seen(&container, &image, wanted.spec);
+    let mut spec = form::seen(&container, &image, wanted.spec, &context.change_key.0);
     // A mark keeps a long name as its digest only; the container itself knows what it was made from.
     let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
     let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
@@ -116,7 +128,7 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
     }
     if let Some(asked) = text(wanted.spec, "networks")
         && let Some(id) = text(&spec, "networks").and_then(|mode| mode.strip_prefix("container:"))
-        && lives_with(docker, id, asked).await?
+        && (lives_with(docker, id, asked).await? || lived_with(replaced, id, asked))
     {
         spec.insert("networks".into(), asked.into());
     }
@@ -128,10 +140,17 @@ pub async fn observe(docker: &Docker, images: &Images<'_>, wanted: &Wanted<'_>) 
 /// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.
 async fn lives_with(docker: &Docker, id: &str, asked: &str) -> Result<bool, ProviderError> {
     let Some(other) = inspect(docker, id).await? else { return Ok(false) };
-    let label = |label: &str| other["Config"]["Labels"][format!("com.docker.compose.{label}")].as_str().unwrap_or_default();
+    let label =
+        |label: &str| other["Config"]["Labels"][format!("com.docker.compose.{label}")].as_str().unwrap_or_default();
     let of_stack = format!("container:{}-{}-{}", label("project"), label("service"), label("container-number"));
     let name = other["Name"].as_str().unwrap_or_default().trim_start_matches('/');
     Ok(asked.strip_prefix("container:") == Some(name) || asked == of_stack)
+}
+
+/// Whether that was so until this very run put another container in its place.
+fn lived_with(replaced: &session::Replaced, id: &str, asked: &str) -> bool {
+    let replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
+    replaced.get(id).is_some_and(|name| asked.strip_prefix("container:") == Some(name))
 }
 
 /// What a container's image is called: as it is asked for, where it is another one of the same repository.
@@ -177,7 +196,12 @@ async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), Pro
     match look(docker, name, &step.spec).await? {
         None => create(docker, step, saying).await,
         Some(container) if step.action == Action::Update => bring_up(docker, step, &container, saying).await,
-        Some(container) => replace::replace(docker, step, &container, saying).await,
+        Some(container) => {
+            replace::replace(docker, step, &container, saying).await?;
+            let id = container["Id"].as_str().unwrap_or_default().to_string();
+            saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(id, name.to_string());
+            Ok(())
+        }
     }
 }
 
@@ -220,14 +244,14 @@ pub async fn make(
 ) -> Result<String, ProviderError> {
     let image = image_of(docker, spec, name).await?;
     let secrets = secrets::write(saying.context, name, spec)?;
-    let body = form::body(spec, name, &image, carried, &secrets);
+    let environment = secrets::environment(saying.context, name, spec)?;
+    let body = form::body(spec, name, &image, carried, &secrets, &environment);
     tell_of_folders(&body, saying);
     can_all(docker, name, &body)?;
     let body: ContainerCreateBody = serde_json::from_value(body)
         .map_err(|error| ProviderError::bug(format!("cannot spell container `{name}`: {error}")))?;
     let platform = spec.get("options").map(json).and_then(|options| Some(options["platform"].as_str()?.to_string()));
-    let options =
-        CreateContainerOptions { name: Some(made_as.into()), platform: platform.unwrap_or_default() };
+    let options = CreateContainerOptions { name: Some(made_as.into()), platform: platform.unwrap_or_default() };
     let made =
         docker.create_container(Some(options), body).await.map_err(|error| told("make container", name, error))?;
     if let Some(Value::Map(networks)) = spec.get("networks") {
@@ -239,8 +263,7 @@ pub async fn make(
         }
     }
     let image = found("look at image", &image, docker.inspect_image(&image).await)?.map(|image| json(&image));
-    let handed =
-        secrets::hand_over(saying.context, docker, name, &made.id, spec, &image.unwrap_or_default()).await;
+    let handed = secrets::hand_over(saying.context, docker, name, &made.id, spec, &image.unwrap_or_default()).await;
     if let Err(error) = handed {
         remove(docker, &made.id).await?;
         return Err(error);
@@ -249,10 +272,8 @@ pub async fn make(
 }
 
 /// The version of the API from which on each setting means anything; older engines leave it out without a word.
-const SINCE: &[(&str, usize, &str)] = &[
-    ("/HostConfig/Annotations", 43, "annotations"),
-    ("/Healthcheck/StartInterval", 44, "healthcheck.start_interval"),
-];
+const SINCE: &[(&str, usize, &str)] =
+    &[("/HostConfig/Annotations", 43, "annotations"), ("/Healthcheck/StartInterval", 44, "healthcheck.start_interval")];
 
 /// Refuses what the engine would leave out in silence.
 fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError> {
@@ -265,14 +286,17 @@ fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError
             version.major_version, version.minor_version
         )))
     };
-    if let Some((_, minor, said)) = SINCE.iter().find(|(at, minor, _)| !has(*minor) && !body.pointer(at).is_none_or(Json::is_null)) {
+    if let Some((_, minor, said)) =
+        SINCE.iter().find(|(at, minor, _)| !has(*minor) && !body.pointer(at).is_none_or(Json::is_null))
+    {
         return late(said, *minor);
     }
     let mut mounts = body["HostConfig"]["Mounts"].as_array().into_iter().flatten();
     if !has(45) && mounts.any(|mount| mount["VolumeOptions"]["Subpath"].is_string()) {
         return late("volume.subpath", 45);
     }
-    let mut endpoints = body["NetworkingConfig"]["EndpointsConfig"].as_object().into_iter().flat_map(|all| all.values());
+    let mut endpoints =
+        body["NetworkingConfig"]["EndpointsConfig"].as_object().into_iter().flat_map(|all| all.values());
     if !has(48) && endpoints.any(|endpoint| !endpoint["GwPriority"].is_null()) {
         return late("gw_priority", 48);
     }

@@ -89,6 +89,7 @@ pub async fn run(
                 }
                 Typed::End => drop(input.shutdown().await),
                 Typed::Resized(size) => resize(docker, &made, size).await,
+                Typed::HangUp => return,
             }
         }
     };
@@ -96,7 +97,7 @@ pub async fn run(
         Either::Left((heard, _)) => heard?,
         Either::Right(_) => {
             hang_up(docker, &made, id).await;
-            return Err(ProviderError::new(ErrorKind::Unreachable, "whoever began the command is gone"));
+            return Err(ProviderError::new(ErrorKind::Unreachable, "the command was hung up"));
         }
     }
     let ended = json(&docker.inspect_exec(&made).await.map_err(failed)?);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use labwright_plan::{Sealed, Spec, Value};
+use labwright_plan::{ChangeKey, Sealed, Spec, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::options::{self, to_value};
@@ -12,6 +12,8 @@ use super::stack::{Healthcheck, Mount, Port};
 
 /// The label that says which secrets a container was made with, as hashes by the host's key.
 pub const SECRETS_LABEL: &str = "dev.labwright.secrets";
+/// The label that names the variables with secrets in them.
+const SECRET_NAMES_LABEL: &str = "dev.labwright.secret-environment";
 /// The label that says whom secrets belong to where that is said, by their path.
 pub const OWNERS_LABEL: &str = "dev.labwright.secret-owners";
 /// The label that says which files of the host, with which content, a container was made to read.
@@ -41,7 +43,9 @@ pub fn mount(mount: &Mount, volume: impl Fn(&str) -> String) -> String {
         if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
     };
     match mount {
-        Mount::Bind { source, target, read_only, options } => format!("{source}:{target}{}", ending(*read_only, options)),
+        Mount::Bind { source, target, read_only, options } => {
+            format!("{source}:{target}{}", ending(*read_only, options))
+        }
         Mount::Volume { source, target, read_only, options } => {
             let source = source.as_deref().map(volume).unwrap_or_default();
             format!("{source}:{target}{}", ending(*read_only, options))
@@ -61,13 +65,14 @@ pub fn healthcheck(check: &Healthcheck) -> Value {
 }
 
 /// The body of a create. `carried`: volumes without a name that the container before had, by where they stand.
-/// `secrets`: where on the host each file with a secret in it is, by its path inside.
+/// `secrets`: where on the host each file with a secret in it is, by its path inside. `environment`: `NAME=value`, each.
 pub fn body(
     spec: &Spec,
     name: &str,
     image: &str,
     carried: &BTreeMap<String, String>,
     secrets: &BTreeMap<String, String>,
+    environment: &[String],
 ) -> Json {
     let field = |name: &str| spec.get(name).map(super::engine::json).unwrap_or_default();
     let list = |name: &str| match field(name) {
@@ -79,12 +84,6 @@ pub fn body(
         _ => Map::new(),
     };
     labels.extend(own_labels(spec, name));
-    let environment: Vec<String> = match field("environment") {
-        Json::Object(all) => {
-            all.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect()
-        }
-        _ => Vec::new(),
-    };
     let mut body = json!({
         "Image": image, "Cmd": list("command"), "Entrypoint": list("entrypoint"), "Env": environment,
         "Labels": labels, "HostConfig": {},
@@ -142,9 +141,17 @@ fn own_labels(spec: &Spec, name: &str) -> Vec<(String, Json)> {
         ("com.docker.compose.config-hash".into(), json!(hash)),
         ("com.docker.compose.version".into(), json!("2.0.0")),
         ("com.docker.compose.project.config_files".into(), json!("lab.yaml")),
+        ("com.docker.compose.project.working_dir".into(), json!(text("folder"))),
         ("dev.labwright.resource".into(), json!(name)),
         (IMAGE_LABEL.into(), json!(text("image"))),
     ];
+    if let Some(Value::Map(all)) = spec.get("environment") {
+        let names: Vec<&String> =
+            all.iter().filter(|(_, value)| matches!(value, Value::Secret(_))).map(|(name, _)| name).collect();
+        if !names.is_empty() {
+            labels.push((SECRET_NAMES_LABEL.into(), json!(super::engine::json(&names).to_string())));
+        }
+    }
     if let Some(hashes) = hashes(spec) {
         labels.push((SECRETS_LABEL.into(), json!(super::engine::json(&hashes).to_string())));
     }
@@ -197,12 +204,7 @@ fn ports_into(spec: &Spec, body: &mut Json) {
     body["HostConfig"]["PortBindings"] = Json::Object(bindings);
 }
 
-fn mounts_into(
-    spec: &Spec,
-    carried: &BTreeMap<String, String>,
-    secrets: &BTreeMap<String, String>,
-    body: &mut Json,
-) {
+fn mounts_into(spec: &Spec, carried: &BTreeMap<String, String>, secrets: &BTreeMap<String, String>, body: &mut Json) {
     let (mut binds, mut memory, mut nameless) = (Vec::new(), Map::new(), Map::new());
     let mut exact: Vec<Json> = Vec::new();
     let mut carried = carried.clone();
@@ -218,7 +220,8 @@ fn mounts_into(
                 carried.remove(target);
                 let options: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).collect();
                 if options.contains(&MUST_EXIST) {
-                    let propagation = options.iter().find(|option| PROPAGATIONS.contains(option)).unwrap_or(&"rprivate");
+                    let propagation =
+                        options.iter().find(|option| PROPAGATIONS.contains(option)).unwrap_or(&"rprivate");
                     exact.push(json!({
                         "Type": "bind", "Source": source, "Target": target, "ReadOnly": options.contains(&"ro"),
                         "BindOptions": {"Propagation": propagation},
@@ -257,7 +260,8 @@ fn restart_parts(restart: &str) -> (&str, i64) {
 }
 
 /// The fields of a container as it is, spelled as `lower` spells them. `image`: what it was made from.
-pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
+/// `key`: what secret content is recognised by.
+pub fn seen(inspect: &Json, image: &Json, wanted: &Spec, key: &ChangeKey) -> Spec {
     let mut spec = Spec::new();
     let mut set = |field: &str, value: Value| drop(spec.insert(field.to_string(), value));
     set("command", to_value(own(&inspect["Config"]["Cmd"], &image["Config"]["Cmd"], wanted.get("command"))));
@@ -265,7 +269,7 @@ pub fn seen(inspect: &Json, image: &Json, wanted: &Spec) -> Spec {
         "entrypoint",
         to_value(own(&inspect["Config"]["Entrypoint"], &image["Config"]["Entrypoint"], wanted.get("entrypoint"))),
     );
-    set("environment", environment(inspect, image, wanted.get("environment")));
+    set("environment", environment(inspect, image, wanted.get("environment"), key));
     set("ports", ports(inspect));
     set("mounts", mounts(inspect, image, wanted.get("mounts")));
     set("networks", networks(inspect, wanted.get("networks")));
@@ -303,12 +307,22 @@ fn own(found: &Json, of_image: &Json, wanted: Option<&Value>) -> Json {
     }
 }
 
-fn environment(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
+fn environment(inspect: &Json, image: &Json, wanted: Option<&Value>, key: &ChangeKey) -> Value {
+    // What is asked for as a secret, or was made as one, leaves the host as its hash alone.
+    let made_secret = label(inspect, SECRET_NAMES_LABEL);
+    let is_secret = |name: &str| {
+        matches!(wanted, Some(Value::Map(wanted)) if matches!(wanted.get(name), Some(Value::Secret(_))))
+            || made_secret.as_array().into_iter().flatten().any(|known| known == name)
+    };
+    let said = |name: &str, value: &str| match is_secret(name) {
+        true => Value::Secret(Sealed::found(&mut value.as_bytes(), key).unwrap_or_default()),
+        false => Value::from(value),
+    };
     let of_image: Vec<&str> = texts(&image["Config"]["Env"]).collect();
     let asked = |name: &str| matches!(wanted, Some(Value::Map(wanted)) if wanted.contains_key(name));
     let own = texts(&inspect["Config"]["Env"]).filter_map(|line| {
         let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        (asked(name) || !of_image.contains(&line)).then(|| (name.to_string(), Value::from(value)))
+        (asked(name) || !of_image.contains(&line)).then(|| (name.to_string(), said(name, value)))
     });
     Value::Map(own.collect())
 }
@@ -430,20 +444,22 @@ fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
         // The engine adds the beginning of the id and the host name by itself.
         let own = |alias: &str| id.starts_with(alias) || alias == name || inspect["Config"]["Hostname"] == alias;
         let said = |alias: &str| texts(&asked[network]["aliases"]).any(|said| said == alias);
-        let mut aliases: Vec<&str> =
-            texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
+        let mut aliases: Vec<&str> = texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
         aliases.sort_unstable();
         aliases.dedup();
         let mut found = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);
         let mut note = |name: &str, value: &Json| {
-            let says = !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
+            let says =
+                !value.is_null() && value.as_str() != Some("") && value.as_array().is_none_or(|all| !all.is_empty());
             if says {
                 found.insert(name.into(), to_value(value.clone()));
             }
         };
         ADDRESSES.iter().for_each(|address| note(address, &endpoint["IPAMConfig"][address]));
         // The rest the engine fills in by itself, where nobody asks.
-        for (field, _) in entries(&asked[network]).filter(|(field, _)| *field != "aliases" && !ADDRESSES.contains(field)) {
+        for (field, _) in
+            entries(&asked[network]).filter(|(field, _)| *field != "aliases" && !ADDRESSES.contains(field))
+        {
             note(field, &endpoint[field]);
         }
         (network.to_string(), Value::Map(found))

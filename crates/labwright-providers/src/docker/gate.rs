@@ -25,20 +25,58 @@ const RETRIES: i64 = 3;
 const LINES: usize = 5;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
+pub enum Goal<'a> {
     Up,
+    /// It answers its service's probe: `8080/healthz`, or a port alone that takes connections. What the container itself
+    /// knows of its health goes before that.
+    Answers(&'a str),
     /// It runs once, to its end.
     Ran,
 }
 
-impl Goal {
-    pub fn of(spec: &Spec) -> Goal {
-        if text(spec, "state") == Some("ran") { Goal::Ran } else { Goal::Up }
+impl Goal<'_> {
+    pub fn of(spec: &Spec) -> Goal<'_> {
+        match text(spec, "probe") {
+            _ if text(spec, "state") == Some("ran") => Goal::Ran,
+            Some(probe) => Goal::Answers(probe),
+            None => Goal::Up,
+        }
+    }
+}
+
+/// What is asked may take this long to answer, and this long to be up at all.
+const ANSWER: Duration = Duration::from_secs(2);
+const PROBED: Duration = Duration::from_secs(120);
+
+/// Asks a container what its service's probe asks; the error says what came instead.
+fn ask(container: &Json, probe: &str) -> Result<(), String> {
+    let networks = container["NetworkSettings"]["Networks"].as_object().into_iter().flat_map(|all| all.values());
+    let addresses = networks.filter_map(|network| network["IPAddress"].as_str()).filter(|address| !address.is_empty());
+    let on_host = container["HostConfig"]["NetworkMode"] == "host";
+    let address = addresses.into_iter().next().or(on_host.then_some("127.0.0.1"));
+    let Some(address) = address else { return Err("has no address that could be asked".into()) };
+    let (port, path) = probe.split_once('/').map_or((probe, None), |(port, path)| (port, Some(path)));
+    let Some(path) = path else {
+        let socket = format!("{address}:{port}").parse().map_err(|_| format!("`{port}` is no port"))?;
+        let connected = std::net::TcpStream::connect_timeout(&socket, ANSWER);
+        return connected.map(drop).map_err(|error| format!("port {port}: {error}"));
+    };
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(ANSWER))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .build()
+        .into();
+    match agent.get(format!("http://{address}:{port}/{path}")).call() {
+        // What leads on to HTTPS, or wants to be spoken to in it, is up as well.
+        Ok(answer) if matches!(answer.status().as_u16(), 200..=400) => Ok(()),
+        Ok(answer) => Err(format!("port {port} answers `GET /{path}` with {}", answer.status().as_u16())),
+        Err(error) => Err(format!("port {port} does not answer `GET /{path}`: {error}")),
     }
 }
 
 /// Waits until a container that was started is up.
-pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) -> Result<(), ProviderError> {
+pub async fn wait(docker: &Docker, id: &str, goal: Goal<'_>, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let (begun, mut told) = (Instant::now(), false);
     let mut restarts = None;
     loop {
@@ -48,11 +86,20 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
         };
         let limit = limit(&container, goal);
         let before = *restarts.get_or_insert(restart_count(&container));
-        match judge(&container, goal, before, begun.elapsed()) {
+        let mut judged = judge(&container, goal, before, begun.elapsed());
+        let mut silent = None;
+        if let (Goal::Answers(probe), Some(Ok(())), true) = (goal, &judged, container["State"]["Health"].is_null()) {
+            silent = ask(&container, probe).err();
+            judged = judged.filter(|_| silent.is_none());
+        }
+        match judged {
             Some(Ok(())) => return Ok(()),
             Some(Err(why)) => return Err(fallen(docker, id, &container, &why, saying).await),
             None if begun.elapsed() > limit => {
-                let why = format!("is {} after {} s", standing(&container), limit.as_secs());
+                let why = match silent {
+                    Some(silent) => format!("is not up after {} s: {silent}", limit.as_secs()),
+                    None => format!("is {} after {} s", standing(&container), limit.as_secs()),
+                };
                 let error = fallen(docker, id, &container, &why, saying).await;
                 return Err(ProviderError { kind: ErrorKind::Timeout, retry: false, ..error });
             }
@@ -62,7 +109,8 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal, saying: &Saying<'_>) ->
             told = true;
             let what = match goal {
                 Goal::Ran => "has ended",
-                Goal::Up if container["State"]["Health"].is_object() => "is healthy",
+                _ if container["State"]["Health"].is_object() => "is healthy",
+                Goal::Answers(_) => "answers its service's probe",
                 Goal::Up => "has run for a moment without falling over",
             };
             saying.say(&format!("waiting until `{}` {what}, up to {} s", saying.id.name(), limit.as_secs()));
@@ -76,7 +124,7 @@ fn restart_count(container: &Json) -> i64 {
 }
 
 /// `None`: nobody can say yet.
-fn judge(container: &Json, goal: Goal, restarts: i64, waited: Duration) -> Option<Result<(), String>> {
+fn judge(container: &Json, goal: Goal<'_>, restarts: i64, waited: Duration) -> Option<Result<(), String>> {
     let state = &container["State"];
     let code = state["ExitCode"].as_i64().unwrap_or_default();
     let over = matches!(state["Status"].as_str(), Some("exited" | "dead"));
@@ -87,13 +135,14 @@ fn judge(container: &Json, goal: Goal, restarts: i64, waited: Duration) -> Optio
         Goal::Ran if over && code == 0 => return Some(Ok(())),
         _ if over => return Some(Err(format!("ended with {code}"))),
         Goal::Ran => return None,
-        Goal::Up => {}
+        Goal::Up | Goal::Answers(_) => {}
     }
     match state["Health"]["Status"].as_str() {
         Some("healthy") => Some(Ok(())),
         Some("unhealthy") => Some(Err("is unhealthy".into())),
         Some("starting") => None,
-        _ => (state["Running"] == true && waited >= DOUBT).then_some(Ok(())),
+        // One that answers has made up its mind.
+        _ => (state["Running"] == true && (waited >= DOUBT || goal != Goal::Up)).then_some(Ok(())),
     }
 }
 
@@ -105,7 +154,7 @@ fn standing(container: &Json) -> &str {
 }
 
 /// As long as its health check can take to make up its mind.
-fn limit(container: &Json, goal: Goal) -> Duration {
+fn limit(container: &Json, goal: Goal<'_>) -> Duration {
     if goal == Goal::Ran {
         return ONCE;
     }
@@ -114,6 +163,9 @@ fn limit(container: &Json, goal: Goal) -> Duration {
         None | Some(0) => default,
         Some(nanos) => Duration::from_nanos(nanos),
     };
+    if check.is_null() && matches!(goal, Goal::Answers(_)) {
+        return PROBED;
+    }
     if check.is_null() {
         return DOUBT + Duration::from_secs(10);
     }

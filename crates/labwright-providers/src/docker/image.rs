@@ -8,8 +8,8 @@ use bollard::Docker;
 use bollard::query_parameters::{CreateImageOptions, TagImageOptions};
 use futures_util::StreamExt;
 use labwright_plan::{
-    Consequence, ErrorKind, Field, Fingerprint, Kind, Observation, Observed, OnChange, Ownership, ProviderError, Resource, Seen,
-    Sight, Spec, Step, Value, Wanted,
+    Consequence, ErrorKind, Field, Fingerprint, Kind, Observation, Observed, OnChange, Ownership, ProviderError,
+    Resource, Seen, Sight, Spec, Step, Value, Wanted,
 };
 use serde_json::Value as Json;
 

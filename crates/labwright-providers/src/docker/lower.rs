@@ -68,10 +68,12 @@ pub fn lower_stack(
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     let mut add = |resource: Resource| drop(resources.insert(resource.id.clone(), resource));
     for (key, wanted) in stack.networks.iter().filter(|(_, network)| !network.external) {
-        add(network::lower(ground.resource("network", &network_name(stack, key)), wanted).with("stack", stack.name.as_str()));
+        add(network::lower(ground.resource("network", &network_name(stack, key)), wanted)
+            .with("stack", stack.name.as_str()));
     }
     for (key, wanted) in stack.volumes.iter().filter(|(_, volume)| !volume.external) {
-        add(volume::lower(ground.resource("volume", &volume_name(stack, key)), wanted).with("stack", stack.name.as_str()));
+        add(volume::lower(ground.resource("volume", &volume_name(stack, key)), wanted)
+            .with("stack", stack.name.as_str()));
     }
     for join in joins.keys() {
         add(network::lower(ground.resource("network", join), &Network { internal: true, ..Network::default() }));
@@ -174,7 +176,7 @@ fn one(
         .with("image", image)
         .with("command", words(&container.command))
         .with("entrypoint", words(&container.entrypoint))
-        .with("environment", texts(&container.environment))
+        .with("environment", environment(container))
         .with("ports", sorted(container.ports.iter().map(port)))
         .with_some("chosen", chosen.list().is_some_and(|all| !all.is_empty()).then_some(chosen.clone()))
         .with("mounts", sorted(mounts.chain(configs)))
@@ -190,7 +192,15 @@ fn one(
         .with("state", if stack.containers.values().any(once) { "ran" } else { "running" })
         .with("stack", stack.name.as_str())
         .with("service", key)
+        .with("folder", stack.folder.as_str())
         .with("number", number)
+        .with_some("probe", container.probe.as_deref())
+}
+
+fn environment(container: &Container) -> Value {
+    let plain = container.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    let secret = |(name, text): (&String, &String)| (name.clone(), Value::Secret(Sealed::template(text)));
+    Value::Map(plain.chain(container.secret_environment.iter().map(secret)).collect())
 }
 
 fn texts(map: &BTreeMap<String, String>) -> Value {
@@ -250,8 +260,9 @@ fn read<'a>(stack: &'a Stack, container: &'a Container) -> impl Iterator<Item = 
         })
         .collect();
     stack.carried.iter().map(|(path, carried)| (path.as_str(), carried)).filter(move |(path, _)| {
-        let below = |source: &&str| path.strip_prefix(*source).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        sources.iter().any(|source| below(&source))
+        let below =
+            |source: &&str| path.strip_prefix(*source).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        sources.iter().any(below)
     })
 }
 

@@ -89,7 +89,8 @@ async fn look(docker: &Docker, name: &str) -> Look<Json> {
 pub async fn observe(docker: &Docker, wanted: &Wanted<'_>) -> Look {
     let Some(network) = look(docker, wanted.id.name()).await? else { return Ok(None) };
     // Of a subnet, only what is asked for is looked at: the engine fills in the rest.
-    let asked: Vec<Json> = wanted.spec.get("subnets").map(json).and_then(|all| all.as_array().cloned()).unwrap_or_default();
+    let asked: Vec<Json> =
+        wanted.spec.get("subnets").map(json).and_then(|all| all.as_array().cloned()).unwrap_or_default();
     let found: Vec<Json> = network["IPAM"]["Config"].as_array().cloned().unwrap_or_default();
     let subnets: Json = found
         .into_iter()

@@ -4,7 +4,6 @@
 use labwright_plan::Value;
 use serde_json::{Map, Value as Json};
 
-
 /// How two spellings of a setting are told to be the same.
 #[derive(Clone, Copy, PartialEq)]
 enum Form {
@@ -49,7 +48,7 @@ static SETTINGS: &[Setting] = &[
     setting("user", "/User", Form::Plain, Default::Image),
     setting("working_dir", "/WorkingDir", Form::Plain, Default::Image),
     setting("hostname", "/Hostname", Form::Plain, Default::Engine),
-    setting("domainname", "/Domainname", Form::Plain, Default::Nothing),
+    setting("domainname", "/Domainname", Form::Plain, Default::Engine),
     setting("stop_signal", "/StopSignal", Form::Plain, Default::Either(&["SIGTERM"])),
     setting("stop_grace_period", "/StopTimeout", Form::Plain, Default::Nothing),
     setting("tty", "/Tty", Form::Plain, Default::Nothing),
@@ -135,7 +134,8 @@ pub fn seen(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
             return Some((setting.name.to_string(), asked.get("platform")?.clone()));
         }
         if setting.form == Form::Exposed {
-            let there = |port: &&Json| port.as_str().is_some_and(|port| !inspect["Config"]["ExposedPorts"][port].is_null());
+            let there =
+                |port: &&Json| port.as_str().is_some_and(|port| !inspect["Config"]["ExposedPorts"][port].is_null());
             let kept: Json = asked.get("expose")?.as_array()?.iter().filter(there).cloned().collect();
             return (!is_nothing(&kept)).then(|| (setting.name.to_string(), kept));
         }

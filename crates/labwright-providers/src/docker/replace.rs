@@ -45,7 +45,7 @@ pub async fn replace(docker: &Docker, step: &Step, old: &Json, saying: &Saying<'
     let new_id = make(docker, name, &interim, &step.spec, &form::nameless(old), saying).await?;
     let ran = old["State"]["Running"] == true;
     // One that runs once, and one that shares what only one may have, starts when the old one has stopped.
-    let overlap = !shares(&step.spec) && Goal::of(&step.spec) == Goal::Up;
+    let overlap = !shares(&step.spec) && Goal::of(&step.spec) != Goal::Ran;
     let swapped = swap(docker, (old_id, &new_id), step, overlap, saying).await;
     if let Err(error) = swapped {
         return Err(come_back(docker, (old_id, &new_id), ran, error, saying).await);
@@ -79,7 +79,9 @@ fn shares(spec: &Spec) -> bool {
     let writes = |mount: &str| !mount.starts_with('(') && !mount.ends_with(":ro");
     let fixed = match spec.get("networks") {
         Some(Value::Map(networks)) => networks.values().any(|endpoint| match endpoint {
-            Value::Map(endpoint) => endpoint.keys().any(|key| !matches!(key.as_str(), "aliases" | "DriverOpts" | "GwPriority" | "Links")),
+            Value::Map(endpoint) => {
+                endpoint.keys().any(|key| !matches!(key.as_str(), "aliases" | "DriverOpts" | "GwPriority" | "Links"))
+            }
             _ => false,
         }),
         _ => true,

@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use bollard::Docker;
 use bollard::query_parameters::ListContainersOptions;
 use labwright_plan::{
-    ExecAsk, Found, FoundAsk, Health, ImageSeen, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told, Typed,
+    ExecAsk, Found, FoundAsk, Health, ImageSeen, Line, LogsAsk, Part, ProviderError, Running, Runtime, State, Told,
+    Typed,
 };
 use serde_json::Value as Json;
 

@@ -60,7 +60,8 @@ fn sealed(spec: &Spec) -> impl Iterator<Item = (&str, &Sealed)> {
 /// Where each file with a secret in it is on the host, by its path inside.
 fn places(context: &Context, name: &str, spec: &Spec) -> BTreeMap<String, PathBuf> {
     let folder = folder(context, name);
-    let place = |path: &str, hash: &str| folder.join(format!("{}.{}", path.replace('/', "_"), &hash[..hash.len().min(16)]));
+    let place =
+        |path: &str, hash: &str| folder.join(format!("{}.{}", path.replace('/', "_"), &hash[..hash.len().min(16)]));
     let hashes = form::hashes(spec).unwrap_or_default();
     hashes.into_iter().map(|(path, hash)| (path.to_string(), place(path, hash))).collect()
 }
@@ -84,6 +85,22 @@ pub fn write(context: &Context, name: &str, spec: &Spec) -> Result<BTreeMap<Stri
     }
     secret_boot::see_to_it(&host)?;
     Ok(places.into_iter().map(|(path, place)| (path, place.display().to_string())).collect())
+}
+
+/// A container's environment, as the engine takes it: what the lab says of secrets in it was a finding.
+pub fn environment(context: &Context, name: &str, spec: &Spec) -> Result<Vec<String>, ProviderError> {
+    let Some(Value::Map(all)) = spec.get("environment") else { return Ok(Vec::new()) };
+    let one = |(variable, value): (&String, &Value)| match value {
+        Value::Secret(sealed) => {
+            let revealed = sealed.reveal(&context.secrets).map_err(|secret| {
+                let message = format!("secret `{secret}` of `{name}` did not come with this run");
+                ProviderError::rejected(message).help("plan again")
+            })?;
+            Ok(format!("{variable}={}", revealed.as_str()))
+        }
+        plain => Ok(format!("{variable}={}", plain.text().unwrap_or_default())),
+    };
+    all.iter().map(one).collect()
 }
 
 /// Gives the files to whoever the container runs as, unless the lab says whom they belong to.
@@ -134,7 +151,11 @@ async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
     if user.is_empty() {
         return (0, 0);
     }
-    let passwd = if group.is_some() && user.parse::<u32>().is_ok() { String::new() } else { file(docker, id, "/etc/passwd").await };
+    let passwd = if group.is_some() && user.parse::<u32>().is_ok() {
+        String::new()
+    } else {
+        file(docker, id, "/etc/passwd").await
+    };
     let found = entry(&passwd, user, if user.parse::<u32>().is_ok() { 2 } else { 0 });
     let uid = user.parse().ok().or_else(|| found.as_ref()?.get(2)?.parse().ok()).unwrap_or(0);
     let own = || found.as_ref().and_then(|entry| entry.get(3)?.parse().ok()).unwrap_or(0);
@@ -194,7 +215,8 @@ fn keep(context: &Context, name: &str, owners: &Owners) -> Result<(), ProviderEr
 /// Takes away what no container of this name needs any more: all of it where there is none (`spec` is `None`).
 pub fn sweep(context: &Context, name: &str, spec: Option<&Spec>) -> Result<(), ProviderError> {
     let folder = folder(context, name);
-    let needed: BTreeSet<PathBuf> = spec.map(|spec| places(context, name, spec).into_values().collect()).unwrap_or_default();
+    let needed: BTreeSet<PathBuf> =
+        spec.map(|spec| places(context, name, spec).into_values().collect()).unwrap_or_default();
     let there = match fs::read_dir(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         found => found

@@ -218,8 +218,10 @@ fn one_name_each(placed: &[Placed<'_>], findings: &mut Findings) {
     for one in placed {
         let Some(stack) = one.stack() else { continue };
         let Some(first) = names.insert((one.host, &stack.name), one) else { continue };
-        let message =
-            format!("`{}` and `{}` are one project `{}` to Docker on `{}`", first.service, one.service, stack.name, one.host);
+        let message = format!(
+            "`{}` and `{}` are one project `{}` to Docker on `{}`",
+            first.service, one.service, stack.name, one.host
+        );
         let at = format!("services.{}", one.service);
         let finding = Finding::error(codes::COMPOSE_CONTRADICTION, at, one.span, message);
         let help = "give one of them another name: `name:` at the top of its Compose file, or another name in the lab";
@@ -229,11 +231,15 @@ fn one_name_each(placed: &[Placed<'_>], findings: &mut Findings) {
 
 /// One port of a host for two containers: one of them would not start.
 fn one_port_each(placed: &[Placed<'_>], findings: &mut Findings) {
-    let mut taken: BTreeMap<(&str, String, String), Vec<(String, &Placed<'_>)>> = BTreeMap::new();
+    // By host, port and protocol: the address, and whose it is.
+    type Taken<'a> = BTreeMap<(&'a str, String, String), Vec<(String, &'a Placed<'a>)>>;
+    let mut taken: Taken<'_> = BTreeMap::new();
     for one in placed {
         let ports = one.stack().into_iter().flat_map(|stack| stack.containers.values()).flat_map(|c| &c.ports);
         for port in ports {
-            let Some(published) = port.published.clone().filter(|port| !port.contains('-') && port != "0") else { continue };
+            let Some(published) = port.published.clone().filter(|port| !port.contains('-') && port != "0") else {
+                continue;
+            };
             let address = port.address.clone().unwrap_or_else(|| one.address.clone());
             let all = |address: &str| matches!(address, "0.0.0.0" | "::");
             let others = taken.entry((one.host, published.clone(), port.protocol.clone())).or_default();
@@ -267,10 +273,17 @@ fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
         near |= needer.host == one.host && needer.stack().is_none();
     }
     if one.entry.expose != Expose::Nowhere || !one.entry.url.is_empty() {
-        let proxies: Vec<&str> =
-            parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter()).map(|on| on.value.as_str()).collect();
+        let proxies: Vec<&str> = parsed
+            .lab
+            .platform
+            .reverse_proxy
+            .iter()
+            .flat_map(|proxy| proxy.on.iter())
+            .map(|on| on.value.as_str())
+            .collect();
         near |= proxies.contains(&one.host);
-        far |= proxies.iter().any(|proxy| *proxy != one.host) || (proxies.is_empty() && one.entry.expose != Expose::Nowhere);
+        far |= proxies.iter().any(|proxy| *proxy != one.host)
+            || (proxies.is_empty() && one.entry.expose != Expose::Nowhere);
     }
     let port = |address: Option<&str>| Port {
         address: address.map(str::to_string),
@@ -282,12 +295,23 @@ fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
     near.into_iter().chain(far.then(|| port(None))).collect()
 }
 
+/// Opens the port that a service's own is, and says what tells that it works.
 fn open(one: &mut Placed<'_>, doors: Vec<Port>) {
-    let Some((key, _)) = one.door() else { return };
+    let Some((key, number)) = one.door() else { return };
+    let probe = one.entry.probe.as_ref().and_then(|probe| match (&probe.path, &probe.url) {
+        (Some(path), None) if probe.expect.iter().any(|wanted| wanted.value == "[STATUS] == 200") => {
+            Some(format!("{number}/{}", path.trim_start_matches('/')))
+        }
+        // What else it is to answer is for whoever watches it; here it is enough that somebody is there.
+        (Some(_), None) => Some(number.to_string()),
+        (None, Some(url)) if url.starts_with("tcp://") => Some(number.to_string()),
+        _ => None,
+    });
     if let What::Stack(stack) = &mut one.what
         && let Some(container) = stack.containers.get_mut(&key)
     {
         container.ports.extend(doors);
+        container.probe = probe.filter(|_| container.healthcheck.is_none());
     }
 }
 

@@ -21,8 +21,10 @@ impl Files for One {
 
 fn lower(services: &str, lock: Option<&str>) -> Lowered {
     let services: String = services.lines().map(|line| format!("  {line}\n")).collect();
-    let yaml = format!("environments: [dev, prod]
-compute: {{ hosts: {{ here: {{ address: 10.0.0.7 }}, there: {{ address: 10.0.0.8 }} }} }}\nservices:\n{services}");
+    let yaml = format!(
+        "environments: [dev, prod]
+compute: {{ hosts: {{ here: {{ address: 10.0.0.7 }}, there: {{ address: 10.0.0.8 }} }} }}\nservices:\n{services}"
+    );
     let parsed = labwright_model::parse("lab.yaml", &One(yaml));
     let assets: BTreeMap<String, Result<Vec<u8>, String>> =
         lock.map(|lock| ("lab.lock".to_string(), Ok(lock.as_bytes().to_vec()))).into_iter().collect();
@@ -47,6 +49,10 @@ fn field(lowered: &Lowered, id: &str, field: &str) -> String {
 fn a_secret_is_a_file_or_a_finding() {
     let said = findings("{ image: x, environment: { PASSWORD: \"${secret.pg}\" } }");
     assert!(said.contains("`docker inspect` shows it") && said.contains("PASSWORD_FILE: \"${secret.pg}\""), "{said}");
+    let lowered =
+        lower("web: { on: here, containers: { app: { image: x, environment: { URL: \"a:${secret.pg}@b\" } } } }", None);
+    assert_eq!(lowered.findings[0].severity, labwright_model::Severity::Warning);
+    assert_eq!(field(&lowered, "here/docker/container/web-app-1", "environment"), "{URL: secret `pg`}");
     assert!(findings("{ image: x, command: \"run --password ${secret.pg}\" }").contains("can be read by everybody"));
     assert!(findings("{ image: x, hostname: \"${secret.pg}\" }").contains("`hostname` can be read by everybody"));
     let lowered = lower(
@@ -110,7 +116,10 @@ far: { on: there, needs: [db], containers: { app: { image: x } } }";
         "{db_default: {aliases: [pg]}, web_to_db: {aliases: [db, db-pg]}}"
     );
     // What the port is not of is shown to nobody.
-    assert_eq!(field(&lowered, "here/docker/container/db-exporter-1", "networks"), "{db_default: {aliases: [exporter]}}");
+    assert_eq!(
+        field(&lowered, "here/docker/container/db-exporter-1", "networks"),
+        "{db_default: {aliases: [exporter]}}"
+    );
     assert_eq!(field(&lowered, "here/docker/network/web_to_db", "internal"), "true");
     // Somebody on another host needs it: its port is open there, and its name leads to it.
     assert_eq!(field(&lowered, "here/docker/container/db-pg-1", "ports"), "[10.0.0.7:5432:5432/tcp]");

@@ -2,13 +2,18 @@
 //! Keeps no connection: each call has its own, so that several may be made at once.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
+use futures_util::{StreamExt, stream};
 use labwright_plan::{
     Action, Context, ErrorKind, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value, Wanted,
 };
 
 use super::image::Images;
 use super::{container, engine, image, network, secrets, volume};
+
+/// As many things are looked at at the same time.
+const AT_ONCE: usize = 8;
 
 /// What was found: `None` where it is not there, an error where nobody can say.
 pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
@@ -17,13 +22,19 @@ pub type Look<T = Observed> = Result<Option<T>, ProviderError>;
 pub struct Here {
     context: Context,
     applied: BTreeMap<ResourceId, Spec>,
+    replaced: Replaced,
 }
+
+/// Containers that this run took others' places with: whose they were, by the ids of those that are gone. Whoever lived in
+/// the network of one has a step of its own, which must not be refused because of this.
+pub type Replaced = Mutex<BTreeMap<String, String>>;
 
 /// Says what is going on with one step.
 pub struct Saying<'a> {
     pub id: &'a ResourceId,
     pub progress: &'a dyn Progress,
     pub context: &'a Context,
+    pub replaced: &'a Replaced,
 }
 
 impl Saying<'_> {
@@ -36,7 +47,11 @@ impl Saying<'_> {
 impl Here {
     pub fn new(context: &Context) -> Self {
         let applied = context.applied.iter().filter(|(id, _)| id.provider() == super::NAME);
-        Here { context: context.clone(), applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect() }
+        Here {
+            context: context.clone(),
+            applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect(),
+            replaced: Replaced::default(),
+        }
     }
 
     /// Where the engine of a resource listens.
@@ -63,14 +78,13 @@ impl Session for Here {
         let mut seen = BTreeMap::new();
         for (socket, part) in by_engine {
             let looked = engine::with(socket, async |docker| {
-                let images = Images::new(docker);
-                let mut seen = BTreeMap::new();
-                for wanted in &part {
+                let images = &Images::new(docker);
+                let look = async |wanted: &&Wanted<'_>| {
                     let look = match wanted.id.kind() {
                         "network" => network::observe(docker, wanted).await,
                         "volume" => volume::observe(docker, wanted).await,
-                        "image" => image::observe(&images, wanted).await,
-                        "container" => container::observe(docker, &images, wanted).await,
+                        "image" => image::observe(images, wanted).await,
+                        "container" => container::observe(docker, images, wanted, &self.replaced, &self.context).await,
                         kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
                     };
                     let sight = match look {
@@ -78,7 +92,14 @@ impl Session for Here {
                         Ok(None) => Seen::Absent,
                         Err(error) => Seen::Unknown(error),
                     };
-                    seen.insert(wanted.id.clone(), sight);
+                    (wanted.id.clone(), sight)
+                };
+                // Registries are asked once for each image, and containers are looked at with what they said.
+                let (first, then): (Vec<_>, Vec<_>) = part.iter().partition(|wanted| wanted.id.kind() == "image");
+                let mut seen = BTreeMap::new();
+                for part in [first, then] {
+                    let looks = stream::iter(part.into_iter().map(&look)).buffer_unordered(AT_ONCE);
+                    seen.extend(looks.collect::<Vec<_>>().await);
                 }
                 Ok(seen)
             });
@@ -96,7 +117,7 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying { id: &step.id, progress, context: &self.context };
+        let saying = &Saying { id: &step.id, progress, context: &self.context, replaced: &self.replaced };
         let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,

@@ -34,6 +34,8 @@ pub struct Container {
     pub command: Option<Vec<String>>,
     pub entrypoint: Option<Vec<String>>,
     pub environment: BTreeMap<String, String>,
+    /// Variables with secrets in them: the text, with its `${secret.…}`.
+    pub secret_environment: BTreeMap<String, String>,
     pub ports: Vec<Port>,
     pub mounts: Vec<Mount>,
     /// By key of `Stack::networks`, with what it is called there.
@@ -41,6 +43,8 @@ pub struct Container {
     /// `host`, `none`, `container:NAME`; excludes `networks`.
     pub network_mode: Option<String>,
     pub healthcheck: Option<Healthcheck>,
+    /// What it is asked to tell that it works: `8080/healthz`, or a port alone.
+    pub probe: Option<String>,
     /// `no`, `always`, `unless-stopped`, `on-failure[:N]`.
     pub restart: Option<String>,
     pub labels: BTreeMap<String, String>,

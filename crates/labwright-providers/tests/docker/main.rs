@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use expect_test::expect_file;
 use labwright_model::{Files, Severity, parse};
 use labwright_plan::{Input, Lowered, Provider, Value};
-use labwright_providers::ALL;
+use labwright_providers::{docker::Docker, host::Host};
+
+/// Those that a service becomes resources of.
+const PROVIDERS: &[&dyn Provider] = &[&Host, &Docker];
 
 /// A lab file in memory, and the corpus as it lies on the disk.
 struct Corpus(String);
@@ -61,13 +64,18 @@ fn lowered(name: &str, path: &str) -> (Lowered, Vec<String>, bool) {
         }
     }
     let mut lowered = Lowered::default();
-    ALL.iter().for_each(|provider| Provider::lower(*provider, &Input { parsed: &parsed, assets: &assets }, &mut lowered));
+    PROVIDERS.iter().for_each(|provider| provider.lower(&Input { parsed: &parsed, assets: &assets }, &mut lowered));
     let all = parsed.findings.iter().chain(&lowered.findings);
     let failed = all.clone().any(|finding| finding.severity == Severity::Error);
     let said = all
         .map(|finding| {
             let place = parsed.place(finding.span).map_or("-".into(), |place| format!("{}:{}", place.file, place.line));
-            format!("{} {} {place}: {}", format!("{:?}", finding.severity).to_lowercase(), finding.code, finding.message)
+            format!(
+                "{} {} {place}: {}",
+                format!("{:?}", finding.severity).to_lowercase(),
+                finding.code,
+                finding.message
+            )
         })
         .collect();
     (lowered, said, failed)
@@ -94,8 +102,10 @@ fn every_file_of_the_corpus_becomes_resources() {
             writeln!(text, "{}", resource.id).unwrap();
             for (field, value) in &resource.spec {
                 let shown = shown(value);
-                let empty = matches!(shown.as_str(), "[]" | "{}") || matches!(field.as_str(), "stack" | "service");
-                if !empty && !(field == "number" && shown == "1") {
+                let empty =
+                    matches!(shown.as_str(), "[]" | "{}") || matches!(field.as_str(), "stack" | "service" | "folder");
+                let usual = field == "number" && shown == "1";
+                if !empty && !usual {
                     writeln!(text, "    {field}: {shown}").unwrap();
                 }
             }
@@ -167,7 +177,7 @@ fn of_lab(services: &str) -> (Lowered, Vec<String>) {
     let lab = format!("compute: {{ hosts: {{ d: {{ address: 10.0.0.7 }} }} }}\nservices:\n{services}");
     let parsed = parse("lab.yaml", &Corpus(lab));
     let (assets, mut lowered) = (BTreeMap::new(), Lowered::default());
-    ALL.iter().for_each(|provider| Provider::lower(*provider, &Input { parsed: &parsed, assets: &assets }, &mut lowered));
+    PROVIDERS.iter().for_each(|provider| provider.lower(&Input { parsed: &parsed, assets: &assets }, &mut lowered));
     let said = parsed.findings.iter().chain(&lowered.findings).map(|finding| finding.message.clone()).collect();
     (lowered, said)
 }
@@ -182,7 +192,9 @@ fn a_process_is_a_unit_with_its_user_its_port_and_its_order() {
 ",
     );
     assert_eq!(said, Vec::<String>::new());
-    let find = |id: &str| lowered.resources.iter().find(|resource| resource.id.as_str() == id).unwrap_or_else(|| panic!("{id}"));
+    let find = |id: &str| {
+        lowered.resources.iter().find(|resource| resource.id.as_str() == id).unwrap_or_else(|| panic!("{id}"))
+    };
     let unit = find("d/host/unit/lab-book.service");
     expect_test::expect![[r##"
         # Written by labwright.
@@ -202,7 +214,8 @@ fn a_process_is_a_unit_with_its_user_its_port_and_its_order() {
 
         [Install]
         WantedBy=multi-user.target
-    "##]].assert_eq(unit.spec["content"].text().unwrap());
+    "##]]
+    .assert_eq(unit.spec["content"].text().unwrap());
     assert_eq!((&unit.spec["running"], &unit.spec["enabled"]), (&Value::Bool(true), &Value::Bool(true)));
     let after: Vec<&str> = unit.after.iter().map(|id| id.as_str()).collect();
     assert!(after.contains(&"d/docker/container/db-pg-1") && after.contains(&"d/host/user/guest"), "{after:?}");

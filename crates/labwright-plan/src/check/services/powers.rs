@@ -106,7 +106,8 @@ fn powers(container: Container<'_>) -> Vec<Power<'_>> {
             "take it out, and give what is needed: `devices: [/dev/…]` or `cap_add: […]`",
         );
     }
-    let is_for_docker = container.image().is_some_and(|image| FOR_DOCKER.iter().any(|name| image.repository.contains(name)));
+    let is_for_docker =
+        container.image().is_some_and(|image| FOR_DOCKER.iter().any(|name| image.repository.contains(name)));
     if container.mounts_docker() && !is_for_docker {
         add(
             "volumes",
@@ -125,7 +126,11 @@ fn powers(container: Container<'_>) -> Vec<Power<'_>> {
         add("cap_add", says, "take them out, or say what they are for: `# labwright: allow LW-SVC-009 because …`");
     }
     if container.texts("user").any(|user| matches!(user.split(':').next(), Some("root" | "0"))) {
-        add("user", "runs as root in so many words".into(), "take `user` out, or name one that the program's files belong to");
+        add(
+            "user",
+            "runs as root in so many words".into(),
+            "take `user` out, or name one that the program's files belong to",
+        );
     }
     all
 }

@@ -65,7 +65,9 @@ pub fn of_project(project: &Project, known: &Known) -> Found {
     }
     for (key, service) in &services {
         if service.build.is_some() && service.image.is_none() {
-            notes.push(format!("`{key}` is built on the spot (`build:`): build it elsewhere, push it, and give it an `image:`"));
+            notes.push(format!(
+                "`{key}` is built on the spot (`build:`): build it elsewhere, push it, and give it an `image:`"
+            ));
         }
     }
     Found { name, entry, notes, ..Found::default() }
@@ -85,7 +87,8 @@ fn one_or_all(mut all: Vec<String>) -> Json {
 }
 
 fn needs_folder(project: &Project) -> bool {
-    let sources = project.enabled().flat_map(|(_, service)| service.volumes.iter()).filter_map(|mount| mount.source.as_ref());
+    let sources =
+        project.enabled().flat_map(|(_, service)| service.volumes.iter()).filter_map(|mount| mount.source.as_ref());
     sources.into_iter().any(|source| project.relative.contains(&source.value))
 }
 
@@ -116,9 +119,10 @@ fn urls(service: &Service) -> Vec<String> {
 fn port(services: &[(&String, &Service)]) -> Result<Option<String>, Vec<String>> {
     let called = |key: &str, port: &str| if services.len() == 1 { port.to_string() } else { format!("{key}:{port}") };
     for (key, service) in services {
-        let of_traefik = service.labels.iter().find(|(label, _)| {
-            label.starts_with("traefik.") && label.ends_with(".loadbalancer.server.port")
-        });
+        let of_traefik = service
+            .labels
+            .iter()
+            .find(|(label, _)| label.starts_with("traefik.") && label.ends_with(".loadbalancer.server.port"));
         let of_traefik = of_traefik.and_then(|(_, value)| value.value.as_deref());
         let of_nginx = service.environment.get("VIRTUAL_PORT").and_then(|value| value.value.as_deref());
         if let Some(port) = of_traefik.or(of_nginx).filter(|port| port.parse::<u16>().is_ok()) {
@@ -146,7 +150,9 @@ fn needs(project: &Project, known: &Known, notes: &mut Vec<String>) -> Vec<Strin
         match known.networks.get(name) {
             Some(owner) if *owner != project.name => drop(needs.insert(service_name(owner))),
             Some(_) => {}
-            None => notes.push(format!("network `{name}` is nobody's in the lab: it has to be there (`docker network create {name}`)")),
+            None => notes.push(format!(
+                "network `{name}` is nobody's in the lab: it has to be there (`docker network create {name}`)"
+            )),
         }
     }
     if !needs.is_empty() {
@@ -167,14 +173,17 @@ fn data(project: &Project, services: &[(&String, &Service)], folder: Option<&str
         match mount.kind {
             MountType::Volume if !passing(&source.value) => drop(data.insert(source.value.clone())),
             MountType::Bind if project.relative.contains(&source.value) => {
-                let beside = source.value.strip_prefix(&project.folder).unwrap_or(&source.value).trim_start_matches('/');
+                let beside =
+                    source.value.strip_prefix(&project.folder).unwrap_or(&source.value).trim_start_matches('/');
                 if !passing(beside) && !beside.is_empty() {
                     let whole = folder.map(|folder| format!("{}/{beside}", folder.trim_end_matches('/')));
                     data.insert(whole.unwrap_or_else(|| format!("./{beside}")));
                 }
             }
             MountType::Bind if source.value.starts_with('/') => {
-                let below = |top: &&str| source.value.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+                let below = |top: &&str| {
+                    source.value.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                };
                 if !NO_DATA.iter().any(|top| below(&top)) && source.value != "/" && !passing(&source.value) {
                     data.insert(source.value.clone());
                 }

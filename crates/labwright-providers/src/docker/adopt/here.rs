@@ -29,7 +29,8 @@ const MAX_ALL: usize = 16 << 20;
 /// Everything that runs and is not the lab's.
 pub async fn here(docker: &Docker, ask: &FoundAsk) -> Result<Vec<Found>, ProviderError> {
     let options = ListContainersOptions { all: true, ..Default::default() };
-    let listed = docker.list_containers(Some(options)).await.map_err(|error| told("list containers of", "the engine", error))?;
+    let listed =
+        docker.list_containers(Some(options)).await.map_err(|error| told("list containers of", "the engine", error))?;
     let images = Images::new(docker);
     let mut projects: BTreeMap<String, Vec<(Json, Json)>> = BTreeMap::new();
     let mut lone = Vec::new();
@@ -66,7 +67,8 @@ fn name_of(inspect: &Json) -> String {
 
 /// Whether the lab says something of a container already.
 fn is_known(inspect: &Json, ask: &FoundAsk) -> bool {
-    let label = |name: &str| inspect["Config"]["Labels"][format!("com.docker.compose.{name}")].as_str().unwrap_or_default();
+    let label =
+        |name: &str| inspect["Config"]["Labels"][format!("com.docker.compose.{name}")].as_str().unwrap_or_default();
     let made = format!("{}-{}-{}", label("project"), label("service"), label("container-number"));
     let name = name_of(inspect);
     ask.known.iter().any(|id| id.kind() == "container" && (id.name() == name || id.name() == made))
@@ -91,7 +93,9 @@ fn of_containers(
     ask: &FoundAsk,
 ) -> Found {
     let label = |name: &str| {
-        let labels = containers.iter().map(|(inspect, _)| &inspect["Config"]["Labels"][format!("com.docker.compose.project.{name}")]);
+        let labels = containers
+            .iter()
+            .map(|(inspect, _)| &inspect["Config"]["Labels"][format!("com.docker.compose.project.{name}")]);
         labels.into_iter().find_map(|label| label.as_str()).unwrap_or_default().to_string()
     };
     let folder = label("working_dir");
@@ -100,12 +104,15 @@ fn of_containers(
     let known = Known { on: Some(ask.host.clone()), folder: Some(folder.clone()), networks: networks.clone() };
     let because = match read(project, &files, &folder) {
         Ok((read, touched)) => {
-            let running: BTreeSet<&str> =
-                containers.iter().filter_map(|(i, _)| i["Config"]["Labels"]["com.docker.compose.service"].as_str()).collect();
+            let running: BTreeSet<&str> = containers
+                .iter()
+                .filter_map(|(i, _)| i["Config"]["Labels"]["com.docker.compose.service"].as_str())
+                .collect();
             let mut found = of_project(&read, &known);
             found.from = folder.clone();
             found.files = beside(&read, &files, &touched, &folder, ask, &mut found.notes);
-            let off: Vec<&str> = read.enabled().map(|(key, _)| key.as_str()).filter(|key| !running.contains(key)).collect();
+            let off: Vec<&str> =
+                read.enabled().map(|(key, _)| key.as_str()).filter(|key| !running.contains(key)).collect();
             if !off.is_empty() {
                 found.notes.push(format!("in its files and not running: {}; an apply starts it", off.join(", ")));
             }
@@ -162,7 +169,9 @@ fn read(name: &str, files: &[String], folder: &str) -> Result<(Project, BTreeSet
     let read = disk.0.borrow().clone();
     if let Some(other) = files.iter().find(|file| !read.contains(*file)) {
         return Err(match Path::new(other).exists() {
-            true => format!("`{other}` was read over its first file (`-f`), and a lab names one; write `include:` in one of your own"),
+            true => format!(
+                "`{other}` was read over its first file (`-f`), and a lab names one; write `include:` in one of your own"
+            ),
             false => format!("`{other}` is no longer there"),
         });
     }
@@ -187,7 +196,8 @@ fn beside(
 ) -> Vec<FoundFile> {
     let mut paths: Vec<String> = files.iter().take(1).cloned().collect();
     let given = project.configs.values().chain(project.secrets.values()).filter_map(|object| object.file.as_ref());
-    let mounted = project.enabled().flat_map(|(_, service)| service.volumes.iter()).filter_map(|mount| mount.source.as_ref());
+    let mounted =
+        project.enabled().flat_map(|(_, service)| service.volumes.iter()).filter_map(|mount| mount.source.as_ref());
     let mounted = mounted.filter(|source| project.relative.contains(&source.value));
     let more = touched.iter().cloned().chain(given.chain(mounted).map(|path| path.value.clone()));
     for path in more.collect::<BTreeSet<String>>() {
@@ -226,7 +236,12 @@ fn clear(content: &[u8]) -> Vec<String> {
         let name = name.trim_matches([' ', '-', '"', '\'', '\t']);
         check::secret_in_the_clear(name, value.trim_matches([' ', '"', '\''])).map(|_| name.to_string())
     };
-    text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(of_line).collect::<BTreeSet<_>>().into_iter().collect()
+    text.lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(of_line)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }
 
 /// A text of a container's specification.

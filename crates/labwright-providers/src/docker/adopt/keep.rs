@@ -14,7 +14,8 @@ const EVERYWHERE: [&str; 2] = ["0.0.0.0", "[::]"];
 /// Puts it into what is desired. `digests`: what tags stand for, by host and name.
 pub fn keep(desired: &mut [Resource], observed: &mut Observation, digests: &mut BTreeMap<(String, String), String>) {
     let mut kept_images: Vec<(ResourceId, String)> = Vec::new();
-    let containers = desired.iter_mut().filter(|resource| (resource.id.provider(), resource.id.kind()) == (NAME, "container"));
+    let containers =
+        desired.iter_mut().filter(|resource| (resource.id.provider(), resource.id.kind()) == (NAME, "container"));
     for resource in containers {
         let Some((seen, adopted)) = seen(observed, &resource.id) else { continue };
         let Some(adopted) = adopted else { continue };
@@ -32,7 +33,8 @@ pub fn keep(desired: &mut [Resource], observed: &mut Observation, digests: &mut 
             let all = spec.get(field).and_then(Value::list).unwrap_or_default();
             all.iter().filter_map(Value::text).map(str::to_string).collect()
         };
-        let (ports, chosen, bound) = (list(&resource.spec, "ports"), list(&resource.spec, "chosen"), list(seen, "ports"));
+        let (ports, chosen, bound) =
+            (list(&resource.spec, "ports"), list(&resource.spec, "chosen"), list(seen, "ports"));
         let kept = |port: &String| match chosen.contains(port) && !bound.contains(port) {
             true => everywhere(port).into_iter().find(|other| bound.contains(other)).unwrap_or_else(|| port.clone()),
             false => port.clone(),
@@ -76,9 +78,7 @@ fn seen<'a>(observed: &'a Observation, id: &ResourceId) -> Option<(&'a labwright
 fn everywhere(port: &str) -> Vec<String> {
     let mut parts = port.rsplitn(3, ':');
     match (parts.next(), parts.next()) {
-        (Some(target), Some(published)) => {
-            EVERYWHERE.map(|address| format!("{address}:{published}:{target}")).to_vec()
-        }
+        (Some(target), Some(published)) => EVERYWHERE.map(|address| format!("{address}:{published}:{target}")).to_vec(),
         _ => Vec::new(),
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use labwright_plan::{Found, FoundAsk, Spec, Value, check};
+use labwright_plan::{ChangeKey, Found, FoundAsk, Spec, Value, check};
 use serde_json::{Map, Value as Json, json};
 
 use super::super::engine::json as plain;
@@ -13,6 +13,8 @@ use super::here::field;
 
 /// What the engine gives every container that says nothing.
 const SHM_SIZE: i64 = 64 << 20;
+/// Nothing is asked for here as a secret, so nothing is hashed.
+const NO_KEY: ChangeKey = [0; 32];
 
 /// What several containers of one entry share.
 #[derive(Default)]
@@ -29,7 +31,14 @@ pub fn lone((inspect, image): &(Json, Json), ask: &FoundAsk) -> Found {
     let mut shared = Shared::default();
     let mut container = container(&name, &name, (inspect, image), &mut shared);
     container.insert("container_name".into(), json!(own));
-    finish(name.clone(), None, Map::from_iter([(name, Json::Object(container))]), shared, format!("container {own}"), ask)
+    finish(
+        name.clone(),
+        None,
+        Map::from_iter([(name, Json::Object(container))]),
+        shared,
+        format!("container {own}"),
+        ask,
+    )
 }
 
 /// A project whose files are not to be had.
@@ -37,7 +46,8 @@ pub fn project(project: &str, containers: &[(Json, Json)], ask: &FoundAsk) -> Fo
     let mut shared = Shared::default();
     let mut all: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
     for one in containers {
-        let label = |name: &str| one.0["Config"]["Labels"][format!("com.docker.compose.{name}")].as_str().unwrap_or_default();
+        let label =
+            |name: &str| one.0["Config"]["Labels"][format!("com.docker.compose.{name}")].as_str().unwrap_or_default();
         let key = label("service").to_string();
         if let Some(known) = all.get_mut(&key) {
             let scale = known.get("scale").and_then(Json::as_i64).unwrap_or(1);
@@ -58,7 +68,14 @@ pub fn project(project: &str, containers: &[(Json, Json)], ask: &FoundAsk) -> Fo
     finish(name, called, all, shared, String::new(), ask)
 }
 
-fn finish(name: String, called: Option<&str>, containers: Map<String, Json>, shared: Shared, from: String, ask: &FoundAsk) -> Found {
+fn finish(
+    name: String,
+    called: Option<&str>,
+    containers: Map<String, Json>,
+    shared: Shared,
+    from: String,
+    ask: &FoundAsk,
+) -> Found {
     let mut entry = Map::new();
     if let Some(called) = called {
         entry.insert("project".into(), json!(called));
@@ -75,7 +92,7 @@ fn finish(name: String, called: Option<&str>, containers: Map<String, Json>, sha
 
 /// One container, in Compose's syntax.
 fn container(project: &str, key: &str, (inspect, image): (&Json, &Json), shared: &mut Shared) -> Map<String, Json> {
-    let spec = form::seen(inspect, image, &Spec::new());
+    let spec = form::seen(inspect, image, &Spec::new(), &NO_KEY);
     let mut out = Map::new();
     out.insert("image".into(), json!(image_name(inspect, image, key, shared)));
     let owner = (project, key);
@@ -105,7 +122,9 @@ fn container(project: &str, key: &str, (inspect, image): (&Json, &Json), shared:
         for (name, value) in &options {
             match option(name, value) {
                 Some(value) => drop(out.insert(name.clone(), value)),
-                None => shared.notes.push(format!("`{name}` of `{key}` is left out: say it yourself, or it is made anew without")),
+                None => shared
+                    .notes
+                    .push(format!("`{name}` of `{key}` is left out: say it yourself, or it is made anew without")),
             }
         }
     }
@@ -130,7 +149,9 @@ fn escaped(value: &Json) -> Json {
     match value {
         Json::String(text) => json!(text.replace("${", "$${")),
         Json::Array(items) => items.iter().map(escaped).collect(),
-        Json::Object(fields) => Json::Object(fields.iter().map(|(name, value)| (name.clone(), escaped(value))).collect()),
+        Json::Object(fields) => {
+            Json::Object(fields.iter().map(|(name, value)| (name.clone(), escaped(value))).collect())
+        }
         other => other.clone(),
     }
 }
@@ -143,7 +164,9 @@ fn image_name(inspect: &Json, image: &Json, key: &str, shared: &mut Shared) -> S
     let first = |field: &str| image[field].as_array().and_then(|all| all.first()?.as_str().map(str::to_string));
     let known = first("RepoTags").or_else(|| first("RepoDigests"));
     known.unwrap_or_else(|| {
-        shared.notes.push(format!("the image of `{key}` has no name any more: give it one (`docker tag`), and say it here"));
+        shared
+            .notes
+            .push(format!("the image of `{key}` has no name any more: give it one (`docker tag`), and say it here"));
         named.to_string()
     })
 }
@@ -174,10 +197,13 @@ fn mounts(project: &str, spec: &Spec, out: &mut Map<String, Json>, shared: &mut 
     for mount in spec["mounts"].list().unwrap_or_default().iter().filter_map(Value::text) {
         let mut parts = mount.splitn(3, ':');
         let (source, target, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next());
-        let options: Vec<&str> = rest.into_iter().flat_map(|rest| rest.split(',')).filter(|o| *o != MUST_EXIST).collect();
+        let options: Vec<&str> =
+            rest.into_iter().flat_map(|rest| rest.split(',')).filter(|o| *o != MUST_EXIST).collect();
         let ending = if options.is_empty() { String::new() } else { format!(":{}", options.join(",")) };
         match source {
-            "(tmpfs)" => memory.push(json!(format!("{target}{}", rest.map(|rest| format!(":{rest}")).unwrap_or_default()))),
+            "(tmpfs)" => {
+                memory.push(json!(format!("{target}{}", rest.map(|rest| format!(":{rest}")).unwrap_or_default())))
+            }
             "" => volumes.push(json!(target)),
             path if path.starts_with('/') => volumes.push(json!(format!("{path}:{target}{ending}"))),
             volume => {
@@ -219,14 +245,16 @@ fn networks(project: &str, key: &str, spec: &Spec, out: &mut Map<String, Json>, 
         if own.is_none() {
             shared.networks.insert(name.clone(), json!({ "external": true }));
         }
-        let aliases: Vec<&Json> = endpoint["aliases"].as_array().into_iter().flatten().filter(|alias| *alias != key).collect();
+        let aliases: Vec<&Json> =
+            endpoint["aliases"].as_array().into_iter().flatten().filter(|alias| *alias != key).collect();
         let mut fields = Map::new();
         some(&mut fields, "aliases", json!(aliases));
         for (field, address) in [("ipv4_address", "IPv4Address"), ("ipv6_address", "IPv6Address")] {
             some(&mut fields, field, endpoint[address].clone());
         }
         only_own &= *name == own_network && fields.is_empty();
-        networks.insert(own.unwrap_or(name).to_string(), if fields.is_empty() { Json::Null } else { Json::Object(fields) });
+        networks
+            .insert(own.unwrap_or(name).to_string(), if fields.is_empty() { Json::Null } else { Json::Object(fields) });
     }
     if !only_own {
         some(out, "networks", Json::Object(networks));
@@ -305,7 +333,9 @@ fn option(name: &str, value: &Json) -> Option<Json> {
             })
             .collect(),
         "ulimits" => {
-            let one = |limit: &Json| Some((limit["Name"].as_str()?.to_string(), json!({ "soft": limit["Soft"], "hard": limit["Hard"] })));
+            let one = |limit: &Json| {
+                Some((limit["Name"].as_str()?.to_string(), json!({ "soft": limit["Soft"], "hard": limit["Hard"] })))
+            };
             Json::Object(value.as_array()?.iter().filter_map(one).collect())
         }
         "cpus" => json!(value.as_i64()? as f64 / 1e9),

@@ -32,7 +32,9 @@ pub fn assets(parsed: &Parsed) -> BTreeSet<String> {
 
 /// Where a path beside the Compose file is on the host: as it is to the file there, so to the stack's folder.
 fn on_host(folder: &str, from: &str, path: &str) -> String {
-    let parts = |path: &str| path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string).collect::<Vec<_>>();
+    let parts = |path: &str| {
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string).collect::<Vec<_>>()
+    };
     let (from, to) = (parts(from), parts(path));
     let same = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
     let mut place = parts(folder);
@@ -43,7 +45,13 @@ fn on_host(folder: &str, from: &str, path: &str) -> String {
     format!("/{}", place.join("/"))
 }
 
-pub fn mounts(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, container: &mut Container, stack: &mut Stack) {
+pub fn mounts(
+    making: &mut Making<'_>,
+    key: &str,
+    service: &Spanned<Service>,
+    container: &mut Container,
+    stack: &mut Stack,
+) {
     for mount in service.volumes.iter() {
         if let Some(mount) = one(making, key, mount, stack) {
             container.mounts.push(mount);
@@ -126,7 +134,13 @@ pub const MUST_EXIST: &str = "must-exist";
 pub const SUBPATH: &str = "subpath=";
 
 /// Brings a path beside the Compose file along. Returns where it is on the host.
-fn carried(making: &mut Making<'_>, at: &str, source: &Spanned<String>, read_only: bool, stack: &mut Stack) -> Option<String> {
+fn carried(
+    making: &mut Making<'_>,
+    at: &str,
+    source: &Spanned<String>,
+    read_only: bool,
+    stack: &mut Stack,
+) -> Option<String> {
     let place = on_host(making.folder, &making.project.folder, &source.value);
     let whole = format!("{}/", source.value);
     if making.assets.get(&whole).is_some_and(|read| read.as_ref().is_err_and(|why| why == IN_PLACE)) {
@@ -259,9 +273,7 @@ mod tests {
 
     #[test]
     fn paths_beside_the_file_are_beside_the_stack() {
-        let place = |folder: &str, path: &str| {
-            on_host("/srv/labwright/wiki", folder, path)
-        };
+        let place = |folder: &str, path: &str| on_host("/srv/labwright/wiki", folder, path);
         assert_eq!(place("wiki", "wiki/config"), "/srv/labwright/wiki/config");
         assert_eq!(place("wiki", "wiki"), "/srv/labwright/wiki");
         assert_eq!(place("a/wiki", "a/shared/x"), "/srv/labwright/shared/x");

@@ -121,7 +121,8 @@ fn container(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, sta
     let at = |field: &str| format!("{key}.{field}");
     let spanned = |text: &Option<Spanned<String>>| text.as_ref().map(|text| (text.value.clone(), text.span));
     let mut container = Container {
-        container_name: spanned(&service.container_name).map(|(name, span)| making.text(&at("container_name"), span, &name)),
+        container_name: spanned(&service.container_name)
+            .map(|(name, span)| making.text(&at("container_name"), span, &name)),
         image: spanned(&service.image).map(|(image, span)| making.text(&at("image"), span, &image)).unwrap_or_default(),
         command: making.words(&at("command"), span, service.command.as_ref()),
         entrypoint: making.words(&at("entrypoint"), span, service.entrypoint.as_ref()),
@@ -156,7 +157,8 @@ fn container(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, sta
     if let Some(policy) = &service.pull_policy
         && !matches!(policy.value, PullPolicy::Missing | PullPolicy::Never | PullPolicy::Build)
     {
-        let message = format!("`pull_policy: {}` fetches nothing by itself: images are held to their digests", policy.value);
+        let message =
+            format!("`pull_policy: {}` fetches nothing by itself: images are held to their digests", policy.value);
         let help = "`labwright update`, and an apply, fetch what their tags stand for then";
         making.report(Severity::Advice, codes::COMPOSE_LEGACY, &at("pull_policy"), policy.span, message, help);
     }
@@ -172,9 +174,9 @@ pub fn many(service: &Service) -> u32 {
 
 fn replicas(making: &mut Making<'_>, key: &str, service: &Service) -> u32 {
     let count = many(service);
-    let fixed = service.ports.iter().find(|port| port.published_range().is_some_and(|(first, last)| {
-        first > 0 && u32::from(last - first) + 1 < count
-    }));
+    let fixed = service.ports.iter().find(|port| {
+        port.published_range().is_some_and(|(first, last)| first > 0 && u32::from(last - first) + 1 < count)
+    });
     if let Some(port) = fixed.filter(|_| count > 1) {
         let message = format!("{count} containers of `{key}` cannot all have the one port that it publishes");
         let help = "leave out the port of the host, or give a range of as many: `8080-8082:80`";
@@ -246,7 +248,9 @@ fn environment(making: &mut Making<'_>, key: &str, service: &Service, container:
                 "where the image knows `{name}_FILE`, write `{name}_FILE: \"{text}\"`: it becomes a file in memory"
             );
             let at = format!("{key}.environment.{name}");
-            making.report(Severity::Error, codes::COMPOSE_SECRET, &at, value.span, message, &help);
+            // Some images know no other way: it is done, and said.
+            making.report(Severity::Warning, codes::COMPOSE_SECRET, &at, value.span, message, &help);
+            container.secret_environment.insert(name.clone(), text.clone());
         }
     }
 }
@@ -318,8 +322,10 @@ fn endpoint(making: &mut Making<'_>, at: &str, said: &service::ServiceNetwork, a
     }
     mac_address.iter().for_each(|given| set("MacAddress", json!(given)));
     gw_priority.iter().for_each(|given| set("GwPriority", json!(given.0)));
-    let mut options: serde_json::Map<String, Json> =
-        driver_opts.iter().map(|(name, value)| (name.clone(), json!(value.value.as_deref().unwrap_or_default()))).collect();
+    let mut options: serde_json::Map<String, Json> = driver_opts
+        .iter()
+        .map(|(name, value)| (name.clone(), json!(value.value.as_deref().unwrap_or_default())))
+        .collect();
     if let Some(name) = interface_name {
         options.insert("com.docker.network.endpoint.ifname".into(), json!(name));
     }

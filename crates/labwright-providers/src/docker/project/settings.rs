@@ -17,7 +17,12 @@ macro_rules! said {
 }
 
 /// The settings; what the service shares with others of its project goes into `beside`.
-pub fn of(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, beside: &mut BTreeSet<String>) -> Map<String, Json> {
+pub fn of(
+    making: &mut Making<'_>,
+    key: &str,
+    service: &Spanned<Service>,
+    beside: &mut BTreeSet<String>,
+) -> Map<String, Json> {
     let span = service.span;
     let Service {
         annotations,
@@ -110,7 +115,10 @@ pub fn of(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, beside
             Some(other) => {
                 beside.insert(other.to_string());
                 let own = making.project.services.get(other).and_then(|other| other.container_name.clone());
-                format!("container:{}", container_name(&making.project.name, other, own.as_ref().map(|own| own.value.as_str()), 1))
+                format!(
+                    "container:{}",
+                    container_name(&making.project.name, other, own.as_ref().map(|own| own.value.as_str()), 1)
+                )
             }
             None => said.value.clone(),
         })
@@ -164,7 +172,12 @@ pub fn of(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, beside
         let profile = option.value.strip_prefix("seccomp").and_then(|rest| rest.strip_prefix([':', '=']));
         if profile.is_some_and(|profile| !matches!(profile, "unconfined" | "builtin") && !profile.starts_with('{')) {
             let help = "write the profile's JSON itself behind `seccomp=`, or leave the engine's own profile in place";
-            making.unsupported(&format!("{key}.security_opt"), option.span, "a seccomp profile in a file is not supported", help);
+            making.unsupported(
+                &format!("{key}.security_opt"),
+                option.span,
+                "a seccomp profile in a file is not supported",
+                help,
+            );
         }
     }
     all.into_iter()
@@ -180,7 +193,10 @@ fn resources(making: &mut Making<'_>, key: &str, deploy: &Deploy) -> (Option<Lim
     if update_config.is_some() {
         making.swarm(&at, Span::NONE, "deploy.update_config");
     }
-    if !placement.constraints.is_empty() || !placement.preferences.is_empty() || placement.max_replicas_per_node.is_some() {
+    if !placement.constraints.is_empty()
+        || !placement.preferences.is_empty()
+        || placement.max_replicas_per_node.is_some()
+    {
         making.swarm(&at, placement.constraints.first().map_or(Span::NONE, |first| first.span), "deploy.placement");
     }
     if let Some(cpus) = reservations.as_ref().and_then(|kept| kept.cpus.as_ref()) {
