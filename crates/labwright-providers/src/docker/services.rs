@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use labwright_model::lab::{Expose, Host, Service};
+use labwright_model::lab::{Host, Service};
 use labwright_model::{Finding, Findings, Parsed, Span, beside, codes};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 use serde_json::{Value as Json, json};
@@ -88,7 +88,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     let pinned = pinned(input, &mut out.findings);
     let mut placed = placed(input, &mut out.findings);
     one_name_each(&placed, &mut out.findings);
-    let doors: Vec<Vec<Port>> = placed.iter().map(|one| doors(input.parsed, one, &placed)).collect();
+    let doors: Vec<Vec<Port>> = placed.iter().map(|one| doors(one, &placed)).collect();
     let hosts: Vec<BTreeMap<String, String>> = placed.iter().map(|one| names(one, &placed)).collect();
     for ((one, doors), names) in placed.iter_mut().zip(doors).zip(hosts) {
         open(one, doors);
@@ -258,8 +258,9 @@ fn one_port_each(placed: &[Placed<'_>], findings: &mut Findings) {
     }
 }
 
-/// What has to be open for those that need a service from elsewhere, or for its names: nothing else is.
-fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
+/// What has to be open for those that need a service from elsewhere: nothing else is. Whoever leads its names to it says
+/// so where that is done.
+fn doors(one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
     let Some((key, number)) = one.door() else { return Vec::new() };
     let Some(container) = one.stack().and_then(|stack| stack.containers.get(&key)) else { return Vec::new() };
     if container.network_mode.is_some() || container.ports.iter().any(|port| port.target == number) {
@@ -271,19 +272,6 @@ fn doors(parsed: &Parsed, one: &Placed<'_>, all: &[Placed<'_>]) -> Vec<Port> {
     for needer in needers {
         far |= needer.host != one.host;
         near |= needer.host == one.host && needer.stack().is_none();
-    }
-    if one.entry.expose != Expose::Nowhere || !one.entry.url.is_empty() {
-        let proxies: Vec<&str> = parsed
-            .lab
-            .platform
-            .reverse_proxy
-            .iter()
-            .flat_map(|proxy| proxy.on.iter())
-            .map(|on| on.value.as_str())
-            .collect();
-        near |= proxies.contains(&one.host);
-        far |= proxies.iter().any(|proxy| *proxy != one.host)
-            || (proxies.is_empty() && one.entry.expose != Expose::Nowhere);
     }
     let port = |address: Option<&str>| Port {
         address: address.map(str::to_string),
