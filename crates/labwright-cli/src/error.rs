@@ -16,6 +16,7 @@ pub enum Exit {
     Changes = 4,
     Partly = 5,
     Unreachable = 6,
+    Unhealthy = 7,
 }
 
 impl From<Exit> for ExitCode {

@@ -14,6 +14,7 @@ use labwright_model::lab::Host;
 use labwright_model::units::Date;
 use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
 use labwright_plan::{Input, Lowered, Provider, Resource, check};
+use labwright_providers::docker::IN_PLACE;
 
 use crate::error::{CliError, Exit};
 use crate::render::findings;
@@ -29,6 +30,20 @@ pub struct LabArg {
     pub lab: Option<PathBuf>,
 }
 
+/// The lab as an option, for verbs whose words are something else.
+#[derive(Args, Clone, Debug)]
+pub struct LabOption {
+    /// The lab: a file, or a folder of files; without it, `lab.yaml` here or in a folder above.
+    #[arg(long = "lab", value_name = "PATH")]
+    pub lab: Option<PathBuf>,
+}
+
+impl LabOption {
+    pub fn arg(&self) -> LabArg {
+        LabArg { lab: self.lab.clone() }
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct SshArgs {
     /// Use this SSH configuration instead of your own.
@@ -36,7 +51,7 @@ pub struct SshArgs {
     pub ssh_config: Option<PathBuf>,
 }
 
-struct Disk;
+pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
@@ -70,9 +85,13 @@ const MAX_CARRIED_FILES: usize = 500;
 const MAX_CARRIED_BYTES: u64 = 16 << 20;
 
 /// The files beside the lab. A path that ends with `/` is all that is below it, or the one file that it is.
-fn assets(paths: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
+fn assets(paths: &[String], in_place: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
     let mut assets = BTreeMap::new();
     for path in paths {
+        if path.ends_with('/') && in_place.iter().any(|folder| path.starts_with(folder)) {
+            assets.insert(path.clone(), Err(IN_PLACE.into()));
+            continue;
+        }
         let Some(bare) = path.strip_suffix('/') else {
             assets.insert(path.clone(), Disk.read(path));
             continue;
@@ -91,6 +110,22 @@ fn assets(paths: &[String]) -> BTreeMap<String, Result<Vec<u8>, String>> {
         }
     }
     assets
+}
+
+/// Folders of Compose files that run on this very machine where they lie: what containers write there is data.
+fn in_place(parsed: &Parsed) -> Vec<String> {
+    let mut folders: BTreeMap<&str, bool> = BTreeMap::new();
+    for placement in &parsed.placements {
+        let Some(project) = parsed.project(placement) else { continue };
+        let local = |name: &str| parsed.lab.host(name).is_some_and(|host| host.local);
+        let shown = if project.folder.is_empty() { "." } else { &project.folder };
+        let same = placement.entry.folder.as_ref().is_some_and(|folder| {
+            matches!((fs::canonicalize(&folder.value), fs::canonicalize(shown)), (Ok(one), Ok(other)) if one == other)
+        });
+        *folders.entry(&project.folder).or_insert(true) &= same && placement.entry.on.iter().all(|on| local(&on.value));
+    }
+    let kept = folders.into_iter().filter(|(_, kept)| *kept);
+    kept.map(|(folder, _)| if folder.is_empty() { String::new() } else { format!("{folder}/") }).collect()
 }
 
 fn below(
@@ -200,7 +235,7 @@ pub struct Ready {
 /// Reads, checks and lowers. A lab with errors is shown and goes no further.
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
     let Read { parsed, mut findings } = read_as_of(arg, Some(today()))?;
-    let assets = assets(&labwright_providers::assets(&parsed));
+    let assets = assets(&labwright_providers::assets(&parsed), &in_place(&parsed));
     let mut lowered = Lowered::default();
     if !findings.iter().any(|finding| finding.severity == Severity::Error) {
         let input = Input { parsed: &parsed, assets: &assets };
@@ -284,62 +319,70 @@ impl Ready {
                 || host.renamed_from.iter().any(|old| before.contains(&old.value))
         };
         let chosen = hosts.iter().filter(|(name, host)| reachable(name, host) && wanted(name));
-        let was = |host: &Host| host.renamed_from.iter().map(|old| old.value.clone()).collect();
-        let target = |(name, host): (&String, &Host)| {
-            Ok(Target { host: name.clone(), was: was(host), way: self.way(name, host, ssh)? })
-        };
-        chosen.map(|(name, host)| target((name, host))).collect()
+        chosen.map(|(name, host)| target(&self.parsed, name, host, ssh)).collect()
     }
+}
 
-    fn way(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {
-        match host.local {
-            true => Ok(Way::Local),
-            false => Ok(Way::Ssh(Box::new(self.address(name, host, ssh)?))),
-        }
-    }
+/// The ways to these hosts of a lab.
+pub fn ways(parsed: &Parsed, names: &BTreeSet<String>, ssh: &SshArgs) -> Result<Vec<Target>, CliError> {
+    let hosts = parsed.lab.compute.hosts.iter().filter(|(name, _)| names.contains(*name));
+    hosts.map(|(name, host)| target(parsed, name, host, ssh)).collect()
+}
 
-    fn address(&self, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
-        let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
-        let (port, other_ports) = ports(host);
-        let hops: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| self.hops(jump, ssh)).collect();
-        Ok(Address {
-            name: name.to_string(),
-            addresses: host.address.iter().map(|address| address.to_string()).collect(),
-            user: text(&host.ssh.user),
-            port,
-            other_ports,
-            jump: hops?.concat(),
-            identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
-            host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
-            config: ssh.ssh_config.clone(),
-            // Only keys that the lab declares have to stand in a file.
-            scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
-        })
-    }
+fn target(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Target, CliError> {
+    let was = host.renamed_from.iter().map(|old| old.value.clone()).collect();
+    Ok(Target { host: name.to_string(), was, way: way(parsed, name, host, ssh)? })
+}
 
-    /// A hop: a host of the lab by its own way and its own hops, or `user@host:port` as it stands.
-    fn hops(&self, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliError> {
-        if let Some(host) = self.parsed.lab.host(hop) {
-            let mut address = self.address(hop, host, ssh)?;
-            let mut hops = std::mem::take(&mut address.jump);
-            hops.push(address);
-            return Ok(hops);
-        }
-        let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_string()), place));
-        let (name, port) = match place.rsplit_once(':') {
-            Some((name, port)) if !name.contains(':') => (name, port.parse().ok()),
-            _ => (place, None),
-        };
-        let name = name.trim_matches(['[', ']']).to_string();
-        Ok(vec![Address {
-            name,
-            user,
-            port,
-            config: ssh.ssh_config.clone(),
-            scratch: scratch_path(),
-            ..Address::default()
-        }])
+/// The way to one host.
+fn way(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Way, CliError> {
+    match host.local {
+        true => Ok(Way::Local),
+        false => Ok(Way::Ssh(Box::new(address(parsed, name, host, ssh)?))),
     }
+}
+
+fn address(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Address, CliError> {
+    let text = |value: &Option<labwright_model::Spanned<String>>| value.as_ref().map(|value| value.value.clone());
+    let (port, other_ports) = ports(host);
+    let jumps: Result<Vec<Vec<Address>>, CliError> = host.ssh.jump.iter().map(|jump| hops(parsed, jump, ssh)).collect();
+    Ok(Address {
+        name: name.to_string(),
+        addresses: host.address.iter().map(|address| address.to_string()).collect(),
+        user: text(&host.ssh.user),
+        port,
+        other_ports,
+        jump: jumps?.concat(),
+        identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
+        host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
+        config: ssh.ssh_config.clone(),
+        // Only keys that the lab declares have to stand in a file.
+        scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
+    })
+}
+
+/// A hop: a host of the lab by its own way and its own hops, or `user@host:port` as it stands.
+fn hops(parsed: &Parsed, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliError> {
+    if let Some(host) = parsed.lab.host(hop) {
+        let mut address = address(parsed, hop, host, ssh)?;
+        let mut hops = std::mem::take(&mut address.jump);
+        hops.push(address);
+        return Ok(hops);
+    }
+    let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_string()), place));
+    let (name, port) = match place.rsplit_once(':') {
+        Some((name, port)) if !name.contains(':') => (name, port.parse().ok()),
+        _ => (place, None),
+    };
+    let name = name.trim_matches(['[', ']']).to_string();
+    Ok(vec![Address {
+        name,
+        user,
+        port,
+        config: ssh.ssh_config.clone(),
+        scratch: scratch_path(),
+        ..Address::default()
+    }])
 }
 
 /// The port of a host's SSH server, and those to try if nobody answers there: the settings that the lab declares for the

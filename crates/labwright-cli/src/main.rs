@@ -4,6 +4,7 @@
 mod commands;
 mod error;
 mod lab;
+mod raw;
 mod render;
 mod schemas;
 mod secrets;
@@ -25,7 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// LAB is a lab file or a folder of them; without it, `lab.yaml` here or in a folder above. Data goes to standard
 /// output, everything else to standard error. Exit codes: 0 done, 1 internal error, 2 wrong usage or unreadable file,
-/// 3 findings, 4 changes or drift, 5 partly done, 6 something was unreachable.
+/// 3 findings, 4 changes or drift, 5 partly done, 6 something was unreachable, 7 something is not healthy. `exec` ends
+/// with the exit code of its command.
 #[derive(Parser)]
 #[command(name = "labwright", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     let ended = cli.command.run(&terminal);
     lab::sweep();
     match ended {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => terminal.fail(&error).into(),
     }
 }

@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 mod answers;
 #[path = "schemas/network.rs"]
 mod network;
+#[path = "schemas/running.rs"]
+mod running;
 
 /// The version of every document but the plan, which has its own. It rises when a reader of the old form would fail.
 pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
-pub const NAMES: [&str; 24] = [
+pub const NAMES: [&str; 26] = [
     "check",
     "inventory",
     "model",
@@ -39,6 +41,8 @@ pub const NAMES: [&str; 24] = [
     "rehearsal",
     "docs",
     "written",
+    "status",
+    "logs",
 ];
 
 /// The schema of a document.
@@ -66,7 +70,9 @@ pub fn schema(name: &str) -> Option<Value> {
         "events" => ("one line of `labwright apply --json` or `labwright destroy --json`", line()),
         "secrets" => ("`labwright secret list --json`", document(json!({ "secrets": list("kept_secret") }))),
         "doctor" => ("`labwright secret doctor --json`", document(json!({ "complaints": list("complaint") }))),
-        _ => answers::document_of(name).or_else(|| network::document_of(name))?,
+        _ => {
+            answers::document_of(name).or_else(|| network::document_of(name)).or_else(|| running::document_of(name))?
+        }
     };
     let mut schema = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
     merge(&mut schema, body);
@@ -409,7 +415,11 @@ fn definition(name: &str) -> Option<Value> {
             forms.extend(variants(&[("present", present), ("unknown", reference("error"))]));
             json!({ "oneOf": forms })
         }
-        _ => return answers::definition(name).or_else(|| network::definition(name)),
+        _ => {
+            return answers::definition(name)
+                .or_else(|| network::definition(name))
+                .or_else(|| running::definition(name));
+        }
     })
 }
 

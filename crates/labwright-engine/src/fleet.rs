@@ -52,7 +52,7 @@ pub struct Fleet {
     pub(crate) was: BTreeMap<String, Vec<String>>,
 }
 
-fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
+pub(crate) fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
     match &target.way {
         Way::Local => Ok(open_local(&target.host, providers)),
         Way::Ssh(address) => open_ssh(address),
@@ -60,7 +60,7 @@ fn open(target: &Target, providers: Providers) -> Result<Link, ProviderError> {
 }
 
 /// Runs one closure for each target, all at the same time.
-fn everywhere<T: Send>(targets: &[Target], act: impl Fn(&Target) -> T + Sync) -> Vec<T> {
+pub(crate) fn everywhere<T: Send>(targets: &[Target], act: impl Fn(&Target) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let act = &act;
         let threads: Vec<_> = targets.iter().map(|target| scope.spawn(move || act(target))).collect();

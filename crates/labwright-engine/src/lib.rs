@@ -10,9 +10,12 @@ mod fleet;
 mod frame;
 pub mod history;
 mod link;
+mod merge;
 pub mod protocol;
+mod running;
 
 pub use apply::{Outcomes, Sink, Stop, Terms, apply};
 pub use clock::{now, run_id};
 pub use fleet::{Answers, Fleet, Letters, Target, Way, break_leases, leases, observe};
 pub use link::Address;
+pub use running::{Fared, Said, StopLogs, exec, found, logs, running};

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use labwright_plan::{ChangeKey, Doors, HostSeen, Pending, ProviderError, ResourceId, Spec, Step};
+use labwright_plan::{
+    ChangeKey, Doors, ExecAsk, Found, FoundAsk, HostSeen, Line, LogsAsk, Part, Pending, ProviderError, ResourceId,
+    Running, Size, Spec, Step,
+};
 use serde::{Deserialize, Serialize};
 
 /// The line that an agent starts with, so that whatever a login shell prints before it is passed over.
@@ -29,6 +32,16 @@ pub enum Request {
     Apply(Box<Work>),
     /// A step on another host has ended, and these wait for it.
     Elsewhere { id: ResourceId, done: bool },
+    /// How these fare, and what else is there of their services. Changes nothing.
+    Running { parts: Vec<Part> },
+    /// What runs there beside what the lab has. Changes nothing.
+    Found { ask: FoundAsk },
+    /// The logs of these, as a stream of lines in the order of their times, until they end or `Stop` comes.
+    Logs { parts: Vec<Part>, ask: LogsAsk },
+    /// Runs a command beside a part. It is ended by `Stop`, and by the end of the link.
+    Exec { part: Box<Part>, ask: ExecAsk },
+    /// For the command that runs.
+    Typed(Keys),
     /// Start nothing more; finish what was begun.
     Stop,
     /// Who holds the lab on this host.
@@ -43,6 +56,17 @@ pub enum Request {
     Verdict { ticket: String },
     /// Take back every change that nobody waits for any more.
     Settle,
+}
+
+/// What is typed at a command.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keys {
+    /// Base64.
+    Bytes(String),
+    /// No more is typed.
+    End,
+    Resized(Size),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -125,6 +149,32 @@ pub enum Reply {
     Verdict(Verdict),
     Settled {
         settled: Vec<(Pending, Verdict)>,
+    },
+    /// `clock`: the host's, in seconds since 1970.
+    Running {
+        running: Vec<Running>,
+        clock: i64,
+    },
+    Found(Vec<Found>),
+    /// Lines, each with the number of its part as it was asked for.
+    Lines(Vec<(usize, Line)>),
+    /// A part has no log, or no more.
+    NoLog {
+        part: usize,
+        error: ProviderError,
+    },
+    /// What the command that runs prints: base64.
+    Printed {
+        err: bool,
+        bytes: String,
+    },
+    /// So many typed bytes have arrived there.
+    Taken {
+        bytes: usize,
+    },
+    /// The command has ended.
+    Exited {
+        code: i64,
     },
     /// A step takes its time; the agent is there.
     Alive,

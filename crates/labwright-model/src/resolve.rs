@@ -148,7 +148,7 @@ pub(crate) fn placements(
     findings: &mut Findings,
 ) -> (Vec<Placement>, Vec<Option<Rc<Node>>>) {
     let mut placements = Vec::new();
-    // What stands under `containers` of each: the typed entry keeps no places.
+    // The service of each that has its containers in itself: the typed entry keeps no places.
     let mut containers = Vec::new();
     let nodes: HashMap<&str, &Rc<Node>> = match root.get("services").map(|services| &services.kind) {
         Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
@@ -158,7 +158,7 @@ pub(crate) fn placements(
     for (name, service) in lab.services.iter() {
         if service.environments.is_empty() {
             placements.push(Placement { service: name.clone(), environment: None, entry: service.value.clone() });
-            containers.push(nodes.get(name.as_str()).and_then(|node| said(node)));
+            containers.push(nodes.get(name.as_str()).and_then(|node| with_containers(node)));
             continue;
         }
         let Some(node) = nodes.get(name.as_str()) else { continue };
@@ -201,14 +201,15 @@ pub(crate) fn placements(
             entry.owner = entry.owner.or_else(|| service.owner.clone());
             entry.port = entry.port.or_else(|| port.map(|port| Spanned::from(port.to_string())));
             placements.push(Placement { service: name.clone(), environment: Some(environment.clone()), entry });
-            containers.push(said(&merged));
+            containers.push(with_containers(&merged));
         }
     }
     (placements, containers)
 }
 
-fn said(service: &Node) -> Option<Rc<Node>> {
-    service.get("containers").filter(|node| !node.is_null()).cloned()
+/// A service, if it has its containers in itself.
+fn with_containers(service: &Rc<Node>) -> Option<Rc<Node>> {
+    service.get("containers").filter(|node| !node.is_null()).map(|_| service.clone())
 }
 
 /// The port of a service, as its entry says or, for a process of its own, as is chosen from its name: the same each time,

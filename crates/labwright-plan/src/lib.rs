@@ -19,6 +19,7 @@ mod plan;
 mod planner;
 mod provider;
 mod resource;
+mod runtime;
 pub mod sealed;
 mod select;
 pub mod topology;
@@ -38,6 +39,10 @@ pub use provider::{
     Seen, Session, Wanted, hints, kind_of, looks_with_secrets,
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
+pub use runtime::{
+    ExecAsk, Found, FoundAsk, FoundFile, Health, ImageSeen, Line, LineSource, LogsAsk, Part, Running, Runtime, Size,
+    State, Told, Typed, called,
+};
 pub use sealed::{ChangeKey, Sealed, Secrets};
 pub use select::Selection;
 pub use value::{Digest, Spec, Value};

@@ -10,6 +10,7 @@ use crate::error::ProviderError;
 use crate::observation::Observation;
 use crate::plan::{Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
+use crate::runtime::{Part, Runtime};
 use crate::sealed::{ChangeKey, Secrets};
 use crate::value::{Digest, Spec};
 use crate::way_back::{Doors, WayBack};
@@ -35,6 +36,14 @@ pub trait Provider: Sync {
     /// Hosts that have any are looked at a second time; what such a secret is for is never kept for the next boot.
     fn looks_with_secrets(&self, _kind: &str) -> bool {
         false
+    }
+    /// What the lab's services consist of, as far as this provider runs it. Pure.
+    fn parts(&self, _parsed: &Parsed) -> Vec<Part> {
+        Vec::new()
+    }
+    /// The way into what runs; called where it runs. `None`: this provider runs nothing.
+    fn runtime(&self) -> Option<Box<dyn Runtime>> {
+        None
     }
     /// The only door to the world. Called where the resources are: in the agent, for a host's.
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError>;

@@ -58,7 +58,8 @@ impl Engine {
         self.dir.join("docker.sock")
     }
 
-    fn inside(&self) -> Result<Command> {
+    /// A command that runs where the engine does: in its namespaces, its processes among them.
+    pub fn inside(&self) -> Result<Command> {
         let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
         let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
         let mut command = tool("nsenter");

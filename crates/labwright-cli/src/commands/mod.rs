@@ -11,13 +11,17 @@ mod destroy;
 mod dns;
 mod docs;
 mod drift;
+mod exec;
 mod explain;
 mod exposed;
 mod flows;
 mod graph;
 mod history;
+mod import;
 mod inventory;
 mod locks;
+mod logs;
+mod looking;
 mod plan;
 mod planning;
 mod proxy;
@@ -28,10 +32,15 @@ mod schema;
 mod secret;
 mod serve;
 mod show;
+mod status;
 mod update;
 mod vpn;
 
-use crate::error::{CliError, Exit};
+use std::process::ExitCode;
+
+pub use status::{Beyond, Row};
+
+use crate::error::CliError;
 use crate::terminal::Terminal;
 
 #[derive(clap::Subcommand)]
@@ -41,6 +50,10 @@ pub enum Command {
     Plan(plan::PlanCommand),
     Apply(apply::Apply),
     Drift(drift::DriftCommand),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Exec(exec::Exec),
+    Import(import::Import),
     Update(update::Update),
     Destroy(destroy::Destroy),
     History(history::History),
@@ -67,13 +80,18 @@ pub enum Command {
 }
 
 impl Command {
-    pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        match self {
+    pub fn run(self, terminal: &Terminal) -> Result<ExitCode, CliError> {
+        let exit = match self {
             Command::Check(command) => command.run(terminal),
             Command::Explain(command) => command.run(terminal),
             Command::Plan(command) => command.run(terminal),
             Command::Apply(command) => command.run(terminal),
             Command::Drift(command) => command.run(terminal),
+            Command::Status(command) => command.run(terminal),
+            Command::Logs(command) => command.run(terminal),
+            // The one verb whose exit code is not its own.
+            Command::Exec(command) => return command.run(terminal),
+            Command::Import(command) => command.run(terminal),
             Command::Update(command) => command.run(terminal),
             Command::Destroy(command) => command.run(terminal),
             Command::History(command) => command.run(terminal),
@@ -97,6 +115,7 @@ impl Command {
             Command::Completions(command) => command.run(terminal),
             Command::Serve(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),
-        }
+        };
+        exit.map(ExitCode::from)
     }
 }

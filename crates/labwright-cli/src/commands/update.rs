@@ -4,7 +4,7 @@ use labwright_providers::docker;
 use labwright_providers::docker::lock;
 
 use crate::error::{CliError, Exit};
-use crate::lab::{self, LabArg};
+use crate::lab::{self, LabOption};
 use crate::terminal::Terminal;
 
 /// Lets go of the digests that `lab.lock` holds images to. Changes nothing on any host: the next `plan` shows what would.
@@ -17,17 +17,9 @@ pub struct Update {
     lab: LabOption,
 }
 
-/// The lab, as an option: the images are the arguments.
-#[derive(clap::Args)]
-struct LabOption {
-    /// The lab file, or its folder.
-    #[arg(long = "lab", value_name = "PATH")]
-    path: Option<std::path::PathBuf>,
-}
-
 impl Update {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let read = lab::read(&LabArg { lab: self.lab.path })?;
+        let read = lab::read(&self.lab.arg())?;
         let none =
             || CliError::usage("no image is held to a digest").hint("the first `labwright apply` writes `lab.lock`");
         let path = docker::assets(&read.parsed).pop().ok_or_else(none)?;

@@ -11,4 +11,6 @@ pub mod network;
 pub mod plan;
 pub mod progress;
 pub mod rehearsal;
+pub mod status;
 pub mod table;
+pub mod yaml;

@@ -1,5 +1,6 @@
 //! The program as its user runs it: offline, on this machine, and on real hosts over SSH.
 
+mod adoption;
 mod answers;
 mod canary;
 mod clocks;
@@ -17,6 +18,7 @@ mod hosts;
 mod json;
 mod kills;
 mod local;
+mod looking;
 mod network;
 mod offline;
 mod reverts;

@@ -6,6 +6,7 @@ pub mod guard;
 mod guarded;
 pub mod lease;
 pub mod ledger;
+pub mod running;
 mod schedule;
 pub mod secrets;
 
@@ -116,6 +117,20 @@ pub fn attend(
                 let reply = agent.apply(&work, &hear, heard);
                 agent.send(reply);
             }
+            Ok(Heard::Request(Request::Running { parts })) => {
+                agent.send(Reply::Running { running: agent.running(&parts), clock: agent.facts.clock });
+            }
+            Ok(Heard::Request(Request::Found { ask })) => {
+                agent.send(agent.found(&ask).map_or_else(Reply::Failed, Reply::Found));
+            }
+            Ok(Heard::Request(Request::Logs { parts, ask })) => {
+                let reply = agent.logs(&parts, &ask, &hear, heard);
+                agent.send(reply);
+            }
+            Ok(Heard::Request(Request::Exec { part, ask })) => {
+                let reply = agent.exec(&part, &ask, &hear, heard);
+                agent.send(reply);
+            }
             Ok(Heard::Request(Request::Lease { lab })) => {
                 let look = |dir: &Path| lease::holder(dir).map(|lease| Reply::Lease { lease });
                 agent.send(agent.lease(&lab, look));
@@ -145,7 +160,8 @@ pub fn attend(
             }
             // These speak of work that is over.
             Ok(
-                Heard::Request(Request::Elsewhere { .. } | Request::Stop | Request::Revert { .. }) | Heard::WorkOver,
+                Heard::Request(Request::Elsewhere { .. } | Request::Typed(_) | Request::Stop | Request::Revert { .. })
+                | Heard::WorkOver,
             ) => {}
             Ok(Heard::Garbled(error)) => return Err(error),
             Ok(Heard::Gone) | Err(mpsc::RecvError) => return Ok(()),

@@ -10,7 +10,7 @@ use crate::agent::{self, Heard};
 
 pub fn open(host: &str, providers: &'static [&'static dyn Provider]) -> Link {
     let (hear, heard) = mpsc::channel();
-    let (tell, replies) = mpsc::channel();
+    let (tell, replies) = mpsc::sync_channel(super::REPLIES_HELD);
     let speak = hear.clone();
     let thread = std::thread::spawn(move || {
         // Nobody listens any more once the link is dropped; what was begun goes on to its end.

@@ -20,6 +20,9 @@ pub use ssh::{Address, open as open_ssh};
 /// A host that shows no sign of life for this long is given up.
 const SILENCE_LIMIT: Duration = Duration::from_secs(900);
 
+/// How many replies wait for somebody to take them. Whoever sends more waits, back to where they come from.
+const REPLIES_HELD: usize = 64;
+
 /// The fields are dropped in this order: the agent's input closes before its end is waited for.
 pub struct Link {
     speaker: Speaker,
@@ -56,7 +59,7 @@ impl Link {
         mut reader: Box<dyn Read + Send>,
         end: Box<dyn End>,
     ) -> Link {
-        let (send, replies) = mpsc::channel();
+        let (send, replies) = mpsc::sync_channel(REPLIES_HELD);
         std::thread::spawn(move || {
             while let Some(reply) = frame::read::<Reply>(&mut reader).transpose() {
                 let last = reply.is_err();
@@ -91,6 +94,11 @@ impl Link {
 
     pub fn receive(&mut self) -> Result<Reply, ProviderError> {
         self.listener.receive()
+    }
+
+    /// Both halves by themselves. The speaker goes first: the agent's input must close before its end is waited for.
+    pub fn into_halves(self) -> (Speaker, Listener) {
+        (self.speaker, self.listener)
     }
 
     /// Both halves, to speak while listening.

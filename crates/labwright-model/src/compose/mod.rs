@@ -135,9 +135,14 @@ impl Project {
     }
 
     /// Reads services that stand in the lab file itself, by name. What they use they declare by using it.
-    pub(crate) fn read_inline(name: &str, services: &Rc<Node>, folder: &str, reading: &mut Reading<'_>) -> Project {
-        let key = Key { text: "services".into(), span: services.span };
-        let tree = Rc::new(Node { kind: Kind::Map(vec![(key, services.clone())]), span: services.span });
+    /// `service`: the lab's, with what stands under `containers`, `networks` and `volumes`.
+    pub(crate) fn read_inline(name: &str, service: &Rc<Node>, folder: &str, reading: &mut Reading<'_>) -> Project {
+        let parts = [("services", "containers"), ("networks", "networks"), ("volumes", "volumes")];
+        let part = |(inside, here): (&str, &str)| {
+            let node = service.get(here).filter(|node| !node.is_null())?;
+            Some((Key { text: inside.into(), span: node.span }, node.clone()))
+        };
+        let tree = Rc::new(Node { kind: Kind::Map(parts.into_iter().filter_map(part).collect()), span: service.span });
         // The path of a service in the lab has no `services` of its own below `containers`.
         let mut found = Findings::new();
         let root = typed(&tree, reading.at, &mut found);
@@ -219,7 +224,7 @@ fn project_name(name: &str, paths: &[String], files: &dyn Files, environment: &E
 }
 
 /// The projects of a lab's services as they are placed, by `key`. A lab without such services pays nothing. `nodes`: what
-/// stands under `containers` of each placement. What a Compose file says is put into its placement's `containers` too, so
+/// the service of each placement says that has its containers in itself. What a Compose file says is put into its placement's `containers` too, so
 /// that whoever looks at containers sees them wherever they are written.
 pub(crate) fn of_lab(
     placements: &mut [Placement],
@@ -230,8 +235,11 @@ pub(crate) fn of_lab(
     findings: &mut Findings,
 ) -> BTreeMap<String, Project> {
     let mut projects = BTreeMap::new();
-    let environment = Environment::default();
     for (placement, node) in placements.iter_mut().zip(nodes) {
+        let mut environment = Environment::default();
+        if let Some(project) = &placement.entry.project {
+            environment.0.insert("COMPOSE_PROJECT_NAME".into(), project.value.clone());
+        }
         let (name, placed) = (placement.service.clone(), placement.environment.clone());
         let (mut found, mut accepted) = (Findings::new(), Vec::new());
         let mut reading = Reading {
@@ -247,13 +255,16 @@ pub(crate) fn of_lab(
             let lab_file = reading.sources.get(compose.span.file).map(|source| source.name.clone()).unwrap_or_default();
             let path = beside(&lab_file, compose);
             Project::read(&name, &[&path], compose.span, &mut reading)
-        } else if let Some(node) = node {
+        } else if let Some(service) = node
+            && let Some(node) = service.get("containers")
+        {
             let at = ["services", &name, "containers"];
             reading.at = &at;
             if matches!(node.kind, Kind::Map(_)) {
                 let lab_file =
                     reading.sources.get(node.span.file).map(|source| source.name.clone()).unwrap_or_default();
-                Some(Project::read_inline(&name, node, folder_of(&lab_file), &mut reading))
+                let called = placement.entry.project.as_ref().map_or(&name, |project| &project.value);
+                Some(Project::read_inline(called, service, folder_of(&lab_file), &mut reading))
             } else {
                 let message = format!("`containers` must be a map of services, found {}", node.kind_name());
                 let finding = Finding::error(codes::WRONG_VALUE, at.join("."), node.span, message);

@@ -17,6 +17,12 @@ section! {
         compose: Option<Spanned<String>>,
         /// Containers, in Compose's own syntax.
         containers: Foreign,
+        /// What its containers' networks are, where that is not left to Labwright, in Compose's own syntax.
+        networks: Foreign,
+        /// What its containers' volumes are, where that is not left to Labwright, in Compose's own syntax.
+        volumes: Foreign,
+        /// What its Compose project is called, where that is neither its own name nor said in its files.
+        project: Option<Spanned<String>>,
         /// The folder on its hosts that relative paths of its containers are in; `/srv/labwright/NAME` when absent.
         folder: Option<Spanned<String>>,
         /// A process that systemd runs.

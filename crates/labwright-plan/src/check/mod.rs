@@ -17,6 +17,7 @@ mod protection;
 mod services;
 
 pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
+pub use platform::secret_in_the_clear;
 
 /// One rule. Its page, its examples and its code live in its file.
 pub trait Rule: Sync {

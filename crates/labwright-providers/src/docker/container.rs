@@ -47,6 +47,10 @@ pub const KIND: Kind = Kind {
             consequence: Consequence::Restart,
             content: false,
         },
+        told_once(
+            "chosen",
+            "Those of its ports whose address is left to Labwright; one that was adopted keeps what it has.",
+        ),
         told_once("stack", "The stack it belongs to, for Compose's tools."),
         told_once("service", "What it is called in its stack, for Compose's tools."),
         told_once("folder", "The folder of its stack on the host, for Compose's tools."),
@@ -179,9 +183,11 @@ fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
         }
     };
     let made_from = container["Config"]["Image"].as_str().unwrap_or_default();
-    let same = parse(made_from).repository == parse(asked).repository || made_from.starts_with("sha256:");
     // By the name that it was made with: another tag is another wish, and nothing that was changed by hand.
     let label = container["Config"]["Labels"][form::IMAGE_LABEL].as_str().filter(|name| !name.is_empty());
+    let (made, wish) = (parse(made_from), parse(asked));
+    let same_tag = label.is_some() || made.digest.is_some() || made.tag == wish.tag;
+    let same = (made.repository == wish.repository && same_tag) || made_from.starts_with("sha256:");
     of(if same || image.is_null() { label.unwrap_or(asked) } else { made_from })
 }
 

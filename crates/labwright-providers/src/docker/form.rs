@@ -426,7 +426,11 @@ fn told(inspect: &Json, name: &str, wanted: Option<&Value>) -> Value {
 }
 
 fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
-    let mode = inspect["HostConfig"]["NetworkMode"].as_str().unwrap_or_default();
+    // The engine's own network has two names.
+    let mode = match inspect["HostConfig"]["NetworkMode"].as_str().unwrap_or_default() {
+        "default" => "bridge",
+        mode => mode,
+    };
     if matches!(mode, "host" | "none") || matches!(wanted, Some(Value::Text(wanted)) if wanted == mode) {
         return mode.into();
     }

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use super::engine::{found, json, told};
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, NAME};
+use super::{ENGINE, NAME, adopt};
 
 /// The kind `image`; named as the lab names it.
 pub const KIND: Kind = Kind {
@@ -126,7 +126,8 @@ fn digests<'a>(image: &'a Json, repository: &'a str) -> impl Iterator<Item = &'a
     all.filter_map(|known| known.split_once('@')).filter(move |(name, _)| *name == repository).map(|(_, digest)| digest)
 }
 
-fn digest_of(image: &Json, repository: &str) -> String {
+/// What an image's registry knows it by; the engine's own id of one that no registry has.
+pub fn digest_of(image: &Json, repository: &str) -> String {
     let known = digests(image, repository).next().map(str::to_string);
     known.unwrap_or_else(|| image["Id"].as_str().unwrap_or_default().to_string())
 }
@@ -168,6 +169,7 @@ pub fn settle(desired: &mut [Resource], observed: &mut Observation) {
             }
         }
     }
+    adopt::keep(desired, observed, &mut digests);
     for resource in desired.iter_mut().filter(|resource| resource.id.provider() == NAME) {
         let host = resource.id.host().to_string();
         match resource.id.kind() {

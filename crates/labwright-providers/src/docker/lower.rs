@@ -133,6 +133,15 @@ fn network_name(stack: &Stack, key: &str) -> String {
     name_of(stack, key, network.is_some_and(|n| n.external), network.and_then(|n| n.name.as_ref()))
 }
 
+/// Whether containers of both stacks are in one network already.
+pub fn meet(one: &Stack, other: &Stack) -> bool {
+    let networks = |stack: &Stack| -> BTreeSet<String> {
+        let keys = stack.containers.values().flat_map(|container| container.networks.keys());
+        keys.map(|key| network_name(stack, key)).collect()
+    };
+    !networks(one).is_disjoint(&networks(other))
+}
+
 fn volume_name(stack: &Stack, key: &str) -> String {
     let volume = stack.volumes.get(key);
     name_of(stack, key, volume.is_some_and(|v| v.external), volume.and_then(|v| v.name.as_ref()))
@@ -166,6 +175,8 @@ fn one(
     let words = |words: &Option<Vec<String>>| words.iter().flatten().map(String::as_str).collect::<Value>();
     let port = |port| form::port(port, port.address.as_deref().unwrap_or(ground.address));
     let mounts = container.mounts.iter().map(|mount| form::mount(mount, |key| volume_name(stack, key)));
+    let open = container.ports.iter().filter(|port| port.address.is_none());
+    let chosen = sorted(open.map(port));
     let configs = container.configs.keys().map(|path| format!("{}:{path}:ro", place(stack, key, path)));
     let secret = |(path, given): (&String, &Given)| (path.clone(), Value::Secret(Sealed::template(&given.content)));
     let beside = container.beside.iter().map(|other| (other.clone(), Value::Null)).collect();
@@ -176,6 +187,7 @@ fn one(
         .with("entrypoint", words(&container.entrypoint))
         .with("environment", environment(container))
         .with("ports", sorted(container.ports.iter().map(port)))
+        .with_some("chosen", chosen.list().is_some_and(|all| !all.is_empty()).then_some(chosen.clone()))
         .with("mounts", sorted(mounts.chain(configs)))
         .with("networks", attached(stack, key, container, joins))
         .with("healthcheck", container.healthcheck.as_ref().map_or(Value::Map(BTreeMap::new()), form::healthcheck))

@@ -17,6 +17,12 @@ mod secrets;
 mod services;
 mod session;
 
+pub mod adopt;
+mod exec;
+mod logs;
+mod parts;
+mod runtime;
+
 mod culprit;
 mod engine;
 mod form;
@@ -27,13 +33,15 @@ mod reference;
 mod replace;
 mod sockets;
 
+use labwright_model::Parsed;
 use labwright_plan::{
-    Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Provider, ProviderError, Refusal,
-    Resource, Session,
+    Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Part, Provider, ProviderError,
+    Refusal, Resource, Runtime, Session,
 };
 
 pub use apart::of_environment;
 pub use lower::{Ground, lower_stack};
+pub use project::IN_PLACE;
 pub use secrets::any as holds_secrets;
 pub use services::assets;
 
@@ -77,6 +85,14 @@ impl Provider for Docker {
             reason: format!("`{name}` needs root, and labwright runs as `{}` on `{host}`", facts.user),
             help: "log in as root, or as a user that may use `sudo` without a password".into(),
         })
+    }
+
+    fn parts(&self, parsed: &Parsed) -> Vec<Part> {
+        parts::parts(parsed)
+    }
+
+    fn runtime(&self) -> Option<Box<dyn Runtime>> {
+        Some(Box::new(runtime::Engines))
     }
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {

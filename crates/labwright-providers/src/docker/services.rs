@@ -350,7 +350,8 @@ fn joins(all: &[Placed<'_>]) -> Vec<BTreeMap<String, Members>> {
         for (m, other) in all.iter().enumerate().filter(|(_, other)| other.host == one.host) {
             let Some(other_stack) = other.stack() else { continue };
             let lives_there = one.through.as_ref().is_some_and(|through| through.gateway == m);
-            if !one.needs(other) && !lives_there {
+            // Who is in one network by what the files say needs no other to meet in.
+            if !one.needs(other) && !lives_there || lower::meet(stack, other_stack) {
                 continue;
             }
             let network = link(&other_stack.name, &stack.name);

@@ -16,6 +16,7 @@ mod user;
 
 mod lower;
 mod order;
+mod runtime;
 pub(crate) mod session;
 
 mod accounts;
@@ -37,8 +38,10 @@ pub(crate) mod unit_environment;
 mod waiting;
 pub(crate) mod way_back;
 
+use labwright_model::Parsed;
 use labwright_plan::{
-    Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,
+    Change, Consequence, Context, Facts, Input, Kind, Lowered, Part, Provider, ProviderError, Refusal, Resource,
+    Runtime, Session,
 };
 
 pub(crate) use errors::NOT_ROOT;
@@ -87,6 +90,14 @@ impl Provider for Host {
             "authorized_keys" => authorized_keys::price(resource, changes),
             _ => Consequence::None,
         }
+    }
+
+    fn parts(&self, parsed: &Parsed) -> Vec<Part> {
+        runtime::parts(parsed)
+    }
+
+    fn runtime(&self) -> Option<Box<dyn Runtime>> {
+        Some(Box::new(runtime::Units))
     }
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {

@@ -32,6 +32,10 @@ pub struct State {
     pub result: String,
     /// How often it was started again by itself.
     pub restarts: u32,
+    /// Microseconds since the boot: when it came into this state; 0 if it never left its first.
+    pub changed: u64,
+    /// What its main process last ended with.
+    pub exit_status: i64,
     /// Whether systemd is still at something with it.
     pub busy: bool,
     /// Whether what it starts depends on something that is not so.
@@ -76,7 +80,7 @@ impl State {
 }
 
 const PROPERTIES: &str = "--property=Id,Names,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,Type,Result,\
-    NRestarts,Job,ConditionResult,ConditionTimestampMonotonic";
+    NRestarts,StateChangeTimestampMonotonic,ExecMainStatus,Job,ConditionResult,ConditionTimestampMonotonic";
 
 /// Looks at units, all with one call. Templates are files only, and so are asked about one by one.
 pub fn show(names: &[String]) -> Result<States, ProviderError> {
@@ -139,6 +143,8 @@ fn parse(text: &str, asked: &[&str]) -> BTreeMap<String, State> {
             kind: field("Type"),
             result: field("Result"),
             restarts: field("NRestarts").parse().unwrap_or_default(),
+            changed: field("StateChangeTimestampMonotonic").parse().unwrap_or_default(),
+            exit_status: field("ExecMainStatus").parse().unwrap_or_default(),
             busy: !matches!(field("Job").as_str(), "" | "0"),
             condition_failed: tried && field("ConditionResult") == "no",
         };

@@ -31,7 +31,7 @@ pub use one_resolver::OneResolver;
 pub use recovery_order::RecoveryOrder;
 pub use registry_upkeep::RegistryUpkeep;
 pub use secret_generator::SenselessGenerator;
-pub use secret_plaintext::PlaintextSecret;
+pub use secret_plaintext::{PlaintextSecret, secret_in_the_clear};
 pub use secret_recipients::UnownedKey;
 pub use secret_recovery::NoRecoveryKey;
 pub use secret_shared::SharedSecret;

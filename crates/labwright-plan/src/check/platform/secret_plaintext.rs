@@ -198,6 +198,15 @@ fn speaks_of_anything(key: &str) -> bool {
 }
 
 /// What is wrong with a value under a key, if anything is.
+/// The name that a secret would have whose value stands under this key in the clear; `None` where it is no secret.
+pub fn secret_in_the_clear(key: &str, value: &str) -> Option<String> {
+    let shaped = || !super::secret_shapes::known(value).is_empty();
+    (judge(key, value).is_some() || shaped()).then(|| match secret_name(key) {
+        name if name == "NAME" => key.to_ascii_lowercase(),
+        name => name,
+    })
+}
+
 fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
     if !speaks_of_anything(key) {
         return None;

@@ -14,6 +14,9 @@ use super::Making;
 /// What the engine does with a mounted path of the host where nothing else is said.
 const PROPAGATION: &str = "rprivate";
 
+/// What is said, as the error of an asset, of a path that is where the stack runs already: nothing of it goes anywhere.
+pub const IN_PLACE: &str = "it is in its place";
+
 /// What a stack reads beside its Compose file, as `Input::assets` is keyed: a path that ends with `/` is all that is below
 /// it, or the one file that it is.
 pub fn assets(parsed: &Parsed) -> BTreeSet<String> {
@@ -140,6 +143,9 @@ fn carried(
 ) -> Option<String> {
     let place = on_host(making.folder, &making.project.folder, &source.value);
     let whole = format!("{}/", source.value);
+    if making.assets.get(&whole).is_some_and(|read| read.as_ref().is_err_and(|why| why == IN_PLACE)) {
+        return Some(place);
+    }
     let mut found = false;
     for (path, content) in making.assets.range(source.value.clone()..) {
         let below = path.strip_prefix(&whole);

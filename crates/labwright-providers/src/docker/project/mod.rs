@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::stack::{Attachment, Condition, Container, Healthcheck, Port, Stack};
 
-pub use files::{MUST_EXIST, SUBPATH, assets};
+pub use files::{IN_PLACE, MUST_EXIST, SUBPATH, assets};
 
 /// What a project is made a stack with.
 pub struct Making<'a> {
@@ -165,10 +165,15 @@ fn container(making: &mut Making<'_>, key: &str, service: &Spanned<Service>, sta
     container
 }
 
-fn replicas(making: &mut Making<'_>, key: &str, service: &Service) -> u32 {
+/// How many containers of a service run.
+pub fn many(service: &Service) -> u32 {
     let of_deploy = service.deploy.as_ref().and_then(|deploy| deploy.replicas.as_ref());
-    let Some(many) = service.scale.as_ref().or(of_deploy) else { return 1 };
-    let count = u32::try_from(many.value.0).unwrap_or(1).min(1000);
+    let said = service.scale.as_ref().or(of_deploy);
+    said.map_or(1, |many| u32::try_from(many.value.0).unwrap_or(1).min(1000))
+}
+
+fn replicas(making: &mut Making<'_>, key: &str, service: &Service) -> u32 {
+    let count = many(service);
     let fixed = service.ports.iter().find(|port| {
         port.published_range().is_some_and(|(first, last)| first > 0 && u32::from(last - first) + 1 < count)
     });
