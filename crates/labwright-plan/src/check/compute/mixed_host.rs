@@ -116,7 +116,10 @@ fn like<'a>(carried: &Carried<'a>, host: &str) -> Option<&'a str> {
         let relied_on = carried.topology.host(name).is_none_or(|host| host.tier == Tier::Production);
         beside && !relied_on && carried.topology.host(name).is_some_and(|host| !host.intermittent && !host.local)
     };
-    other_hosts(carried, host).into_iter().find(same)
+    // Where container hosts are listed, a NAS that happens to run something is none of them.
+    let listed = &carried.topology.parsed.lab.compute.docker_hosts;
+    let carries = |name: &&str| listed.is_empty() || listed.iter().any(|host| host.value == **name);
+    other_hosts(carried, host).into_iter().filter(carries).find(same)
 }
 
 #[cfg(test)]
