@@ -184,7 +184,7 @@ fn data(project: &Project, services: &[(&String, &Service)], folder: Option<&str
                 let below = |top: &&str| {
                     source.value.strip_prefix(*top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
                 };
-                if !NO_DATA.iter().any(|top| below(&top)) && source.value != "/" && !passing(&source.value) {
+                if !NO_DATA.iter().any(below) && source.value != "/" && !passing(&source.value) {
                     data.insert(source.value.clone());
                 }
             }
