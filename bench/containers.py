@@ -21,7 +21,7 @@ def docker(*args): return subprocess.run(['docker', *args], env=ENV, check=True,
 
 def engine():
     log = open(W + '/dockerd.log', 'w')
-    p = subprocess.Popen(['unshare', '--net', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root'],
+    p = subprocess.Popen(['unshare', '--net', '--mount', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root'],
                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     for _ in range(300):
         if subprocess.run(['docker', 'version'], env=ENV, capture_output=True).returncode == 0: return p
@@ -57,6 +57,8 @@ try:
             t = time.perf_counter(); docker('inspect', *ids); return (time.perf_counter() - t) * 1000
         print(f'{n}\t{plan[0]:.0f}\t{plan[1]:.0f}-{plan[2]:.0f}\t{none[0]:.0f}\t{plan[0] - none[0]:.0f}\t{timed(inspect)[0]:.0f}\t(apply {applied / 1000:.1f} s)', flush=True)
 finally:
+    ids = docker('ps', '-aq').split()
+    if ids: docker('rm', '-f', *ids)
     daemon.terminate()
     try: daemon.wait(60)
     except subprocess.TimeoutExpired: daemon.kill()

@@ -68,7 +68,7 @@ def docker(*args, **k): return subprocess.run(['docker', *args], env=ENV, check=
 def engine():
     # A child of its own network namespace; it ends with this script, by its number.
     log = open(W + '/dockerd.log', 'w')
-    p = subprocess.Popen(['unshare', '--net', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root --bridge none --iptables=false --ip6tables=false'],
+    p = subprocess.Popen(['unshare', '--net', '--mount', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root --bridge none --iptables=false --ip6tables=false'],
                          stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     for _ in range(300):
         if subprocess.run(['docker', 'version'], env=ENV, capture_output=True).returncode == 0: return p
