@@ -62,9 +62,10 @@ fn a_host_denies_what_no_flow_allows_and_is_as_before_when_it_goes() {
     assert_eq!(mine(), before, "a table that is not ours was changed");
     world.run(&["plan"]).code(0).says("nothing to do");
 
-    // A comment moved by a line above it is no change; a rule changed by hand is drift.
+    // A flow that moved by a line above it costs no approval of its own; a rule changed by hand is drift.
     lab(&world, "# a line\n  firewall: enforce", "ssh, 8080/tcp");
-    world.run(&["plan"]).code(0).says("nothing to do");
+    world.run(&["plan"]).code(0).says("ruleset labwright [hot]");
+    world.run(&["apply", "--yes"]).code(0);
     host.ssh_stdout("nft insert rule inet labwright input tcp dport 9090 accept").unwrap();
     assert!(reaches(&world, &host, 9090));
     world.run(&["drift"]).code(4).says("loaded: true -> false");

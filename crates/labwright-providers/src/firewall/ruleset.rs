@@ -49,7 +49,8 @@ pub const KIND: Kind = Kind {
 pub const FILE: &str = "/etc/labwright/firewall.nft";
 const PREVIOUS: &str = "/etc/labwright/firewall.previous.nft";
 
-/// What comes in or passes through may cut management; what only goes out may not.
+/// What comes in or passes through may cut management; what only goes out may not, nor may a comment: a line above a flow
+/// changes where the flow stands, and no rule.
 pub fn price(changes: &[Change]) -> Consequence {
     let Some(content) = changes.iter().find(|change| change.field == "content") else { return Consequence::None };
     match (content.before.text(), content.after.text()) {
@@ -117,7 +118,7 @@ fn has_nft() -> bool {
     ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join("nft").is_file())
 }
 
-pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Result<Option<Observed>, ProviderError> {
+pub fn observe(here: &Here) -> Result<Option<Observed>, ProviderError> {
     let content = read(Path::new(FILE))?;
     // Without the program nothing of ours was ever loaded; the package comes before the ruleset.
     let listing = if has_nft() { listing()? } else { None };
@@ -129,9 +130,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Result<Option<Observed>, Pro
         _ => false,
     };
     let mut spec = Spec::new();
-    let found = content.unwrap_or_default();
-    let asked = text(wanted.spec, "content").filter(|asked| plain(asked) == plain(&found));
-    spec.insert("content".into(), Value::from(asked.unwrap_or(found.as_str())));
+    spec.insert("content".into(), Value::Text(content.unwrap_or_default()));
     spec.insert("loaded".into(), loaded.into());
     Ok(Some(Observed { spec, data: None }))
 }

@@ -13,12 +13,12 @@ pub struct Here {
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let seen = |wanted: &Wanted<'_>| match ruleset::observe(self, wanted) {
+        let seen = || match ruleset::observe(self) {
             Ok(Some(observed)) => Seen::Present(observed),
             Ok(None) => Seen::Absent,
             Err(error) => Seen::Unknown(error),
         };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), seen())).collect()
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {

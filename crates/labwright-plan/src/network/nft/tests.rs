@@ -100,30 +100,14 @@ fn large() -> String {
     text
 }
 
-/// Ten times what it may take in a release build, so that a slow machine and a debug build do not fail it.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the crate reads no clock, but its tests have to see how long it takes")]
-fn a_large_lab_is_compiled_in_little_time() {
+fn a_large_lab_is_compiled_whole() {
     let parsed = lab(&large());
-    let begun = std::time::Instant::now();
     let matrix = Matrix::of(&parsed);
-    let made = begun.elapsed();
     let compiler = Compiler::new(&matrix);
     let bytes: usize = (0..matrix.parties.hosts.len()).map(|host| compiler.ruleset(host).len()).sum();
-    let compiled = begun.elapsed();
     let everybody = matrix.everybody();
-    let open = everybody
-        .iter()
-        .flat_map(|from| everybody.iter().map(|to| matrix.between(*from, *to)))
-        .filter(|one| !one.is_empty())
-        .count();
-    let asked = begun.elapsed();
-    let told = format!(
-        "matrix {made:?}, rulesets {:?} ({bytes} bytes), all pairs {:?} ({open} open)",
-        compiled - made,
-        asked - compiled
-    );
-    println!("{told}");
-    assert!(bytes > 1_000_000 && open > 10_000, "{told}");
-    assert!(compiled.as_millis() < 2000 && (asked - compiled).as_millis() < 10_000, "{told}");
+    let pairs = everybody.iter().flat_map(|from| everybody.iter().map(|to| matrix.between(*from, *to)));
+    let open = pairs.filter(|one| !one.is_empty()).count();
+    assert!(bytes > 1_000_000 && open > 10_000, "{bytes} bytes, {open} open");
 }
