@@ -45,7 +45,7 @@ fn a_host_denies_what_no_flow_allows_and_is_as_before_when_it_goes() {
     host.ssh_stdout("nft -f /tmp/mine.nft").unwrap();
     let mine = || host.ssh_stdout("nft list table inet mine").unwrap();
     let before = mine();
-    let mut listeners = vec![listen(&host, 8080), listen(&host, 9090)];
+    let mut listeners = [listen(&host, 8080), listen(&host, 9090)];
     assert!(reaches(&world, &host, 8080) && reaches(&world, &host, 9090));
 
     // Not asked for: nothing happens.

@@ -224,7 +224,7 @@ fn random_lab(seed: u64) -> String {
     let first = dice.roll(3);
     let zones: Vec<&str> = names[first..first + 2 + dice.roll(3)].to_vec();
     let v6 = dice.likely(60);
-    let mut lab = format!("lab: random\nnetwork:\n  firewall: enforce\n  zones:\n");
+    let mut lab = "lab: random\nnetwork:\n  firewall: enforce\n  zones:\n".to_string();
     let subnet = |zone: usize| format!("10.77.{zone}");
     for (n, zone) in zones.iter().enumerate() {
         let six = if v6 { format!(", \"fd00:77:{n}::/64\"") } else { String::new() };

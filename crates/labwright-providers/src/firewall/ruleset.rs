@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use labwright_plan::network::nft::TABLE;
 use labwright_plan::{
-    Call, Change, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError,
-    ResourceId, Spec, Step, Value, Wanted, WayBack,
+    Call, Change, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, Progress, ProviderError, Spec,
+    Step, Value, WayBack,
 };
 
 use super::boot;
@@ -190,8 +190,7 @@ pub fn way_back(here: &Here) -> Result<WayBack, ProviderError> {
         paths.extend(boot::paths());
         calls.push(Call::new("systemctl", &["daemon-reload"]).may_fail());
     }
-    let now = Wanted { id: &ResourceId::new("", "firewall", "ruleset", TABLE), spec: &Spec::new() };
-    let as_written = observe(here, &now)?.is_some_and(|now| now.spec.get("loaded") == Some(&Value::Bool(true)));
+    let as_written = observe(here)?.is_some_and(|now| now.spec.get("loaded") == Some(&Value::Bool(true)));
     calls.extend(match (as_written, has_nft()) {
         (_, false) => None,
         (true, _) => Some(Call::new("nft", &["-f", FILE]).at_boot()),
