@@ -1,12 +1,15 @@
 //! Stacks that ran before the lab knew of them: what `import` writes, and that an apply takes them over as they run.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use labwright_testkit::engine::REGISTRY;
 
 use crate::docker::{CHECK, Dock, SERVE};
+use crate::secrets::{ADA, feed};
+use crate::world::Ran;
 
 /// A Compose file as people have it: networks and ports without a word of isolation, data beside it, an env file.
 const WIKI: &str = "
@@ -235,7 +238,13 @@ fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
     }
     assert_eq!(fs::read_to_string(dock.desk.path("lab.yaml")).unwrap(), lab);
     dock.desk.lab(&format!("include: [wiki.yaml, gone.yaml, plex.yaml, bare.yaml]\n{lab}"));
-    let plan = dock.desk.run(&["plan"]).says_not("canary").says_not("to replace").says_not("to create");
+    let plan = dock
+        .desk
+        .run(&["plan"])
+        .says_not("canary")
+        .says_not("to replace")
+        .says_not("to create")
+        .says_not("is not the lab's");
     assert!(plan.out.contains("to adopt"), "{}{}", plan.out, plan.err);
     dock.desk.run(&["apply", "--yes", "--adopt", "all"]).code(0).says_not("canary");
     assert_eq!(running(&dock), before);
@@ -244,6 +253,28 @@ fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
     // What the lab has is not found again; only the one with the secret is left.
     let left = dock.desk.run(&["import", "docker", "here"]).code(0);
     assert!(left.out.contains("db-1:") && !left.out.contains("plex:") && !left.out.contains("wiki:"), "{}", left.out);
+
+    // That one as well, once the lab keeps its secret: what it has is recognised by its hash.
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let run_dir = memory.path().join("run");
+    let with = |args: &[&str]| {
+        let mut command = dock.desk.command();
+        command.env("LABWRIGHT_RUN_DIR", &run_dir).args(args);
+        command
+    };
+    let key = "home/.config/sops/age/keys.txt";
+    dock.desk.write(key, format!("{}\n", ADA.private));
+    fs::set_permissions(dock.desk.path(key), fs::Permissions::from_mode(0o600)).unwrap();
+    let ran = |args: &[&str]| -> Ran { with(args).output().unwrap().into() };
+    ran(&["import", "docker", "here", "--write"]).code(0);
+    let text = fs::read_to_string(dock.desk.path("lab.yaml")).unwrap();
+    let text = text.replace("bare.yaml]", "bare.yaml, db-1.yaml]");
+    dock.desk.lab(&format!("{text}platform: {{ secrets: {{ age: secrets.yaml }} }}\n"));
+    ran(&["secret", "init"]).code(0);
+    feed(with(&["secret", "set", "db_1_postgres_password"]), "canary-of-postgres").code(0);
+    ran(&["apply", "--yes", "--adopt", "all"]).code(0).says_not("canary");
+    assert_eq!(running(&dock), before);
+    ran(&["plan", "--exit-code"]).code(0).says("nothing to do");
 }
 
 #[test]

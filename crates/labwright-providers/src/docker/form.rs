@@ -445,6 +445,10 @@ fn networks(inspect: &Json, wanted: Option<&Value>) -> Value {
         let own = |alias: &str| id.starts_with(alias) || alias == name || inspect["Config"]["Hostname"] == alias;
         let said = |alias: &str| texts(&asked[network]["aliases"]).any(|said| said == alias);
         let mut aliases: Vec<&str> = texts(&endpoint["Aliases"]).filter(|alias| !own(alias) || said(alias)).collect();
+        // Whoever asks for a container by its own name finds it without an alias.
+        if network != "bridge" && said(name) {
+            aliases.push(name);
+        }
         aliases.sort_unstable();
         aliases.dedup();
         let mut found = BTreeMap::from([("aliases".to_string(), aliases.into_iter().collect::<Value>())]);

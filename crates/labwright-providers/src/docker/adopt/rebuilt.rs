@@ -176,12 +176,14 @@ fn environment(project: &str, key: &str, spec: &Spec, out: &mut Map<String, Json
     let mut environment = Map::new();
     for (name, value) in all {
         let value = value.as_str().unwrap_or_default();
-        match check::secret_in_the_clear(&name, value) {
+        // Where a secret lies is none itself, and a reference there would make a file of it.
+        let secret = check::secret_in_the_clear(&name, value).filter(|_| !name.ends_with("_FILE"));
+        match secret {
             Some(short) => {
                 let secret = secret_name(project, &short);
                 shared.notes.push(format!(
-                    "`{name}` of `{key}` is a secret in its environment: keep it with `labwright secret set {secret}`, and \
-                     give it as a file where the image knows `{name}_FILE`"
+                    "`{name}` of `{key}` is a secret in its environment: keep its value with `labwright secret set {secret}`, \
+                     and it is taken over as it runs"
                 ));
                 environment.insert(name, json!(format!("${{secret.{secret}}}")));
             }
