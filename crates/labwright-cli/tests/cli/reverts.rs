@@ -66,7 +66,7 @@ fn hanging(world: &World) -> std::path::PathBuf {
     world.desk.path("ssh_hanging")
 }
 
-fn apply_hanging(world: &World) -> Command {
+pub fn apply_hanging(world: &World) -> Command {
     let mut command = world.command();
     command.args(APPLY).arg("--ssh-config").arg(hanging(world));
     command
