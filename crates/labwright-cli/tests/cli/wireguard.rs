@@ -88,7 +88,8 @@ fn a_change_of_the_vpn_that_nobody_confirms_goes_back() {
     safe.run(&["secret", "generate"]).code(0);
     safe.world.run(&APPLY).code(0);
     // Where peers call from is no setting.
-    let state = || inside(&hub, "wg showconf wg0 | grep -v ^Endpoint | sort; ip -o address show dev wg0 | awk '{print $4}'");
+    let state =
+        || inside(&hub, "wg showconf wg0 | grep -v ^Endpoint | sort; ip -o address show dev wg0 | awk '{print $4}'");
     let before = state();
     // Another address for the endpoint; and whoever would confirm it is gone.
     safe.lab(GENERATE, &vpn("").replace("on: hub", "on: hub\n      address: 10.8.0.9").replace("30s", "8s"));

@@ -123,8 +123,10 @@ pub fn create(name: &str, systemd: bool) -> Result<(), ProviderError> {
     match systemd {
         true => {
             let unit = format!("--unit={}", unit(name));
-            let args =
-                ["--quiet", "--collect", unit.as_str(), "--property=Restart=no", "--", "wireguard-go", "-f", name];
+            // At boot this is called before `sysinit.target`, which a service waits for unless it is told not to.
+            let early = "--property=DefaultDependencies=no";
+            let how = ["--quiet", "--collect", "--no-block", unit.as_str(), early];
+            let args: Vec<&str> = how.into_iter().chain(["--", "wireguard-go", "-f", name]).collect();
             run("systemd-run", &args, SHORT)?.require()?;
         }
         // It goes into the background by itself.
