@@ -13,7 +13,7 @@ fn lab(world: &World, proxy: &str, services: &str) {
     world.lab(&format!(
         "lab: test\nplatform:\n  reverse_proxy: {{ on: gate{proxy} }}\ncompute: {{ hosts: {{ gate: {{}} }} }}\nservices:\n  \
          pages: {{ site: ./pages, url: pages, expose: lan }}\n  \
-         gone: {{ run: gone, on: gate, url: gone, port: 9, expose: lan }}\n{services}"
+         gone: {{ run: {{ command: [/bin/sleep, infinity] }}, on: gate, url: gone, port: 9, expose: lan }}\n{services}"
     ));
 }
 

@@ -513,10 +513,6 @@ fn the_engine_is_told_what_docker_compose_tells_it() {
           1.29 "1.29.2"
           5.6  "5.6.1"
           ours "2.0.0"
-        web.Config.Labels.dev.labwright.files
-          1.29 -
-          5.6  -
-          ours "{\"DESK/stack/site/index.html\":\"HASH\"}"
         web.Config.Labels.dev.labwright.image
           1.29 -
           5.6  -

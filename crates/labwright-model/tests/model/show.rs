@@ -58,6 +58,7 @@ services:
             to: [internet]
             allow: []  # default
             because: null  # default
+          firewall: null  # default
         compute:
           proxmox: []  # default
           docker_hosts: []  # default
@@ -81,6 +82,7 @@ services:
               intermittent: false  # default
               local: false  # default
               routes: []  # default
+              firewall: null  # default
               backup: null  # default
               restore_notes: null  # default
               vm: null  # default
@@ -90,6 +92,7 @@ services:
                 port: null  # default
                 jump: []  # default
                 identity: null  # default
+                confirm_within: null  # default
                 host_key: []  # default
               hostname: null  # default
               packages: []  # default
@@ -123,6 +126,7 @@ services:
               intermittent: false  # default
               local: false  # default
               routes: []  # default
+              firewall: null  # default
               backup: null  # default
               restore_notes: null  # default
               vm: null  # default
@@ -132,6 +136,7 @@ services:
                 port: null  # default
                 jump: []  # default
                 identity: null  # default
+                confirm_within: null  # default
                 host_key: []  # default
               hostname: null  # default
               packages: []  # default
@@ -147,12 +152,34 @@ services:
               docker_socket: null  # default
               sshd: null  # default
           updates: {}  # default
+          confirm_within: "1m 30s"  # default
         platform:
           dns:
             on: [docker-01]  # from the short form
             upstream: []  # default
+            order: fastest  # default
+            bootstrap: []  # default
+            forward: {}  # default
+            dnssec: false  # default
             block: []  # default
             allow: []  # default
+            rules: []  # default
+            groups: {}  # default
+            blocked: zero  # default
+            refresh: 1day  # default
+            private_answers: []  # default
+            canary: true  # default
+            rate_limit: 1000  # default
+            cache:  # default
+              size: 16MiB  # default
+              stale: 1day  # default
+              prefetch: true  # default
+              at_least: 0s  # default
+              at_most: 1day  # default
+            log:  # default
+              keep: 7days  # default
+              clients: true  # default
+            ttl: 1m  # default
             records: {}  # default
           reverse_proxy: null  # default
           identity: null  # default
@@ -184,6 +211,9 @@ services:
             use: wiki
             compose: null  # default
             containers: null  # default
+            networks: null  # default
+            volumes: null  # default
+            project: null  # default
             folder: null  # default
             run: null  # default
             built_in: null  # default

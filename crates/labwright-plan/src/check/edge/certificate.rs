@@ -322,13 +322,33 @@ services:
         says(
             &lab(", wildcard: example.net", "*.example.tech"),
             expect![[r#"
-            3:66 advice LW-EDGE-005: every name of `*.example.tech` is led to the proxy inside, whose wildcard certificate is for `example.net`
-                help: add it, `tls: { wildcard: [example.net, example.tech] }`, or take the record out
+                3:66 advice LW-EDGE-005: every name of `*.example.tech` is led to the proxy inside, whose wildcard certificate is for `example.net`
+                    help: add it, `tls: { wildcard: [example.net, example.tech] }`, or take the record out
+                4:60 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                    help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
+            "#]],
+        );
+        says(
+            &lab(", wildcard: [example.net, example.tech]", "*.example.tech"),
+            expect![[r#"
+            4:60 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
         "#]],
         );
-        says(&lab(", wildcard: [example.net, example.tech]", "*.example.tech"), expect![[""]]);
-        says(&lab(", wildcard: example.net", "wiki.example.tech"), expect![[""]]);
-        says(&lab("", "*.example.tech"), expect![[""]]);
+        says(
+            &lab(", wildcard: example.net", "wiki.example.tech"),
+            expect![[r#"
+            4:60 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
+        "#]],
+        );
+        says(
+            &lab("", "*.example.tech"),
+            expect![[r#"
+            4:60 warning LW-EDGE-009: proofs at `cloudflare` need `token`
+                help: say it beside: `tls: { dns01: …, proof: { token: "${secret.NAME}" } }`
+        "#]],
+        );
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl Rule for Door {
          - a port under `tcp` that is no port, or that two services want, or that the proxy itself listens on;\n\
          - an address under `to` that is none;\n\
          - a proxy on a host that Labwright does not change (`os: nixos`, `os: other`): nobody would put it there;\n\
-         - `dns01` with a provider that is not known here, or without what that one needs under `proof`.\n\n\
+         - `dns01` with a provider that is not known here, or without what that one needs under `proof`: \
+         whoever proves a name by a record has to write it (RFC 8555, 8.4).\n\n\
          The way out stands with each finding."
     }
 

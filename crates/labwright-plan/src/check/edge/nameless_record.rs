@@ -22,7 +22,7 @@ impl Rule for NamelessRecord {
 
     fn doc(&self) -> &'static str {
         "A record of `platform.dns` leads a name to the host of the reverse proxy, and no service has that name. Whoever comes \
-         by it is told that nothing here is called so.\n\n\
+         by it is told that nothing here is called so: a request for a name that is not a server's own is misdirected (RFC 9110, 7.4).\n\n\
          Not told of wildcards, which are for names to come, of the host's own name, nor where the proxy's host runs services of its own that are reached without it. \
          Advice.\n\n\
          The way out: give the service that is meant the name, `url: NAME`, and take the record out: names of services have \

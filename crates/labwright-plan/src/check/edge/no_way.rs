@@ -27,7 +27,7 @@ impl Rule for NoWayIn {
          would see a page that says so.\n\n\
          Not told of services with `use`: the catalogue knows their ports. A Compose file beside the lab file is the user's \
          own and is not read: `port: web:3000` then means port 3000 of its host.\n\n\
-         Advice; a warning for `tier: production`.\n\n\
+         A proxy that reaches nobody can only say so (RFC 9110, 15.6.3). Advice; a warning for `tier: production`.\n\n\
          The way out: `port: 8080`; `port: CONTAINER:PORT` with that port under the container's `ports`; or \
          `door: { to: http://HOST:PORT }` for anything else."
     }
@@ -92,8 +92,12 @@ services:
                     help: add `port: 8080`, or `port: CONTAINER:PORT`, or `door: { to: http://HOST:PORT }`
                 7:56 advice LW-EDGE-008: `port: http` of `word` is no port
                     help: write a number from 1 to 65535, or `CONTAINER:PORT`
+                7:56 error LW-LAB-004: `http` is no port: a number from 1 to 65535 is
+                    help: write `port: 8080`, or `port: CONTAINER:8080`
                 9:50 advice LW-EDGE-008: `other` has no container `web`, which its `port` names
                     help: name one that stands under its `containers`
+                9:50 error LW-LAB-004: service `other` has no container `web`
+                    help: its containers are `app`
                 10:50 advice LW-EDGE-008: container `web` of `inner` does not publish its port 80, so no proxy reaches it
                     help: publish it to its own host, where the proxy is: `ports: ["127.0.0.1:80:80"]`
             "#]],

@@ -23,6 +23,8 @@ impl Rule for OneName {
     fn doc(&self) -> &'static str {
         "Two services say the same name under `url`, or one service has the same name in two environments. The proxy leads a \
          name to one place: the first would have it, and nobody would see the second.\n\n\
+         The name that a request is for is all that tells a proxy where it shall go (RFC 9110, 7.2); document 4 has one name \
+         for two environments, told apart by a header.\n\n\
          The way out: another name for one of them; in environments `dev: { url: wiki-dev }`. Where one name shall lead to \
          several, say which requests go elsewhere: `routes: [{ headers: { x-mode: micro }, to: OTHER }]`."
     }

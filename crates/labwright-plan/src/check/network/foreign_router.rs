@@ -26,6 +26,7 @@ impl Rule for ForeignRouter {
          `labwright flows --export markdown` (or `json`) is the work order for that router: zones, aliases, rules in their \
          order, port forwards. `labwright flows` lists the pairs that are denied and not enforced, and `labwright rehearse` \
          shows them being open.\n\n\
+         Document 0 puts zones between devices that can have no firewall of their own: cameras, guests, televisions. \
          A warning. The way out: set the router by the work order and accept the finding with the date at which that was \
          done, or route with a Linux host: `edge: { router: { on: HOST, kind: linux } }`."
     }

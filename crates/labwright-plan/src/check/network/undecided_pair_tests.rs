@@ -214,6 +214,8 @@ compute:
 "#
         ),
         expect![[r#"
+            8:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
             11:73 advice LW-NET-005: `web-01` in zone `apps` mounts from `nas-01` in zone `data`, and no flow lets it through
                 help: add to `network: { flows: … }`: `- { from: [web-01, web-02], to: nas-01, allow: nfs }`
                 12:73: so does `web-02`
@@ -241,13 +243,21 @@ services:
             )
         )
     };
-    says(&lab("", "dmz-01"), expect![[""]]);
+    says(
+        &lab("", "dmz-01"),
+        expect![[r#"
+        8:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+            help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
+    "#]],
+    );
     says(
         &lab(", dns: inner", "dmz-01"),
         expect![[r#"
-        16:3 advice LW-NET-005: the reverse proxy on `inner` leads to `blog` on `dmz-01` in zone `apps`, and no flow lets it through
-            help: add to `network: { flows: … }`: `- { from: inner, to: blog, allow: PORT/tcp }`
-    "#]],
+            8:11 advice LW-NET-013: zones and flows are declared, and nothing enforces them
+                help: write `network: { firewall: enforce }`, after `labwright rehearse` has tried it; `firewall: off` keeps it as it is
+            16:3 advice LW-NET-005: the reverse proxy on `inner` leads to `blog` on `dmz-01` in zone `apps`, and no flow lets it through
+                help: add to `network: { flows: … }`: `- { from: inner, to: blog, allow: PORT/tcp }`
+        "#]],
     );
 }
 

@@ -29,6 +29,7 @@ impl Rule for BlockedName {
          that of everything else on the network is: certificates are not renewed, images are not pulled. A warning.\n\n\
          Lists are files and cannot be looked at here; the resolver says in its log when one has a name of the lab, and \
          answers it all the same.\n\n\
+         Document 1 has the whole house's names filtered by one resolver, as most homes that filter do.\n\n\
          The way out: remove the rule, or write an exception, `@@||name^`, or `allow: name`."
     }
 
