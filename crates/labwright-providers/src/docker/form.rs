@@ -403,7 +403,9 @@ fn ending(mount: &Json, made: &Json, asked: Option<&&str>) -> String {
     let propagation = mount["Propagation"].as_str().filter(|given| !matches!(*given, "" | "rprivate"));
     // Whether the engine would have made the path leaves no trace.
     let exact = asked.and_then(|asked| asked.splitn(3, ':').nth(2)?.split(',').find(|option| *option == MUST_EXIST));
-    let mut options: Vec<&str> = mode.filter(|option| matches!(*option, "z" | "Z" | "nocopy")).collect();
+    // The engine says `z` of every volume that was given without a word, and it changes nothing there.
+    let kept: &[&str] = if mount["Type"] == "volume" { &["nocopy"] } else { &["z", "Z", "nocopy"] };
+    let mut options: Vec<&str> = mode.filter(|option| kept.contains(option)).collect();
     options.extend(propagation.into_iter().chain(exact));
     let folder = made["VolumeOptions"]["Subpath"].as_str().map(|folder| format!("{SUBPATH}{folder}"));
     options.extend(folder.as_deref());
