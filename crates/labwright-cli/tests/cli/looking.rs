@@ -391,16 +391,6 @@ fn a_command_does_not_outlive_whoever_began_it() {
         assert_eq!(child.wait().unwrap().code(), Some(code));
         until("the command is gone", || !runs());
     }
-    // A reader that has enough ends it as well.
-    let mut inside = dock.engine.inside().unwrap();
-    let script =
-        format!("{} exec one --lab {lab} -- /bin/busybox yes abc | head -n 1", env!("CARGO_BIN_EXE_labwright"));
-    inside.args(["sh", "-c", &script]).env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
-    let ran: Ran = inside.output().unwrap().into();
-    assert_eq!(ran.out, "abc\n");
-    until("it is gone", || {
-        !dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("yes abc")
-    });
 }
 
 #[test]
