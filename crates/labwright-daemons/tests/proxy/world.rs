@@ -56,7 +56,7 @@ pub fn tool(name: &str, package: &str) -> PathBuf {
 }
 
 pub fn wait_for(what: &str, mut is: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(90);
     while !is() {
         assert!(Instant::now() < until, "waited for: {what}");
         std::thread::sleep(Duration::from_millis(30));

@@ -151,6 +151,7 @@ fn the_annotated_example_names_things_that_it_does_not_declare() {
         35 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-02`, `pve-03`, `dns-01` among them
         60 advice LW-PLT-013: `mon-01` watches `immich`, and nobody watches `mon-01`
         63 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
+        77 advice LW-EDGE-008: container `web` of `wiki` does not publish its port 3000, so no proxy reaches it
         82 advice LW-SVC-008: `wiki` needs service `postgres`, and nobody probes it
         83 error LW-PLT-002: there is no secret `pg` in `secrets.yaml`
         93 error LW-LAB-101: there is no host named `nas-01`
