@@ -62,7 +62,7 @@ write('nginx.conf', nginx(
     f'listen 127.0.0.1:{HTTPS} ssl; ssl_certificate {work}/cert.pem; ssl_certificate_key {work}/key.pem; ssl_protocols TLSv1.2 TLSv1.3; '
     'location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $host; '
     'proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_buffers 16 16k; } }', 'px'))
-write('haproxy.cfg', 'global\n maxconn 30000\n nbthread 1\n tune.ssl.default-dh-param 2048\ndefaults\n mode http\n timeout connect 5s\n '
+write('haproxy.cfg', f'global\n maxconn {min(30000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 200) // 2)}\n nbthread 1\n tune.ssl.default-dh-param 2048\ndefaults\n mode http\n timeout connect 5s\n '
       f'timeout client 300s\n timeout server 60s\n option forwardfor\n http-reuse always\nfrontend f\n bind 127.0.0.1:{HTTP} backlog 4096\n '
       f'bind 127.0.0.1:{HTTPS} ssl crt {work}/both.pem\n default_backend b\nbackend b\n server s 127.0.0.1:{UP}\n')
 one = f'reverse_proxy 127.0.0.1:{UP} {{\n transport http {{\n keepalive_idle_conns_per_host 128\n keepalive_idle_conns 128\n }}\n }}\n'
@@ -134,7 +134,9 @@ def start(command, core):
 
 
 def milliseconds(text):
-    number, unit = re.match(r'([\d.]+)(us|ms|s|m)', text).groups()
+    match = re.match(r'([\d.]+)(us|ms|s|m)', text)
+    if not match: return float('nan')  # nothing was answered in that time, and wrk says so with a dash
+    number, unit = match.groups()
     return float(number) * {'us': .001, 'ms': 1, 's': 1000, 'm': 60000}[unit]
 
 

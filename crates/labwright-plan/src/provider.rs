@@ -2,6 +2,7 @@
 //! The pure half lowers and describes; only a session touches the world. `docs/provider-contract.md` says it in words.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use labwright_model::{Findings, Parsed};
 use serde::{Deserialize, Serialize};
@@ -99,8 +100,8 @@ pub struct Context {
     pub facts: Facts,
     /// Where Labwright keeps its own things on this host; exists.
     pub state_dir: std::path::PathBuf,
-    /// What each marked resource was last made to be.
-    pub applied: BTreeMap<ResourceId, Spec>,
+    /// What each marked resource was last made to be; one for all sessions.
+    pub applied: Arc<BTreeMap<ResourceId, Spec>>,
     /// Where secrets are written: in memory, and this lab's alone.
     pub secrets_dir: std::path::PathBuf,
     /// What recognises secret content again.

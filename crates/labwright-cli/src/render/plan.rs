@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use labwright_plan::{Action, Consequence, Plan, Report, Step, Why};
+use labwright_plan::{Action, Consequence, Plan, Report, Step, Value, Why};
 
 use super::diff;
 use super::findings::count;
@@ -119,7 +119,12 @@ fn step_text(step: &Step, style: &Style, brief: bool) -> String {
 
 /// A new thing's fields are told where they say more than that it is there.
 fn worth_showing(change: &labwright_plan::Change) -> bool {
-    !matches!(change.field.as_str(), "type" | "installed" | "inputs")
+    let empty = match &change.after {
+        Value::List(list) => list.is_empty(),
+        Value::Map(map) => map.is_empty(),
+        _ => false,
+    };
+    !empty && !matches!(change.field.as_str(), "type" | "installed" | "inputs")
 }
 
 /// Why the rest has no step.

@@ -10,6 +10,7 @@ pub mod running;
 mod schedule;
 pub mod secrets;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -283,11 +284,12 @@ impl Agent {
         change_key: ChangeKey,
         secrets: Secrets,
     ) -> Result<Sessions, ProviderError> {
-        let applied = ledger.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
+        let applied: BTreeMap<_, _> =
+            ledger.marks.iter().map(|(id, mark)| (id.clone(), mark.applied.clone())).collect();
         let context = Context {
             facts: self.facts.clone(),
             state_dir: self.state.clone(),
-            applied,
+            applied: Arc::new(applied),
             secrets_dir: secrets::folder(&self.facts).join("secrets").join(lab),
             change_key: Hidden(change_key),
             secrets,
@@ -344,7 +346,7 @@ impl Agent {
         dir: &Path,
         work: &Work,
         ledger: &Ledger,
-        steps: &mut [Step],
+        steps: &mut Cow<'_, [Step]>,
     ) -> Result<(ChangeKey, Secrets), ProviderError> {
         let holds = |spec: &Spec| !sealed(spec).is_empty();
         let Some(letter) = &work.letter else {
@@ -354,7 +356,8 @@ impl Agent {
             return Ok((change_key, Secrets::default()));
         };
         let letter = unpacked(letter)?;
-        let secrets = self.keys.receive(dir, (&work.lab, &work.host), &letter, &ledger.marks, steps, self.providers)?;
+        let secrets =
+            self.keys.receive(dir, (&work.lab, &work.host), &letter, &ledger.marks, steps.to_mut(), self.providers)?;
         Ok((self.keys.change_key()?, secrets))
     }
 
@@ -369,7 +372,8 @@ impl Agent {
             Ok(Err(lease)) => return Reply::Held(lease),
             Err(error) => return failed(error),
         };
-        let mut steps = work.steps.clone();
+        // Steps that hold no secret are the very ones that came.
+        let mut steps = Cow::Borrowed(&*work.steps);
         let ready = self.ledger(&work.lab).and_then(|ledger| {
             let ledger = ledger.renamed(&work.host, &work.was);
             if !ledger.renamed.is_empty() {

@@ -240,6 +240,41 @@ fn narrowed(sources: &Sources, span: Span, needle: &str) -> Option<Span> {
     Some(Span { start: at, end: at + needle.len() as u32, ..span })
 }
 
+/// Turns `$$` into `$` in services that stand in the lab file, as a Compose file has it: what is pasted means the same.
+/// `$${` stays: it is the lab file's own way to write `${`, and is read later.
+pub fn dollars(node: &Rc<Node>) -> Rc<Node> {
+    fn any(node: &Node) -> bool {
+        match &node.kind {
+            Kind::Null => false,
+            Kind::Scalar { text, .. } => text.contains("$$"),
+            Kind::List(items) => items.iter().any(|item| any(item)),
+            Kind::Map(entries) => entries.iter().any(|(_, node)| any(node)),
+        }
+    }
+    if !any(node) {
+        return node.clone();
+    }
+    let kind = match &node.kind {
+        Kind::Null => Kind::Null,
+        Kind::Scalar { text, plain } => Kind::Scalar { text: single(text), plain: *plain },
+        Kind::List(items) => Kind::List(items.iter().map(dollars).collect()),
+        Kind::Map(entries) => Kind::Map(entries.iter().map(|(key, node)| (key.clone(), dollars(node))).collect()),
+    };
+    Rc::new(Node { kind, span: node.span })
+}
+
+fn single(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("$$") {
+        let (before, after) = (&rest[..at], &rest[at + 2..]);
+        out.push_str(before);
+        out.push_str(if after.starts_with('{') { "$$" } else { "$" });
+        rest = after;
+    }
+    out + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,5 +311,15 @@ mod tests {
         }
         let deep = format!("{}{}", "${A:-".repeat(100_000), "}".repeat(100_000));
         assert!(of(&deep).is_err());
+    }
+
+    #[test]
+    fn two_dollars_are_one_and_the_lab_files_own_escape_stays() {
+        for (written, read) in
+            [("a $$HOME", "a $HOME"), ("$$$$", "$$"), ("$${host.x}", "$${host.x}"), ("$HOME", "$HOME")]
+        {
+            let scalar = Node { kind: Kind::Scalar { text: written.into(), plain: true }, span: Span::NONE };
+            assert_eq!(dollars(&Rc::new(scalar)).text(), Some(read));
+        }
     }
 }

@@ -140,7 +140,7 @@ impl Project {
         let parts = [("services", "containers"), ("networks", "networks"), ("volumes", "volumes")];
         let part = |(inside, here): (&str, &str)| {
             let node = service.get(here).filter(|node| !node.is_null())?;
-            Some((Key { text: inside.into(), span: node.span }, node.clone()))
+            Some((Key { text: inside.into(), span: node.span }, interpolate::dollars(node)))
         };
         let tree = Rc::new(Node { kind: Kind::Map(parts.into_iter().filter_map(part).collect()), span: service.span });
         // The path of a service in the lab has no `services` of its own below `containers`.

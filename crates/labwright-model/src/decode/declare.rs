@@ -50,7 +50,10 @@ macro_rules! section {
                     _ => $crate::decode::section!(@short node decoder KEYS $($node $decoder $short)?),
                 };
                 decoder.known_keys(entries, KEYS);
-                $($( if node.get($required).is_none_or(|node| node.is_null()) { decoder.missing(node, $required); } )*)?
+                decoder.needs(node, &[$($($required),*)?], |key| match key {
+                    $( $crate::decode::section!(@key $field $($spelled)?) => <$type as $crate::decode::FromNode>::words(), )*
+                    _ => &[],
+                });
                 Some($name {
                     $( $field: {
                         let key = $crate::decode::section!(@key $field $($spelled)?);
@@ -96,6 +99,10 @@ macro_rules! choice {
         }
 
         impl $crate::decode::FromNode for $name {
+            fn words() -> &'static [&'static str] {
+                Self::WORDS
+            }
+
             fn from_node(node: &$crate::tree::Node, decoder: &mut $crate::decode::Decoder<'_>) -> Option<Self> {
                 match node.text() {
                     $( Some($word) => Some($name::$variant), )*

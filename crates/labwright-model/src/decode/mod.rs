@@ -32,6 +32,11 @@ enum Part {
 
 /// A type of the lab file. `None` means that a finding was reported and the default stands in.
 pub trait FromNode: Sized {
+    /// The words that may stand there, where only a few may.
+    fn words() -> &'static [&'static str] {
+        &[]
+    }
+
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self>;
 }
 
@@ -163,27 +168,46 @@ impl<'a> Decoder<'a> {
         self.within(key, |d| T::from_node(node, d))
     }
 
-    pub fn missing(&mut self, node: &Node, key: &str) {
-        let start_only = Span { end: node.span.end.min(node.span.start + 1), ..node.span };
-        let message = format!("{} needs `{key}`", self.what());
-        let finding = Finding::error(codes::MISSING_KEY, self.at(), start_only, message);
-        self.findings.push(finding.help(format!("add `{key}: …` here")));
+    /// Every key of `required` has to have a value; `words`: what may stand there, where that is one of a few.
+    pub fn needs(&mut self, node: &Node, required: &[&str], words: impl Fn(&str) -> &'static [&'static str]) {
+        for key in required.iter().filter(|key| node.get(key).is_none_or(|node| node.is_null())) {
+            let start_only = Span { end: node.span.end.min(node.span.start + 1), ..node.span };
+            let message = format!("{} needs `{key}`", self.what());
+            let finding = Finding::error(codes::MISSING_KEY, self.at(), start_only, message);
+            let help = match words(key) {
+                [] => format!("add `{key}: …` here"),
+                words @ [first, ..] => format!("add `{key}: {first}` here, or another of {}", words.join(", ")),
+            };
+            self.findings.push(finding.help(help));
+        }
     }
 }
 
 impl<T: FromNode> FromNode for Option<T> {
+    fn words() -> &'static [&'static str] {
+        T::words()
+    }
+
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         T::from_node(node, decoder).map(Some)
     }
 }
 
 impl<T: FromNode> FromNode for Box<T> {
+    fn words() -> &'static [&'static str] {
+        T::words()
+    }
+
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         T::from_node(node, decoder).map(Box::new)
     }
 }
 
 impl<T: FromNode> FromNode for Spanned<T> {
+    fn words() -> &'static [&'static str] {
+        T::words()
+    }
+
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         T::from_node(node, decoder).map(|value| Spanned::new(value, node.span))
     }

@@ -2,11 +2,15 @@
 //! Reads no password hashes and asks no directory service: what it does not find there has only its number.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use labwright_plan::{Facts, ProviderError};
 
 use super::errors::file_error;
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -31,6 +35,21 @@ pub struct Accounts {
     pub groups: Vec<Group>,
 }
 
+/// By what a change of either file is told: who changes them puts a new file in the old one's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition([(u64, u64, i64, i64, u64); 2]);
+
+impl Edition {
+    /// Of both files as they are now.
+    pub fn now(facts: &Facts) -> Result<Edition, ProviderError> {
+        let of = |path: &str| {
+            let there = fs::metadata(path).map_err(|error| file_error("read", Path::new(path), &error, facts))?;
+            Ok::<_, ProviderError>((there.dev(), there.ino(), there.ctime(), there.ctime_nsec(), there.size()))
+        };
+        Ok(Edition([of(PASSWD)?, of(GROUP)?]))
+    }
+}
+
 impl Accounts {
     /// Both files as they are now.
     pub fn read(facts: &Facts) -> Result<Accounts, ProviderError> {
@@ -38,7 +57,7 @@ impl Accounts {
             let bytes = fs::read(path).map_err(|error| file_error("read", Path::new(path), &error, facts))?;
             Ok::<_, ProviderError>(String::from_utf8_lossy(&bytes).into_owned())
         };
-        Ok(Accounts::parse(&text("/etc/passwd")?, &text("/etc/group")?))
+        Ok(Accounts::parse(&text(PASSWD)?, &text(GROUP)?))
     }
 
     /// Lines that are no accounts (comments, NIS entries) say nothing.

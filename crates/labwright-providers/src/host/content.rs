@@ -11,7 +11,9 @@ pub const LARGE: u64 = 1 << 20;
 
 /// The content of an open file: text, bytes, or the digest of either where it is large.
 pub fn of(file: &mut File) -> io::Result<Value> {
-    let mut start = Vec::new();
+    // Room for all of it and one byte more: the end is seen with the second read.
+    let size = file.metadata()?.len().min(LARGE) + 1;
+    let mut start = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(LARGE + 1).read_to_end(&mut start)?;
     if start.len() as u64 > LARGE {
         return Ok(Value::Digest(digest(&mut io::Cursor::new(start).chain(file))?));

@@ -4,13 +4,13 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use labwright_plan::{
     Action, Consequence, ErrorKind, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Spec, Step,
     Value, Wanted,
 };
 
-use super::accounts::Accounts;
 use super::atomic::is_leftover;
 use super::entry::{Attributes, Entry, Permissions, What};
 use super::lower::{Ground, sorted};
@@ -80,7 +80,13 @@ pub fn data(here: &Here, path: &Path, there: &Attributes) -> Option<String> {
 
 /// What is at a path; that nothing is above it means that nothing is at it.
 pub fn look(here: &Here, path: &Path) -> Result<Option<Attributes>, ProviderError> {
-    match Entry::open(path).and_then(|entry| entry.look()) {
+    Ok(entry(here, path)?.map(|(_, there)| there))
+}
+
+/// As `look`, with what it was seen by.
+pub fn entry(here: &Here, path: &Path) -> Result<Option<(Entry, Attributes)>, ProviderError> {
+    let looked = Entry::open(path).and_then(|entry| Ok(entry.look()?.map(|there| (entry, there))));
+    match looked {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         looked => looked.map_err(|error| here.file_error("look at", path, &error)),
     }
@@ -141,7 +147,7 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
 /// The permissions that a step asks for, given what is there. A new owner brings its own group where none is said.
 pub fn permissions(here: &Here, spec: &Spec, there: Option<&Attributes>) -> Result<Permissions, ProviderError> {
     let (owner, group) = (text(spec, "owner"), text(spec, "group"));
-    let accounts = if owner.is_some() || group.is_some() { here.accounts()? } else { Accounts::default() };
+    let accounts = if owner.is_some() || group.is_some() { here.accounts()? } else { Arc::default() };
     let uid = owner.map(|owner| accounts.uid(owner)).transpose()?;
     let changes_hands = uid.is_some() && there.map(|there| there.uid) != uid;
     let own_group = || accounts.users.iter().find(|user| Some(user.uid) == uid).map(|user| user.gid);

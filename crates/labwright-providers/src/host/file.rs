@@ -106,7 +106,7 @@ fn no_such_asset(ground: &Ground<'_>, path: &str, asset: &str, why: &str, source
 /// What is at the path; its content only where somebody asks for it.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
     let path = Path::new(wanted.id.name());
-    let Some(there) = look(here, path)? else { return Ok(None) };
+    let Some((entry, there)) = directory::entry(here, path)? else { return Ok(None) };
     // A link of ours is a file with a secret in it, whatever is to become of it.
     if there.what == What::Symlink && secret_file::is_kept(here, path) {
         return secret_file::observe(here, wanted, sights);
@@ -118,10 +118,10 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
         if here.asked(wanted, "content").is_some() {
             // What only its owner may read stays here: its digest is enough to tell whether it changed.
             let private = there.mode & 0o044 == 0;
-            let content = Entry::open(path).and_then(|entry| match private {
-                _ if secret => Ok(Value::Secret(Sealed::found(&mut entry.read()?, &here.context.change_key.0)?)),
-                true => content::digest(&mut entry.read()?).map(Value::Digest),
-                false => content::of(&mut entry.read()?),
+            let content = entry.read().and_then(|mut file| match private {
+                _ if secret => Ok(Value::Secret(Sealed::found(&mut file, &here.context.change_key.0)?)),
+                true => content::digest(&mut file).map(Value::Digest),
+                false => content::of(&mut file),
             });
             match content {
                 Ok(content) => drop(spec.insert("content".into(), theirs(here, wanted, content)?)),

@@ -179,7 +179,7 @@ fn is_memory(path: &Path) -> io::Result<bool> {
 /// Puts back what a reboot took: everything that was applied and is kept in memory.
 pub fn restore(here: &Here) -> Result<usize, ProviderError> {
     let mut restored = 0;
-    for (id, spec) in &here.context.applied {
+    for (id, spec) in here.context.applied.iter() {
         if let ("file", Some(Value::Secret(content))) = (id.kind(), spec.get("content")) {
             write(here, id, spec, content)?;
             restored += 1;

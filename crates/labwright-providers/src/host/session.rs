@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use labwright_plan::{
     Action, Context, Doors, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value,
     Wanted, WayBack,
 };
 
-use super::accounts::Accounts;
+use super::accounts::{Accounts, Edition};
 use super::errors::file_error;
 use super::systemd::{self, States};
 use super::touched::Touched;
@@ -31,6 +31,8 @@ pub struct Here {
     /// The paths that the lab owns here, made when first asked for.
     owned: OnceLock<HashSet<String>>,
     accounts: Mutex<()>,
+    /// As they were last read, and by what a change is told.
+    known: Mutex<Option<(Edition, Arc<Accounts>)>>,
     systemd: Mutex<()>,
     packages: Mutex<()>,
     /// Set once it was seen to that a unit brings secrets back after a reboot.
@@ -39,7 +41,7 @@ pub struct Here {
 
 /// What is read once for all resources that are looked at together.
 pub struct Sights {
-    pub accounts: Result<Accounts, ProviderError>,
+    pub accounts: Result<Arc<Accounts>, ProviderError>,
     pub units: Result<States, ProviderError>,
     pub packages: Result<BTreeSet<String>, ProviderError>,
 }
@@ -65,6 +67,7 @@ impl Here {
             touched: Touched::default(),
             owned: OnceLock::new(),
             accounts: Mutex::default(),
+            known: Mutex::default(),
             systemd: Mutex::default(),
             packages: Mutex::default(),
             boot_unit: AtomicBool::new(false),
@@ -99,8 +102,18 @@ impl Here {
     }
 
     /// Users and groups as they are now.
-    pub fn accounts(&self) -> Result<Accounts, ProviderError> {
-        Accounts::read(self.facts())
+    pub fn accounts(&self) -> Result<Arc<Accounts>, ProviderError> {
+        // Looked at before they are read: a change in between is read once more the next time.
+        let edition = Edition::now(self.facts())?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, accounts)) = &*known
+            && *of == edition
+        {
+            return Ok(accounts.clone());
+        }
+        let accounts = Arc::new(Accounts::read(self.facts())?);
+        *known = Some((edition, accounts.clone()));
+        Ok(accounts)
     }
 
     /// Only one may change `/etc/passwd` and its like at a time.

@@ -81,7 +81,7 @@ impl World {
         let context = Context {
             facts,
             state_dir: self.state(),
-            applied,
+            applied: std::sync::Arc::new(applied),
             secrets_dir: self.state().join("secrets"),
             change_key: Hidden([0; 32]),
             secrets: Secrets::default(),

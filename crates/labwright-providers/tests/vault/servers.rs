@@ -26,7 +26,9 @@ fn session(secrets: &[(&str, &str)], applied: &[&Resource]) -> Box<dyn Session> 
     let context = Context {
         facts: Facts::default(),
         state_dir: "/nonexistent".into(),
-        applied: applied.iter().map(|resource| (resource.id.clone(), resource.spec.clone())).collect(),
+        applied: std::sync::Arc::new(
+            applied.iter().map(|resource| (resource.id.clone(), resource.spec.clone())).collect(),
+        ),
         secrets_dir: "/nonexistent".into(),
         change_key: Hidden([0; 32]),
         secrets: secrets.iter().map(value).collect::<Secrets>(),

@@ -5,13 +5,14 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use labwright_model::finding::nearest;
+use labwright_model::{Finding, Findings, Parsed, Severity};
 use labwright_secrets::generate::{self, Generator, Given, Made};
 
 use super::keeper::Keeper;
 use super::{Common, ask_value, generators};
 use crate::error::{CliError, Exit};
 use crate::lab::LabArg;
-use crate::render::findings::count;
+use crate::render::findings::{self, count};
 use crate::secrets;
 use crate::terminal::Terminal;
 
@@ -38,6 +39,7 @@ impl GenerateCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let (common, names) = self.parts();
         let parsed = common.parsed()?;
+        sound(&parsed, terminal)?;
         let mut specs = generators(&parsed);
         if specs.is_empty() {
             let error = CliError::usage("the lab declares nothing to generate");
@@ -87,6 +89,19 @@ impl GenerateCommand {
         }
         (Common { lab: LabArg { lab }, identity: self.identity, vault: self.vault }, names)
     }
+}
+
+/// A secret is made as it is declared, or not at all: what a faulty declaration meant is nobody's guess.
+fn sound(parsed: &Parsed, terminal: &Terminal) -> Result<(), CliError> {
+    let faulty =
+        |finding: &&Finding| finding.severity == Severity::Error && finding.at.starts_with("platform.secrets.generate");
+    let faults: Findings = parsed.findings.iter().filter(faulty).cloned().collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    terminal.say(findings::text(&faults, parsed, terminal.err_color, terminal.width).trim_end());
+    let error = CliError::new(Exit::Findings, "what to generate is not clear; nothing was made");
+    Err(error.hint("correct the declaration above, and say it again"))
 }
 
 /// Whether a word is a lab, and no name of a secret.
