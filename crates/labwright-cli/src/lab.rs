@@ -355,6 +355,8 @@ fn address(parsed: &Parsed, name: &str, host: &Host, ssh: &SshArgs) -> Result<Ad
         jump: jumps?.concat(),
         identity: text(&host.ssh.identity).map(|path| expand_home(&path)),
         host_keys: host.ssh.host_key.iter().map(|key| key.value.clone()).collect(),
+        known_as: Vec::new(),
+        alias: None,
         config: ssh.ssh_config.clone(),
         // Only keys that the lab declares have to stand in a file.
         scratch: if host.ssh.host_key.is_empty() { scratch_path() } else { scratch()? },
@@ -389,9 +391,7 @@ fn hops(parsed: &Parsed, hop: &str, ssh: &SshArgs) -> Result<Vec<Address>, CliEr
 /// server may say another one, which it has before they are applied or after.
 fn ports(host: &Host) -> (Option<u16>, Vec<Option<u16>>) {
     let said = host.ssh.port.as_ref().map(|port| port.value);
-    let settings = host.sshd.as_ref().map(|sshd| &sshd.settings);
-    let port = settings.and_then(|settings| settings.iter().find(|(key, _)| key.eq_ignore_ascii_case("port")));
-    let declared: Option<u16> = port.and_then(|(_, value)| value.value.trim().parse().ok());
+    let declared = host.sshd.as_ref().and_then(|sshd| sshd.value.port());
     match (said, declared) {
         (said, None) => (said, Vec::new()),
         (None, declared) => (declared, vec![None]),

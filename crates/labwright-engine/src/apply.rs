@@ -2,13 +2,16 @@
 //! Decides nothing about what to do; the plan leaves no choice. Accounts for every step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use labwright_plan::{ErrorKind, Plan, ProviderError, ResourceId, Step};
+use rustix::process::{Signal, kill_process};
 
 use crate::confirm::{self, Ticket};
 use crate::fleet::{Fleet, Letters, Way};
+use crate::link::{Address, open_ssh};
 use crate::protocol::{Event, Outcome, Reply, Request, Run, Verdict, Work};
 
 /// Hears what happens, as it happens.
@@ -69,7 +72,11 @@ impl Accounts<'_> {
 
     /// The outcome with what is known on this side: why nobody came in.
     fn explained(&mut self, id: &ResourceId, outcome: Outcome) -> Outcome {
-        let met = self.open.remove(id).and_then(|(_, met)| met);
+        let open = self.open.remove(id);
+        if let Some((ticket, _)) = &open {
+            ticket.over.store(true, Ordering::Relaxed);
+        }
+        let met = open.and_then(|(_, met)| met);
         match (outcome, met) {
             (Outcome::Reverted(error), Some(met)) if !error.message.contains(&met.message) => {
                 Outcome::Reverted(ProviderError {
@@ -79,6 +86,18 @@ impl Accounts<'_> {
             }
             (outcome, _) => outcome,
         }
+    }
+
+    /// Every step that a host goes on with after its connection went with a change: how they end is for the next look.
+    fn left_to(&mut self, host: &str, place: &str) -> Vec<ResourceId> {
+        let open = self.plan.steps.iter().map(|step| &step.id);
+        let open: Vec<ResourceId> =
+            open.filter(|id| id.host() == host && !self.outcomes.contains_key(*id)).cloned().collect();
+        for id in &open {
+            let because = format!("`{host}` moved to {place} before it was told of this one; plan again to see");
+            self.end(id, Outcome::Unknown { because });
+        }
+        open
     }
 
     /// Every step of a host that has no outcome yet.
@@ -156,10 +175,13 @@ pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop:
     let elsewhere: BTreeMap<String, BTreeSet<ResourceId>> =
         work.iter().map(|(host, work)| (host.to_string(), work.elsewhere.clone())).collect();
     let ways = &fleet.ways;
+    // Hosts that are elsewhere now, and where.
+    let mut moved: BTreeMap<String, Address> = BTreeMap::new();
     std::thread::scope(|scope| {
-        let mut speakers = BTreeMap::new();
+        let (mut speakers, mut cutters) = (BTreeMap::new(), BTreeMap::new());
         for (host, link) in &mut fleet.links {
             let Some(work) = work.remove(host.as_str()) else { continue };
+            cutters.insert(host.clone(), link.cutter());
             let (speaker, listener) = link.split();
             // A link that is lost here is heard of by its listener.
             drop(speaker.send(Request::Apply(Box::new(work))));
@@ -195,7 +217,27 @@ pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop:
                 }
                 Ok(Heard::Tried(id, tried)) => {
                     let Some((ticket, met)) = accounts.open.get_mut(&id) else { continue };
-                    let Err(error) = tried else { continue };
+                    let error = match tried {
+                        Err(error) => error,
+                        Ok(Verdict::Confirmed | Verdict::Superseded) if ticket.ahead => {
+                            // The run's own connection went with the change; what confirmed it is the way from now on.
+                            let (host, address) = (id.host().to_string(), ticket.address.clone());
+                            let outcome = accounts.explained(&id, Outcome::Done);
+                            accounts.end(&id, outcome);
+                            tell(&mut speakers, &id, true);
+                            for id in accounts.left_to(&host, &confirm::shown(&address)) {
+                                tell(&mut speakers, &id, false);
+                            }
+                            speakers.remove(&host);
+                            if let Some(pid) = cutters.get(&host).copied().flatten() {
+                                // It may have ended by itself.
+                                kill_process(pid, Signal::TERM).unwrap_or_default();
+                            }
+                            moved.insert(host, address);
+                            continue;
+                        }
+                        Ok(_) => continue,
+                    };
                     // A window that closed is the host's own to end; what is known now need not wait for that.
                     if error.kind != ErrorKind::Timeout
                         && let Some(speaker) = speakers.get_mut(id.host())
@@ -226,14 +268,18 @@ pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop:
                 Ok(Heard::Reply(host, reply)) => (host, reply),
             };
             let because = match reply {
-                Ok(Reply::Confirm { id, ticket, doors, through, within }) => {
+                Ok(Reply::Confirm { id, ticket, doors, ahead, through, within }) => {
                     let Some(Way::Ssh(address)) = ways.get(&host) else { continue };
                     let address = confirm::predicted(address, &doors, through);
-                    let text =
-                        format!("made; a new connection to {} has {within} s to confirm it", confirm::shown(&address));
+                    let made = if ahead { "this takes the connection with it" } else { "made" };
+                    let text = format!(
+                        "{made}; a new connection to {} has {within} s to confirm it",
+                        confirm::shown(&address)
+                    );
                     sink.event(&Event::Progress { id: id.clone(), text });
                     let within = Duration::from_secs(within);
-                    let ticket = Ticket { name: ticket, address, within, since: Instant::now() };
+                    let over = Arc::default();
+                    let ticket = Ticket { name: ticket, address, within, since: Instant::now(), ahead, over };
                     accounts.open.insert(id.clone(), (ticket.clone(), None));
                     let send = send.clone();
                     // Nobody who has ended already waits for it.
@@ -244,6 +290,8 @@ pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop:
                     match &event {
                         Event::Started { id } => drop(accounts.started.insert(id.clone())),
                         Event::Progress { .. } => {}
+                        // It was told by another way already.
+                        Event::Ended { id, .. } if accounts.outcomes.contains_key(id) => continue,
                         Event::Ended { id, outcome } => {
                             let outcome = accounts.explained(id, outcome.clone());
                             accounts.end(id, outcome.clone());
@@ -280,6 +328,13 @@ pub fn apply(fleet: &mut Fleet, plan: &Plan, run: &Run, terms: &Terms<'_>, stop:
         }
     });
     stop.0.lock().unwrap_or_else(PoisonError::into_inner).running = None;
+    for (host, address) in moved {
+        // Where it does not work the old link stays: it is dead, and whoever looks hears that the host does not answer.
+        if let Ok(link) = open_ssh(&address) {
+            fleet.links.insert(host.clone(), link);
+            fleet.ways.insert(host, Way::Ssh(Box::new(address)));
+        }
+    }
     let outcome = |step: &Step| {
         let unknown = || Outcome::Unknown { because: "nobody said how it ended".into() };
         (step.id.clone(), accounts.outcomes.get(&step.id).cloned().unwrap_or_else(unknown))

@@ -1,11 +1,13 @@
 //! The controller's half of confirm-or-revert: tries the way in anew, as the next run would, and asks afterwards what became
 //! of a change. Only a connection that nobody shares counts; the link of the run itself proves nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use labwright_plan::{Doors, ErrorKind, ProviderError};
 
-use crate::link::{Address, Link, open_ssh};
+use crate::link::{Address, Link, known_as, open_ssh};
 use crate::protocol::{Reply, Request, Verdict};
 
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -22,12 +24,18 @@ pub struct Ticket {
     pub address: Address,
     pub within: Duration,
     pub since: Instant,
+    /// The change takes the run's own connection with it: this was told before it was made.
+    pub ahead: bool,
+    /// Set once it is known how the change ended: nothing is left to try.
+    pub over: Arc<AtomicBool>,
 }
 
 /// Where a change left the way in: the address as it was, but for what the host says has moved.
 pub fn predicted(address: &Address, doors: &Doors, through: Option<u16>) -> Address {
     let mut predicted = address.clone();
     if !doors.addresses.is_empty() {
+        // It is the same host: the key that is known for where it was is the one that it has where it goes.
+        predicted.known_as = known_as(address);
         predicted.addresses = doors.addresses.iter().map(ToString::to_string).collect();
     }
     // A server that still listens where we came in is reached as before, whatever stands in between: a forwarded port, say.
@@ -49,18 +57,27 @@ pub fn shown(address: &Address) -> String {
 pub fn confirm(ticket: &Ticket) -> Result<Verdict, ProviderError> {
     let mut refusals = 0;
     loop {
-        let error = match ask(&ticket.address, || Request::Confirm { ticket: ticket.name.clone() }) {
+        let asked = ask(&ticket.address, || Request::Confirm { ticket: ticket.name.clone() });
+        let (error, known) = match asked {
+            // The change is still being made.
+            Ok(Ok(Verdict::Pending)) => {
+                (ProviderError::new(ErrorKind::Timeout, "the change is still being made"), false)
+            }
             Ok(Ok(verdict)) => return Ok(verdict),
-            // It was let in, and told that this does not count.
+            // It was let in, and told that this does not count. Whoever knew where to before the change was made may have
+            // been there a moment too early.
+            Ok(Err(error)) if ticket.ahead => (error, false),
             Ok(Err(error)) => return Err(error),
-            Err(error) => error,
+            Err(error) => {
+                let known = !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout);
+                (error, known)
+            }
         };
-        let known = !matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Timeout);
         refusals += u32::from(known);
         if refusals >= REFUSALS {
             return Err(error);
         }
-        if ticket.since.elapsed() + TRY_EVERY >= ticket.within {
+        if ticket.since.elapsed() + TRY_EVERY >= ticket.within || ticket.over.load(Ordering::Relaxed) {
             return Err(ProviderError { kind: ErrorKind::Timeout, ..error });
         }
         std::thread::sleep(TRY_EVERY);
@@ -109,6 +126,8 @@ mod tests {
         assert_eq!(predicted(&address, &doors(&[2222]), Some(22)).port, Some(2222));
         assert_eq!(predicted(&address, &doors(&[]), Some(22)).port, Some(2201));
         let moved = Doors { addresses: vec!["10.0.0.9".parse().unwrap()], ports: vec![22] };
-        assert_eq!(predicted(&address, &moved, Some(22)).addresses, ["10.0.0.9"]);
+        let predicted = predicted(&address, &moved, Some(22));
+        assert_eq!(predicted.addresses, ["10.0.0.9"]);
+        assert_eq!(predicted.known_as, ["10.0.0.5", "[10.0.0.5]:2201"], "its key is known where it was");
     }
 }

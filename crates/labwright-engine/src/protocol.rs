@@ -140,6 +140,9 @@ pub enum Reply {
         ticket: String,
         /// Where the host takes connections now.
         doors: Doors,
+        /// The change is about to be made, and takes this connection with it: nothing more may be heard over it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ahead: bool,
         /// The port that the run's own connection came in by, as the host knows it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         through: Option<u16>,

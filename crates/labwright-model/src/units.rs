@@ -114,6 +114,41 @@ impl FromNode for Subnet {
     }
 }
 
+/// An address of an interface with the length of its network: `10.0.20.21/24`, `fd00:20::21/64`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceAddress(pub IpNet);
+string_form!(InterfaceAddress, "an address with the length of its network: 10.0.20.21/24, fd00:20::21/64");
+
+impl fmt::Display for InterfaceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for InterfaceAddress {
+    type Err = ipnet::AddrParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(InterfaceAddress)
+    }
+}
+
+impl FromNode for InterfaceAddress {
+    fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
+        let text = node.text().unwrap_or_default();
+        if let Ok(net) = text.parse() {
+            return Some(net);
+        }
+        let help = match text.parse::<std::net::IpAddr>() {
+            Ok(address) => {
+                let length = if address.is_ipv4() { 24 } else { 64 };
+                format!("say how large its network is: `{address}/{length}`, if it is a /{length}")
+            }
+            Err(_) => "write address and prefix length, such as `10.0.20.21/24`".to_string(),
+        };
+        decoder.wrong_help(node, "an address with the length of its network", help)
+    }
+}
+
 /// A length of time, written `90s`, `3h`, `14d`, `6 months`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(pub Duration);

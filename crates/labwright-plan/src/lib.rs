@@ -36,7 +36,7 @@ pub use plan::{
 pub use planner::{Adopt, Options, PlanInput, differences, plan};
 pub use provider::{
     Context, Facts, Field, Hidden, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal,
-    Seen, Session, Wanted, hints, kind_of, looks_with_secrets,
+    Seen, Session, Via, Wanted, hints, kind_of, looks_with_secrets,
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
 pub use runtime::{

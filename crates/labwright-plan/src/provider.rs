@@ -2,6 +2,7 @@
 //! The pure half lowers and describes; only a session touches the world. `docs/provider-contract.md` says it in words.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use labwright_model::{Findings, Parsed};
@@ -74,6 +75,11 @@ pub trait Session: Send + Sync {
     fn doors(&self, _step: &Step) -> Result<Doors, ProviderError> {
         Ok(Doors::default())
     }
+    /// As `doors`, for a step that takes the run's own connection with it: nothing can be told over it afterwards, so it is
+    /// told before anything is touched. `None`: the connection stays.
+    fn doors_ahead(&self, _step: &Step) -> Result<Option<Doors>, ProviderError> {
+        Ok(None)
+    }
     /// Puts back what a reboot took from what was applied, such as files kept in memory. Returns how many things.
     fn restore(&self) -> Result<usize, ProviderError> {
         Ok(0)
@@ -108,6 +114,26 @@ pub struct Context {
     pub change_key: Hidden,
     /// The secrets that this run brought along.
     pub secrets: Secrets,
+    /// The connection that the run came by.
+    pub via: Via,
+}
+
+/// A connection as SSH tells it: from where, and to which of the host's own addresses and ports. All `None` where nobody said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Via {
+    pub client: Option<IpAddr>,
+    pub server: Option<IpAddr>,
+    pub port: Option<u16>,
+}
+
+impl Via {
+    /// From `CLIENT PORT SERVER PORT`, the form of `SSH_CONNECTION`; sshd(8).
+    pub fn parse(text: &str) -> Via {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        // An address of one link alone has the link's name behind it.
+        let address = |n: usize| words.get(n)?.split('%').next()?.parse().ok();
+        Via { client: address(0), server: address(2), port: words.get(3).and_then(|port| port.parse().ok()) }
+    }
 }
 
 /// A key that is not shown.

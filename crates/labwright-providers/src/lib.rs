@@ -12,12 +12,20 @@ pub mod host;
 mod process;
 pub mod rehearsal;
 pub mod serve;
+pub mod tailscale;
 pub mod vault;
 pub mod wireguard;
 
 /// Every provider. Only the command line names this.
-pub const ALL: &[&'static dyn Provider] =
-    &[&host::Host, &docker::Docker, &vault::Vault, &firewall::Firewall, &serve::Serve, &wireguard::Wireguard];
+pub const ALL: &[&'static dyn Provider] = &[
+    &host::Host,
+    &docker::Docker,
+    &vault::Vault,
+    &firewall::Firewall,
+    &serve::Serve,
+    &wireguard::Wireguard,
+    &tailscale::Tailscale,
+];
 
 /// The files beside the lab file that are handed to lowering, sorted. What ends with a slash is a folder, and stands for all
 /// files in it, each by its own path.

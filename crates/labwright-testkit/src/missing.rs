@@ -20,6 +20,7 @@ const TOOLS: &[(&str, &str)] = &[
     ("dot", "graphviz"),
     ("faketime", "faketime"),
     ("git", "git"),
+    ("ifup", "ifupdown"),
     ("ip", "iproute2"),
     ("mmdebstrap", "mmdebstrap"),
     ("nft", "nftables"),

@@ -2,6 +2,7 @@
 //! tries everybody.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -162,6 +163,57 @@ fn a_fault_shows_who_loses_what() {
     desk.run(&["rehearse", "--fault", "wbe"]).code(2).says("did you mean `web`?");
     desk.lab("lab: home\n");
     desk.run(&["rehearse"]).says("there is nothing to rehearse");
+}
+
+/// The program and a lab where anybody may read them: it is not root who runs them.
+fn for_anybody() -> Desk {
+    let desk = Desk::new(SMALL);
+    fs::copy(env!("CARGO_BIN_EXE_labwright"), desk.path("labwright")).unwrap();
+    for (name, mode) in [(".", 0o755), ("labwright", 0o755), ("lab.yaml", 0o644)] {
+        fs::set_permissions(desk.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    desk
+}
+
+#[test]
+fn who_is_not_root_rehearses_in_user_namespaces_or_is_told_why_not() {
+    let desk = for_anybody();
+    let nobody = |args: &[&str]| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).args(args);
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/nonexistent");
+        command.current_dir(desk.dir.path()).stdin(Stdio::null()).output().unwrap()
+    };
+    let allowed = nobody(&["unshare", "--user", "--map-root-user", "--net", "--mount", "true"]).status.success();
+    let ran: crate::world::Ran = nobody(&["./labwright", "rehearse", "--json"]).into();
+    if !allowed {
+        ran.code(6).says("this machine does not let the rehearsal make namespaces").says("user.max_user_namespaces");
+        return;
+    }
+    let report = holds("rehearsal", &ran.code(0)).remove(0);
+    assert_eq!(
+        (report["leaks"].as_array().map(Vec::len), report["rulesets"].as_u64()),
+        (Some(0), Some(2)),
+        "{report:#}"
+    );
+    assert!(report["tries"].as_u64() > Some(300), "{report:#}");
+}
+
+#[test]
+fn where_the_kernel_gives_no_user_namespaces_the_way_out_is_told() {
+    let desk = for_anybody();
+    // A namespace in which no further one may be made stands for a kernel that allows none; who is in it is not root there.
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec ./labwright rehearse";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--user", "--keep-caps", "sh", "-c", script])
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let ran: crate::world::Ran = command.current_dir(desk.dir.path()).stdin(Stdio::null()).output().unwrap().into();
+    ran.code(6)
+        .says("this machine does not let the rehearsal make namespaces: unshare")
+        .says("run it as root (`sudo labwright rehearse`)")
+        .says("user.max_user_namespaces");
 }
 
 /// However it ends: no process, no namespace, no interface stays.

@@ -49,8 +49,16 @@ fn gone_back(host: &Host, limit: u64) {
 
 /// Starts an apply and waits until its change is made and waits for its confirmation.
 pub fn begun(command: &mut Command, host: &Host) -> Child {
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    wait_until("the change is made", 60, || !inside(host, "cat /var/lib/labwright/reverts/2*/made").is_empty());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let made = || !inside(host, "cat /var/lib/labwright/reverts/2*/made").is_empty();
+    wait_until("the change is made", 60, || made() || child.try_wait().unwrap().is_some());
+    if !made() {
+        let ran: Ran = child.wait_with_output().unwrap().into();
+        panic!(
+            "the apply ended with {} before its change was made\n--- out\n{}\n--- err\n{}",
+            ran.code, ran.out, ran.err
+        );
+    }
     child
 }
 

@@ -1,14 +1,15 @@
 //! Firewalls that would cut the way in: the old rules are back, whatever happens inside the window.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use labwright_testkit::Host;
 
-use crate::reverts::{APPLY, armed, begun, inside, wait_until};
+use crate::reverts::{APPLY, apply_hanging, armed, begun, inside, wait_until};
 use crate::world::World;
 
 /// The rules in the kernel, without what packets leave in its sets, and in no order.
-const TABLE: &str = "nft --stateless list table inet labwright 2>/dev/null | awk '/^\tset denied/{s=1} !s; /^\t}/{s=0}' | \
+const TABLE: &str = "nft --stateless list table inet labwright 2>/dev/null | awk '/^\tset (denied|moving)/{s=1} !s; /^\t}/{s=0}' | \
     tr ',' '\n' | tr -d ' \t' | sort";
 
 /// A lab whose host takes SSH from these, and whatever else is added to its flows.
@@ -131,4 +132,114 @@ fn without_nft_or_with_one_that_is_too_old_nothing_is_touched() {
     assert_eq!(inside(&host, TABLE), "");
     assert_eq!(armed(&host), "");
     world.run(&APPLY).code(0);
+}
+
+/// A lab whose host takes SSH at these ports from its own zone, with its SSH server at one of them.
+fn moving(world: &World, within: u32, port: u16, allow: &str) {
+    world.lab(&format!(
+        "lab: test\nnetwork:\n  firewall: enforce\n  zones: {{ a: {{ subnet: 10.99.0.0/24 }} }}\n  flows:\n    - {{ from: a, to: db, allow: [{allow}] }}\n\
+         compute:\n  confirm_within: {within}s\n  hosts:\n    db: {{ zone: a, address: 10.99.0.11, sshd: {{ settings: {{ Port: {port} }} }} }}\n"
+    ));
+}
+
+#[test]
+fn an_ssh_port_moves_behind_an_enforcing_firewall_in_one_apply() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    // For sshd every `Port` counts, not the first.
+    inside(&host, "sed -i /^Port/d /etc/ssh/sshd_config.d/00-testkit.conf");
+    moving(&world, 30, 22, "ssh");
+    world.run(&APPLY).code(0);
+    let lets = |port: u16| inside(&host, TABLE).lines().any(|line| line.contains(&format!(".{port}comment")));
+    assert!(lets(22) && !lets(2222));
+
+    // Something else sits at the new port: the server does not answer there. All is as before, and the rules are never tried.
+    let good = inside(&host, TABLE);
+    host.write("/etc/systemd/system/sitter.socket", "[Socket]\nListenStream=2222\nAccept=yes\n").unwrap();
+    host.write("/etc/systemd/system/sitter@.service", "[Service]\nExecStart=/bin/true\n").unwrap();
+    inside(&host, "systemctl daemon-reload; systemctl start sitter.socket");
+    moving(&world, 60, 2222, "2222/tcp");
+    world
+        .run(&APPLY)
+        .code(5)
+        .says("reverted db/host/sshd/hardening: sshd does not answer at")
+        .says("skipped db/firewall/ruleset");
+    back(&host, &good, 5);
+    host.ssh_stdout("true").unwrap();
+    inside(&host, "systemctl stop sitter.socket");
+
+    moving(&world, 30, 2222, "2222/tcp");
+    world.run(&["plan"]).code(0).says("sshd").says("ruleset");
+    world.run(&APPLY).code(0).says("lets `10.99.0.1` in at port 2222").says("port 2222 has 30 s to confirm it");
+    assert_eq!(inside(&host, "ss -Hltn | grep -c :22[^2]; ss -Hltn | grep -q :2222 && echo moved"), "0\nmoved\n");
+    assert!(!lets(22) && lets(2222), "{}", inside(&host, TABLE));
+    assert!(
+        !inside(&host, "nft list table inet labwright").contains("timeout 1h"),
+        "the hole is closed with the new rules"
+    );
+    world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    assert_eq!(armed(&host), "");
+}
+
+#[test]
+fn of_two_changes_pending_each_goes_back_by_itself() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    let drop_in = || inside(&host, "cat /etc/ssh/sshd_config.d/50-labwright.conf");
+    let tickets = || inside(&host, "ls /var/lib/labwright/reverts | grep ^2").lines().count();
+    // One lab sets the SSH server and waits for whoever confirms it; another one loads rules that cut everybody off.
+    world.lab(
+        "lab: test\ncompute: { confirm_within: 40s, hosts: { db: { sshd: { settings: { MaxAuthTries: 2 } } } } }\n",
+    );
+    let mut waiting = begun(&mut apply_hanging(&world), &host);
+    world.desk.write(
+        "two/lab.yaml",
+        "lab: two\nnetwork:\n  firewall: enforce\n  zones: { a: { subnet: 10.99.0.0/24 } }\n  flows: [{ from: elsewhere, to: db, allow: ssh }]\n\
+         compute:\n  confirm_within: 8s\n  hosts:\n    elsewhere: { zone: a, address: 10.99.0.77, os: other }\n    db: { zone: a, address: 10.99.0.11 }\n",
+    );
+    let mut second = world.with_ssh(&APPLY);
+    let second = second.arg("two").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("both are pending", 30, || tickets() == 2);
+    let ran: crate::world::Ran = second.wait_with_output().unwrap().into();
+    ran.code(5).says("reverted db/firewall/ruleset");
+    assert_eq!(inside(&host, TABLE), "");
+    assert!(tickets() == 1 && drop_in().contains("MaxAuthTries 2"), "the other one is still waited for");
+    wait_until("the first goes back too", 60, || drop_in().is_empty());
+    wait_until("nothing is armed any more", 10, || armed(&host).is_empty());
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    host.ssh_stdout("true").unwrap();
+    lab(&world, 30, "a", "");
+    world.run(&APPLY).code(0);
+}
+
+#[test]
+fn the_last_good_rules_are_loaded_at_boot_before_there_is_a_network() {
+    let world = World::new();
+    let host = world.net.systemd_host("db").unwrap();
+    inside(&host, "systemctl enable systemd-networkd.service nftables.service");
+    lab(&world, 30, "a", "");
+    world.run(&APPLY).code(0);
+    let good = inside(&host, TABLE);
+    // The kernel of a machine forgets its rules; the network of a test host has to be told to.
+    host.write(
+        "/etc/systemd/system/forget.service",
+        "[Unit]\nDefaultDependencies=no\nBefore=labwright-firewall.service nftables.service\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/sbin/nft flush ruleset\n[Install]\nWantedBy=sysinit.target\n",
+    )
+    .unwrap();
+    inside(&host, "systemctl daemon-reload; systemctl enable forget.service");
+    host.reboot().unwrap();
+    assert_eq!(inside(&host, TABLE), good);
+    let at = |unit: &str, property: &str| -> u64 {
+        let shown = inside(&host, &format!("systemctl show -P {property} {unit}"));
+        shown.trim().parse().unwrap_or_else(|_| panic!("{unit} {property}: {shown}"))
+    };
+    let loaded = at("labwright-firewall.service", "ActiveEnterTimestampMonotonic");
+    assert!(at("forget.service", "ActiveEnterTimestampMonotonic") < loaded);
+    for later in ["network-pre.target", "systemd-networkd.service", "ssh.service"] {
+        let begun = at(later, "ActiveEnterTimestampMonotonic");
+        assert!(loaded <= begun, "{later} at {begun}, the rules at {loaded}");
+    }
+    lab(&world, 30, "a", "");
+    world.apply().code(0).says("nothing to do");
 }

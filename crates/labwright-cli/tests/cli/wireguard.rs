@@ -105,6 +105,53 @@ fn a_change_of_the_vpn_that_nobody_confirms_goes_back() {
 }
 
 #[test]
+fn a_rotation_that_a_reboot_cuts_off_comes_back_with_old_settings_and_old_key() {
+    let safe = Safe::new();
+    let (hub, far) = (host(&safe, "hub"), host(&safe, "far"));
+    safe.lab(GENERATE, &vpn(""));
+    safe.run(&["secret", "generate"]).code(0);
+    safe.world.run(&APPLY).code(0);
+    let state =
+        || inside(&hub, "wg showconf wg0 | grep -v ^Endpoint | sort; ip -o address show dev wg0 | awk '{print $4}'");
+    let (before, old_key) = (state(), safe.get("wireguard"));
+    assert!(before.contains(&format!("PrivateKey = {old_key}")), "{before}");
+    // A new pair of keys and another address, on the endpoint alone; and whoever would confirm it is gone.
+    safe.lab("", "compute: {}\n");
+    safe.run(&["secret", "remove", "wireguard"]).code(0);
+    safe.lab(GENERATE, &vpn(""));
+    safe.run(&["secret", "generate"]).code(0);
+    let new_key = safe.get("wireguard");
+    assert_ne!(old_key, new_key);
+    safe.lab(GENERATE, &vpn("").replace("on: hub", "on: hub\n      address: 10.8.0.9").replace("30s", "3600s"));
+    let mut run = begun(apply_hanging(&safe.world).args(["--only", "hub"]), &hub);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let between = state();
+    assert!(between.contains(&new_key) && between.contains("10.8.0.9"), "{between}");
+    hub.reboot().unwrap();
+    wait_until("the old interface is back", 30, || state() == before);
+    wait_until("nothing is armed any more", 10, || armed(&hub).is_empty());
+    assert!(reaches(&far, "10.8.0.1"), "{}", inside(&hub, "wg show wg0; journalctl -b -n 30 --no-pager"));
+    // And once more: the next boot is no other.
+    hub.reboot().unwrap();
+    wait_until("it is still the old one", 30, || state() == before);
+    for key in [&old_key, &new_key] {
+        let found = inside(&hub, &format!("grep -rlF '{key}' /etc /var /root /tmp /home 2>/dev/null"));
+        assert_eq!(found, "", "a private key is in a file");
+    }
+    // The same change, and somebody there to confirm it.
+    safe.world.run(&["apply", "--yes", "--approve", "cuts-management", "--only", "hub"]).code(0);
+    assert!(state().contains(&new_key));
+    assert_eq!(
+        inside(&hub, "ls /var/lib/labwright/labs/test | grep before"),
+        "",
+        "nothing is made of the old key any more"
+    );
+    hub.reboot().unwrap();
+    wait_until("the new one is there after a boot", 30, || state().contains(&new_key));
+}
+
+#[test]
 fn a_device_gets_its_configuration_and_a_key_only_for_its_own_eyes() {
     let safe = Safe::new();
     safe.lab(GENERATE, &vpn(", full_tunnel: true"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use labwright_plan::{Consequence, ProviderError, Seen, Session, Step, Wanted, WayBack};
+use labwright_plan::{Consequence, Doors, ProviderError, Seen, Session, Step, Wanted, WayBack};
 
 use super::guard::{self, Change};
 use super::{Hands, state_error};
@@ -45,6 +45,7 @@ impl Hands<'_> {
         let state = &self.agent.state;
         let failed = |error: std::io::Error| state_error(state, &error);
         let before = look(session, step);
+        let ahead = session.doors_ahead(step)?;
         let change = Change {
             lab: &self.work.lab,
             run: &self.work.run,
@@ -56,6 +57,20 @@ impl Hands<'_> {
         let armed = guard::arm(state, &self.agent.facts, &memory, change).map_err(|error| {
             ProviderError::rejected(format!("the way back could not be prepared, so nothing was touched: {error}"))
         })?;
+        let wait_for = |doors: Doors, ahead: bool| {
+            self.agent.send(Reply::Confirm {
+                id: step.id.clone(),
+                ticket: armed.ticket.clone(),
+                doors,
+                ahead,
+                through: self.agent.port(),
+                within: self.work.confirm_within,
+            });
+        };
+        let told = ahead.is_some();
+        if let Some(doors) = ahead {
+            wait_for(doors, true);
+        }
         let made = session.apply(step, self).and_then(|()| session.doors(step));
         let doors = match made {
             Ok(doors) => doors,
@@ -70,13 +85,9 @@ impl Hands<'_> {
             }
         };
         armed.made(state).map_err(failed)?;
-        self.agent.send(Reply::Confirm {
-            id: step.id.clone(),
-            ticket: armed.ticket.clone(),
-            doors,
-            through: self.agent.port(),
-            within: self.work.confirm_within,
-        });
+        if !told {
+            wait_for(doors, false);
+        }
         match self.agent.wait(armed) {
             Verdict::Confirmed | Verdict::Superseded => Ok(()),
             verdict => Err(taken_back(session, step, &before, verdict, "")),

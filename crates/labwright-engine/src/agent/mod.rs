@@ -21,8 +21,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use labwright_plan::sealed::sealed;
 use labwright_plan::{
-    Action, ChangeKey, Context, ErrorKind, Expect, Facts, Fingerprint, Hidden, HostSeen, Kind, Observed, Progress,
-    Provider, ProviderError, ResourceId, Secrets, Seen, Session, Spec, Step, Value, Wanted, kind_of,
+    Action, ChangeKey, Context, ErrorKind, Expect, Facts, Fingerprint, Hidden, HostSeen, Kind, Mark, Observed,
+    Progress, Provider, ProviderError, ResourceId, Secrets, Seen, Session, Spec, Step, Value, Via, Wanted, kind_of,
 };
 
 pub use facts::{state_dir, user_name};
@@ -186,12 +186,24 @@ pub fn unseal(providers: Providers) -> Result<usize, ProviderError> {
         // Secrets are sealed for a host by name; a machine that had two names has two letters.
         let hosts: BTreeSet<&str> = ledger.marks.keys().map(ResourceId::host).collect();
         for host in hosts {
-            let secrets = agent.keys.kept(&agent.lab_dir(&lab)?, &lab, host)?;
+            let dir = agent.lab_dir(&lab)?;
+            let secrets = agent.keys.kept(&dir, &lab, host)?;
             if secrets.is_empty() {
                 continue;
             }
-            for session in agent.sessions(&lab, &ledger.of(host), agent.keys.change_key()?, secrets)?.values() {
-                restored += session.restore()?;
+            let (before, change_key) = (agent.keys.kept_before(&dir, &lab, host)?, agent.keys.change_key()?);
+            // A run that was cut off may have brought other secrets than those that its things are made of yet.
+            let older = |mark: &Mark| {
+                !before.is_empty()
+                    && !secrets::fits(&mark.applied, &secrets, &change_key)
+                    && secrets::fits(&mark.applied, &before, &change_key)
+            };
+            for (is_older, secrets) in [(false, &secrets), (true, &before)] {
+                let mut part = ledger.of(host);
+                part.marks.retain(|_, mark| older(mark) == is_older);
+                for session in agent.sessions(&lab, &part, change_key, secrets.clone())?.values() {
+                    restored += session.restore()?;
+                }
             }
         }
     }
@@ -217,7 +229,7 @@ impl Agent {
 
     /// The port of the SSH server that this connection came in by.
     fn port(&self) -> Option<u16> {
-        self.via.as_deref()?.split_whitespace().nth(3)?.parse().ok()
+        Via::parse(self.via.as_deref()?).port
     }
 
     /// Waits for what becomes of a change. Once the run's connection is gone it is seen that nobody else waits.
@@ -293,6 +305,7 @@ impl Agent {
             secrets_dir: secrets::folder(&self.facts).join("secrets").join(lab),
             change_key: Hidden(change_key),
             secrets,
+            via: self.via.as_deref().map(Via::parse).unwrap_or_default(),
         };
         self.providers.iter().map(|provider| Ok((provider.name(), provider.connect(&context)?))).collect()
     }

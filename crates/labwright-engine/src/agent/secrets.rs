@@ -149,8 +149,53 @@ impl Keys {
             }
         }
         let again = envelope::seal(&key.recipient, lab, host, &values).map_err(from)?;
+        self.keep_before(dir, (lab, host), marks)?;
         replace(&path, &again).map_err(|error| cannot_keep(&path, &error))?;
         Ok(brought)
+    }
+
+    /// Keeps what is sealed here as it is, beside what is about to replace it: until the steps of this run are made, what the
+    /// marks speak of is made of the old secrets, and so is what comes back from a boot in between.
+    fn keep_before(
+        &self,
+        dir: &Path,
+        (lab, host): (&str, &str),
+        marks: &BTreeMap<ResourceId, Mark>,
+    ) -> Result<(), ProviderError> {
+        let (path, beside) = (kept_path(dir, host), before_path(dir, host));
+        let letter = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            letter => letter.map_err(|error| cannot_keep(&path, &error))?,
+        };
+        // A run that never ended left what fits, and put something newer in its place.
+        if beside.is_file() && !self.all_fit(marks, &self.kept(dir, lab, host)?)? {
+            return Ok(());
+        }
+        replace(&beside, &letter).map_err(|error| cannot_keep(&beside, &error))
+    }
+
+    fn all_fit(&self, marks: &BTreeMap<ResourceId, Mark>, secrets: &Secrets) -> Result<bool, ProviderError> {
+        let change_key = self.change_key()?;
+        Ok(marks.values().all(|mark| fits(&mark.applied, secrets, &change_key)))
+    }
+
+    /// Takes away what was kept from before, once nothing is made of it any more.
+    fn forget_before(
+        &self,
+        dir: &Path,
+        (lab, host): (&str, &str),
+        marks: &BTreeMap<ResourceId, Mark>,
+    ) -> Result<(), ProviderError> {
+        let beside = before_path(dir, host);
+        if !beside.is_file() || !self.all_fit(marks, &self.kept(dir, lab, host).unwrap_or_default())? {
+            return Ok(());
+        }
+        fs::remove_file(&beside).map_err(|error| cannot_keep(&beside, &error))
+    }
+
+    /// What is kept from before the last run, where things are still made of it.
+    pub fn kept_before(&self, dir: &Path, lab: &str, host: &str) -> Result<Secrets, ProviderError> {
+        self.kept_at(&before_path(dir, host), lab, host)
     }
 
     /// Seals what is kept under names that a host had before for its name of now as well: a boot asks by the name that the
@@ -183,9 +228,8 @@ impl Keys {
         was: &[String],
         marks: &BTreeMap<ResourceId, Mark>,
     ) -> Result<(), ProviderError> {
-        for path in
-            was.iter().filter(|name| !marks.keys().any(|id| id.host() == *name)).map(|name| kept_path(dir, name))
-        {
+        let gone = was.iter().filter(|name| !marks.keys().any(|id| id.host() == *name));
+        for path in gone.flat_map(|name| [kept_path(dir, name), before_path(dir, name)]) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot_keep(&path, &error)),
                 _ => {}
@@ -209,8 +253,13 @@ impl Keys {
         let failed = |error: io::Error| cannot_keep(&path, &error);
         let wanted = held(marks, providers);
         if wanted.is_empty() {
+            let beside = before_path(dir, host);
+            if beside.is_file() {
+                fs::remove_file(&beside).map_err(|error| cannot_keep(&beside, &error))?;
+            }
             return fs::remove_file(&path).map_err(failed);
         }
+        self.forget_before(dir, (lab, host), marks)?;
         let letter = fs::read(&path).map_err(failed)?;
         // What was sealed to a key that is gone can be opened by nobody; the next secret that comes replaces it.
         let Ok(mut values) = envelope::open(&letter, &identity_of(&self.key()?)?, lab, host) else { return Ok(()) };
@@ -225,10 +274,13 @@ impl Keys {
 
     /// What is kept sealed here for a lab: for the next boot.
     pub fn kept(&self, dir: &Path, lab: &str, host: &str) -> Result<Secrets, ProviderError> {
-        let path = kept_path(dir, host);
-        let letter = match fs::read(&path) {
+        self.kept_at(&kept_path(dir, host), lab, host)
+    }
+
+    fn kept_at(&self, path: &Path, lab: &str, host: &str) -> Result<Secrets, ProviderError> {
+        let letter = match fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Secrets::default()),
-            letter => letter.map_err(|error| cannot_keep(&path, &error))?,
+            letter => letter.map_err(|error| cannot_keep(path, &error))?,
         };
         let values = envelope::open(&letter, &identity_of(&self.key()?)?, lab, host).map_err(from)?;
         Ok(secrets(&values))
@@ -273,6 +325,19 @@ fn identity_of(key: &Key) -> Result<HostIdentity, ProviderError> {
 
 fn kept_path(dir: &Path, host: &str) -> PathBuf {
     dir.join(format!("sealed-{host}.age"))
+}
+
+fn before_path(dir: &Path, host: &str) -> PathBuf {
+    dir.join(format!("sealed-{host}.before.age"))
+}
+
+/// Whether these secrets are those that something was made of, as far as they are at hand.
+pub fn fits(spec: &Spec, secrets: &Secrets, change_key: &ChangeKey) -> bool {
+    sealed(spec).into_iter().all(|content| match (&content.hash, content.hashed(secrets, change_key)) {
+        (Some(made), Ok(now)) => *made == now,
+        // What is not known, or not kept, says nothing.
+        _ => true,
+    })
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, ProviderError> {

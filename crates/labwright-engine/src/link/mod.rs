@@ -9,13 +9,14 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use labwright_plan::{ErrorKind, ProviderError};
+use rustix::process::Pid;
 
 use crate::agent::Heard;
 use crate::frame;
 use crate::protocol::{Reply, Request};
 
 pub use local::open as open_local;
-pub use ssh::{Address, open as open_ssh};
+pub use ssh::{Address, known_as, open as open_ssh};
 
 /// A host that shows no sign of life for this long is given up.
 const SILENCE_LIMIT: Duration = Duration::from_secs(900);
@@ -49,6 +50,11 @@ pub struct Listener {
 pub trait End: Send {
     /// Why the link broke, as far as the transport knows.
     fn autopsy(&mut self) -> Option<ProviderError>;
+
+    /// The process that the link hangs on, where it is one.
+    fn process(&self) -> Option<Pid> {
+        None
+    }
 }
 
 impl Link {
@@ -94,6 +100,11 @@ impl Link {
 
     pub fn receive(&mut self) -> Result<Reply, ProviderError> {
         self.listener.receive()
+    }
+
+    /// What ends the link for whoever listens at it: it may be known that nothing more comes, long before SSH gives up.
+    pub fn cutter(&self) -> Option<Pid> {
+        self.listener.end.process()
     }
 
     /// Both halves by themselves. The speaker goes first: the agent's input must close before its end is waited for.

@@ -1,6 +1,7 @@
 //! A link over the system's OpenSSH: one connection, one channel, nothing needed on the host but a shell.
 //! The user's own configuration, agent, jumps and known hosts hold. Never accepts an unknown or changed host key.
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -30,6 +31,10 @@ pub struct Address {
     pub identity: Option<String>,
     /// Public host keys that the lab file declares.
     pub host_keys: Vec<String>,
+    /// Other names that its key may be known by, as `known_hosts` spells them: where it was before it moved.
+    pub known_as: Vec<String>,
+    /// The one of them that is tried.
+    pub alias: Option<String>,
     /// A configuration file to use instead of the user's own.
     pub config: Option<PathBuf>,
     /// Where temporary files may be put.
@@ -70,6 +75,7 @@ const OPTIONS: &[&str] = &[
     "ServerAliveInterval=15",
     "ServerAliveCountMax=4",
 ];
+const UNKNOWN_KEY: &str = "is not known yet";
 const MISSING: &str = "labwright agent missing";
 const CONNECT_SECONDS: u32 = 10;
 /// From connecting to the greeting, the program's own way there included.
@@ -94,16 +100,63 @@ pub fn open(address: &Address) -> Result<Link, ProviderError> {
 
 fn open_at(address: &Address) -> Result<Link, ProviderError> {
     if address.addresses.is_empty() {
-        return connect(address, None);
+        return known(address, None);
     }
     let mut last = None;
     for candidate in &address.addresses {
-        match connect(address, Some(candidate)) {
+        match known(address, Some(candidate)) {
             Err(error) if error.kind == ErrorKind::Unreachable => last = Some(error),
             answered => return answered,
         }
     }
     Err(last.unwrap_or_else(|| broken(&address.name)))
+}
+
+/// Connects; where the key is not known for this address, under the names of the host's other addresses as well: it is one
+/// host, by the lab file, and has one key.
+fn known(address: &Address, candidate: Option<&str>) -> Result<Link, ProviderError> {
+    let mut link = connect(address, candidate);
+    let others =
+        address.addresses.iter().flat_map(|other| spelled(other, address.port)).chain(address.known_as.clone());
+    for other in others.collect::<BTreeSet<_>>() {
+        match &link {
+            Err(error) if error.kind == ErrorKind::Auth && error.message.contains(UNKNOWN_KEY) => {}
+            _ => break,
+        }
+        if candidate == Some(other.as_str()) {
+            continue;
+        }
+        let again = connect(&Address { alias: Some(other), ..address.clone() }, candidate);
+        // What is told in the end is what was met at the address itself.
+        if again.is_ok() {
+            link = again;
+        }
+    }
+    link
+}
+
+/// As `known_hosts` has an address: by itself, and with a port of its own.
+fn spelled(address: &str, port: Option<u16>) -> Vec<String> {
+    let with_port = port.filter(|port| *port != 22).map(|port| format!("[{address}]:{port}"));
+    std::iter::once(address.to_string()).chain(with_port).collect()
+}
+
+/// The names that the key of a host may be known by now.
+pub fn known_as(address: &Address) -> Vec<String> {
+    let names = match address.addresses.is_empty() {
+        true => resolved(address).into_iter().collect(),
+        false => address.addresses.clone(),
+    };
+    names.iter().flat_map(|name| spelled(name, address.port)).chain(address.known_as.clone()).collect()
+}
+
+/// The name or address that SSH's own configuration leads to.
+fn resolved(address: &Address) -> Option<String> {
+    let mut ssh = Command::new("ssh");
+    ssh.args(arguments(address, None, &[]).ok()?).args(["-G", "--"]).arg(&address.name).stdin(Stdio::null());
+    let output = ssh.output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().find_map(|line| line.strip_prefix("hostname ")).map(str::to_string)
 }
 
 fn command(address: &Address, candidate: Option<&str>) -> io::Result<Command> {
@@ -139,6 +192,9 @@ fn arguments(address: &Address, candidate: Option<&str>, hops: &[Address]) -> io
     }
     if let Some(candidate) = candidate {
         args.push(format!("-oHostName={candidate}"));
+    }
+    if let Some(alias) = address.alias.as_ref().filter(|_| address.host_keys.is_empty()) {
+        args.push(format!("-oHostKeyAlias={alias}"));
     }
     if !address.host_keys.is_empty() {
         let known = known_hosts(address)?;
@@ -319,6 +375,10 @@ impl End for Process {
         };
         Some(explain(&self.name, &self.place, status, &self.stderr.text()))
     }
+
+    fn process(&self) -> Option<Pid> {
+        Some(Pid::from_child(&self.child))
+    }
 }
 
 impl Drop for Process {
@@ -371,7 +431,7 @@ fn explain(name: &str, place: &str, status: Option<i32>, stderr: &str) -> Provid
     }
     if said("Host key verification failed") || said("host key is known for") {
         let message =
-            format!("the host key of `{name}` ({place}) is not known yet, so it cannot be told from an impostor");
+            format!("the host key of `{name}` ({place}) {UNKNOWN_KEY}, so it cannot be told from an impostor");
         let help = format!(
             "connect once with `ssh {place}` and compare the fingerprint, or put the key into `hosts.{name}.ssh.host_key`"
         );

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::host_state::{Authorized, Directory, File, Group, Mount, Sshd, Symlink, Unit, User};
+use super::interface::Interface;
 use super::network::Firewall;
 use super::platform::Tier;
 use crate::decode::{Many, Table, choice, or_string, section};
@@ -128,6 +129,9 @@ section! {
         units: Table<Unit>,
         /// File systems that are mounted, by path.
         mounts: Table<Mount>,
+        /// Network interfaces whose addresses and routes the lab sets, by the name that the kernel gives them. A change that
+        /// cuts the host off goes back by itself.
+        interfaces: Table<Interface>,
         /// Kernel parameters, by name.
         sysctl: Table<Sysctl>,
         /// The socket that its Docker engine listens at, where that is not `/var/run/docker.sock`.

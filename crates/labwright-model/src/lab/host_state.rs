@@ -178,3 +178,11 @@ section! {
     }
     schema or_bool
 }
+
+impl Sshd {
+    /// The port that the settings give the server, where they give it one.
+    pub fn port(&self) -> Option<u16> {
+        let (_, value) = self.settings.iter().find(|(key, _)| key.eq_ignore_ascii_case("port"))?;
+        value.value.trim().parse().ok()
+    }
+}

@@ -71,6 +71,7 @@ pub const RULES: &[&dyn Rule] = &[
     &network::NotOpened,
     &network::ForeignRouter,
     &network::LockedOut,
+    &network::InterfaceSetup,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,

@@ -52,6 +52,12 @@ pub struct HostParty<'a> {
     pub carries: bool,
 }
 
+/// The port of a host's own SSH server: as the lab sets it, else as it is reached.
+fn ssh_port(entry: &Host) -> u16 {
+    let moves = entry.sshd.as_ref().and_then(|sshd| sshd.value.port());
+    moves.or(entry.ssh.port.as_ref().map(|port| port.value)).unwrap_or(22)
+}
+
 /// Whether a host denies what no flow allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Guard {
@@ -115,7 +121,7 @@ impl<'a> Parties<'a> {
                     addresses,
                     zones: zones.iter().filter_map(|zone| zone_numbers.get(zone)).copied().collect(),
                     guard: if foreign { Guard::Foreign } else { guard(lab, entry) },
-                    ssh_port: entry.ssh.port.as_ref().map_or(22, |port| port.value),
+                    ssh_port: ssh_port(entry),
                     containers: with_containers.contains(name),
                     carries: carriers.contains(name),
                 }

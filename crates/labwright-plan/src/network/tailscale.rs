@@ -36,16 +36,8 @@ pub struct Acl {
 
 /// The policy, where the lab has a tailnet.
 pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
-    let lab = matrix.parties.lab();
-    let tailscale = lab.edge.vpn.as_ref()?.tailscale.as_ref()?;
-    let zones = |host: usize| matrix.parties.hosts[host].zones.iter().map(|zone| matrix.parties.zones[*zone].entry);
-    let carried = |host: &usize| {
-        zones(*host).any(|zone| zone.interface.as_ref().is_some_and(|name| name.starts_with("tailscale")))
-    };
-    let mut joined: Vec<usize> = tailscale.on.iter().filter_map(|name| matrix.parties.host(name)).collect();
-    if joined.is_empty() {
-        joined = (0..matrix.parties.hosts.len()).filter(carried).collect();
-    }
+    matrix.parties.lab().edge.vpn.as_ref()?.tailscale.as_ref()?;
+    let joined = joined(matrix);
     let people = (0..matrix.parties.zones.len()).filter(|zone| matrix.parties.zones[*zone].kind == Some(ZoneKind::Vpn));
     let tagged = joined.iter().map(|host| (tag(matrix.parties.hosts[*host].name), Party::Host(*host)));
     let sources: Vec<(String, Party)> =
@@ -75,6 +67,21 @@ pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
     Some(Policy { tag_owners: owned.collect(), acls: ways.into_iter().map(acl).collect() })
 }
 
+/// The hosts that join the tailnet, by their numbers: those that are named, else those of the zone that it carries.
+pub fn joined(matrix: &Matrix<'_>) -> Vec<usize> {
+    let vpn = matrix.parties.lab().edge.vpn.as_ref();
+    let Some(tailscale) = vpn.and_then(|vpn| vpn.tailscale.as_ref()) else { return Vec::new() };
+    let named: Vec<usize> = tailscale.on.iter().filter_map(|name| matrix.parties.host(name)).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let zones = |host: usize| matrix.parties.hosts[host].zones.iter().map(|zone| matrix.parties.zones[*zone].entry);
+    let carried = |host: &usize| {
+        zones(*host).any(|zone| zone.interface.as_ref().is_some_and(|name| name.starts_with("tailscale")))
+    };
+    (0..matrix.parties.hosts.len()).filter(carried).collect()
+}
+
 /// How a host is named: by its tag, or, where it is reached through another one, by its addresses.
 fn places(matrix: &Matrix<'_>, host: usize, joined: &[usize]) -> Vec<String> {
     if joined.contains(&host) {
@@ -85,7 +92,7 @@ fn places(matrix: &Matrix<'_>, host: usize, joined: &[usize]) -> Vec<String> {
 }
 
 /// Tags are letters, digits and hyphens, and begin with a letter.
-fn tag(name: &str) -> String {
+pub fn tag(name: &str) -> String {
     let plain: String =
         name.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
     let first = plain.chars().next().is_some_and(|c| c.is_ascii_alphabetic());

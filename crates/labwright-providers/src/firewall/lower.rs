@@ -27,6 +27,12 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         let mut resource = Resource::new(id, span).with("content", compiler.ruleset(number)).with("loaded", true);
         // Packages first: whatever is fetched for this run is fetched by the rules that were there before.
         resource.after.insert(ResourceId::all(host.name, "host", "package"));
+        // An SSH server that moves is followed: by the rules that are there now it is let in where it goes, and the new ones
+        // know that place alone. A router's rules close the old way to others.
+        let all = matrix.parties.guarding_router() == Some(number);
+        let moves = matrix.parties.hosts.iter().filter(|other| all || other.name == host.name);
+        let moves = moves.filter(|other| other.entry.sshd.as_ref().is_some_and(|sshd| sshd.value.port().is_some()));
+        resource.after.extend(moves.map(|other| ResourceId::new(other.name, "host", "sshd", "hardening")));
         out.resources.push(resource);
     }
 }

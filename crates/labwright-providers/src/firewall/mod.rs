@@ -4,6 +4,7 @@
 mod boot;
 mod loaded;
 mod lower;
+pub(crate) mod moving;
 mod ruleset;
 mod session;
 

@@ -114,7 +114,7 @@ fn read(path: &Path) -> Result<Option<String>, ProviderError> {
 }
 
 /// Whether `nft` is there at all.
-fn has_nft() -> bool {
+pub fn has_nft() -> bool {
     ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin"].iter().any(|folder| Path::new(folder).join("nft").is_file())
 }
 

@@ -8,7 +8,7 @@ use labwright_model::{Finding, Findings, Parsed, Span, Spanned, beside, codes, r
 use labwright_plan::{Input, Lowered, Resource, ResourceId, Sealed, Value};
 
 use super::{
-    authorized_keys, directory, file, group, hostname, mount, order, package, sshd, symlink, sysctl, unit,
+    authorized_keys, directory, file, group, hostname, interface, mount, order, package, sshd, symlink, sysctl, unit,
     unit_environment, user,
 };
 
@@ -105,6 +105,7 @@ fn one(ground: &Ground<'_>, findings: &mut Findings) -> Vec<Resource> {
     resources.extend(sysctl::lower(ground));
     resources.extend(hostname::lower(ground));
     resources.extend(sshd::lower(ground));
+    resources.extend(interface::lower(ground));
     unit_environment::lower(ground, &mut resources);
     let units = unit::lower(ground, &resources);
     resources.extend(units);

@@ -6,6 +6,7 @@ mod directory;
 mod file;
 mod group;
 mod hostname;
+mod interface;
 mod mount;
 mod package;
 mod sshd;
@@ -53,7 +54,7 @@ pub use lower::assets;
 pub struct Host;
 
 /// Every kind, in the order in which a host is usually made.
-static KINDS: [Kind; 12] = [
+static KINDS: [Kind; 13] = [
     package::KIND,
     group::KIND,
     user::KIND,
@@ -66,6 +67,7 @@ static KINDS: [Kind; 12] = [
     sysctl::KIND,
     hostname::KIND,
     sshd::KIND,
+    interface::KIND,
 ];
 
 impl Provider for Host {

@@ -101,6 +101,10 @@ impl<'a> Order<'a> {
             "directory" | "file" | "symlink" => self.path(resource),
             "mount" => self.parents(name),
             "unit" => self.unit(name),
+            // Last of all: it may take the run's own connection with it.
+            "interface" => {
+                self.kinds.iter().filter(|kind| **kind != "interface").filter_map(|kind| self.all(kind)).collect()
+            }
             "sshd" => self
                 .specs
                 .keys()

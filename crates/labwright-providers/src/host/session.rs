@@ -17,8 +17,8 @@ use super::errors::file_error;
 use super::systemd::{self, States};
 use super::touched::Touched;
 use super::{
-    authorized_keys, directory, file, group, hostname, mount, package, secret_file, sshd, symlink, sysctl, unit, user,
-    way_back,
+    authorized_keys, directory, file, group, hostname, interface, mount, package, secret_file, sshd, symlink, sysctl,
+    unit, user, way_back,
 };
 
 /// What was found of one resource: `None` where it is not there, an error where nobody can say.
@@ -157,6 +157,7 @@ impl Here {
             "sysctl" => sysctl::observe(self, wanted),
             "hostname" => hostname::observe(self, wanted),
             "sshd" => sshd::observe(self),
+            "interface" => interface::observe(self, wanted),
             kind => Err(ProviderError::bug(format!("the host provider has no kind `{kind}`"))),
         }
     }
@@ -200,6 +201,7 @@ impl Session for Here {
             "sysctl" => sysctl::apply(self, step),
             "hostname" => hostname::apply(self, step),
             "sshd" => sshd::apply(self, step, saying),
+            "interface" => interface::apply(self, step, saying),
             kind => Err(ProviderError::bug(format!("the host provider has no kind `{kind}`"))),
         }
     }
@@ -245,6 +247,13 @@ impl Session for Here {
         match step.id.kind() {
             "sshd" => sshd::listens(),
             _ => Ok(Doors::default()),
+        }
+    }
+
+    fn doors_ahead(&self, step: &Step) -> Result<Option<Doors>, ProviderError> {
+        match step.id.kind() {
+            "interface" => interface::doors_ahead(self, step),
+            _ => Ok(None),
         }
     }
 

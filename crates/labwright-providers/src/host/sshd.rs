@@ -23,6 +23,7 @@ use super::lower::{Ground, sorted};
 use super::replaced;
 use super::session::{Here, Look, Saying, text};
 use super::systemd;
+use crate::firewall::moving::{self, Hole};
 
 /// The kind `sshd`; there is one of it.
 pub const KIND: Kind = Kind {
@@ -130,14 +131,33 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
         }
     }
     here.touched.note(Path::new("/etc/ssh"));
+    // Where sshd cannot say it, nothing is opened; what is wrong is said below.
+    let before = ports().unwrap_or_default();
     put(new.map(str::as_bytes)).map_err(failed)?;
     if let Err(error) = checked(new) {
         // Nothing has read it yet.
         put(old.as_deref()).map_err(failed)?;
         return Err(error);
     }
+    open_meanwhile(here, &before, saying)?;
     // An sshd that does not come back from this is brought back by the engine, with the old settings.
     reload(saying)
+}
+
+/// Where the server moves and a firewall of ours stands before it, the new door is opened for whoever has to see that it is
+/// one. The ruleset that comes after this step knows it by itself.
+fn open_meanwhile(here: &Here, before: &[u16], saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let Some(client) = here.context.via.client.filter(|_| !before.is_empty()) else { return Ok(()) };
+    for port in ports()?.into_iter().filter(|port| !before.contains(port)) {
+        match moving::let_in(client, port)? {
+            Hole::Open => saying.say(&format!("its firewall lets `{client}` in at port {port} until that is confirmed")),
+            Hole::NoFirewall => {}
+            Hole::NoPlace => saying.say(&format!(
+                "the firewall there was loaded by an older labwright and cannot be opened for the move to port {port}: unless a flow allows it already, this goes back"
+            )),
+        }
+    }
+    Ok(())
 }
 
 /// What brings sshd back with the settings that it had, once their file is back: also one that gave up over the new ones.
@@ -153,10 +173,14 @@ pub fn revival(here: &Here) -> Vec<Call> {
 
 /// Where the host takes connections now: what sshd says of itself.
 pub fn listens() -> Result<Doors, ProviderError> {
+    Ok(Doors { ports: ports()?, addresses: Vec::new() })
+}
+
+/// The ports that sshd is to listen on, by its files as they are now.
+fn ports() -> Result<Vec<u16>, ProviderError> {
     let effective = run(SSHD, &["-T"], SHORT)?.require()?.stdout;
-    let ports =
-        effective.lines().filter_map(|line| line.strip_prefix("port ")).filter_map(|port| port.trim().parse().ok());
-    Ok(Doors { ports: ports.collect(), addresses: Vec::new() })
+    let ports = effective.lines().filter_map(|line| line.strip_prefix("port "));
+    Ok(ports.filter_map(|port| port.trim().parse().ok()).collect())
 }
 
 /// That there is an sshd, and that it reads drop-ins at all.

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use labwright_plan::{Action, Before, Call, ProviderError, Step, Was, WayBack};
 
-use super::authorized_keys;
 use super::session::Here;
 use super::sshd;
+use super::{authorized_keys, interface};
 
 /// What a step would be undone with; `None` where it cuts nothing.
 pub fn of(here: &Here, step: &Step) -> Result<Option<WayBack>, ProviderError> {
@@ -18,6 +18,7 @@ pub fn of(here: &Here, step: &Step) -> Result<Option<WayBack>, ProviderError> {
         return Ok(None);
     }
     let (paths, calls): (Vec<PathBuf>, Vec<Call>) = match step.id.kind() {
+        "interface" => interface::way_back(here, step)?,
         "sshd" => (vec![sshd::DROP_IN.into()], sshd::revival(here)),
         "authorized_keys" => (authorized_keys::path(here, step)?.into_iter().collect(), Vec::new()),
         _ => return Ok(None),

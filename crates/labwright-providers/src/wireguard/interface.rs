@@ -92,12 +92,17 @@ pub fn bring(here: &Here, id: &ResourceId, spec: &Spec) -> Result<(), ProviderEr
     tool::configure(name, &config)?;
     let texts = |field: &str| spec.get(field).and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text);
     let addresses: Vec<&str> = texts("addresses").collect();
-    for address in &addresses {
-        run("ip", &["address", "replace", address, "dev", name], SHORT)?.require()?;
-    }
+    let set = || -> Result<(), ProviderError> {
+        addresses.iter().try_for_each(|address| {
+            run("ip", &["address", "replace", address, "dev", name], SHORT)?.require().map(drop)
+        })
+    };
+    set()?;
     for other in tool::addresses(name)?.iter().filter(|other| !addresses.contains(&other.as_str())) {
         run("ip", &["address", "delete", other, "dev", name], SHORT)?.require()?;
     }
+    // With the first address of a network the kernel takes the others of that network away.
+    set()?;
     run("ip", &["link", "set", "dev", name, "up"], SHORT)?.require()?;
     let routes: Vec<&str> = texts("routes").collect();
     for route in &routes {

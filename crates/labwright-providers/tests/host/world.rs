@@ -85,6 +85,7 @@ impl World {
             secrets_dir: self.state().join("secrets"),
             change_key: Hidden([0; 32]),
             secrets: Secrets::default(),
+            via: labwright_plan::Via::default(),
         };
         Host.connect(&context).unwrap()
     }

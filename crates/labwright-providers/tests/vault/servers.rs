@@ -32,6 +32,7 @@ fn session(secrets: &[(&str, &str)], applied: &[&Resource]) -> Box<dyn Session> 
         secrets_dir: "/nonexistent".into(),
         change_key: Hidden([0; 32]),
         secrets: secrets.iter().map(value).collect::<Secrets>(),
+        via: labwright_plan::Via::default(),
     };
     Vault.connect(&context).unwrap()
 }

@@ -104,9 +104,8 @@ pub fn verdict(state: &Path, ticket: &str) -> Verdict {
 pub fn confirm(state: &Path, ticket: &str) -> io::Result<Result<Verdict, String>> {
     let _held = record::lock(state)?;
     let Some(record) = record::read(state, ticket)? else { return Ok(Ok(verdict(state, ticket))) };
-    let Some(made) = record::made(state, ticket) else {
-        return Ok(Err(format!("`{}` is still being changed", record.id)));
-    };
+    // It is still being changed: whoever asks may ask again.
+    let Some(made) = record::made(state, ticket) else { return Ok(Ok(Verdict::Pending)) };
     if fresh::connection_began().is_some_and(|began| began < made) {
         return Ok(Err(format!(
             "this connection is older than the change of `{}`, so it proves nothing about new ones",
@@ -216,7 +215,20 @@ pub fn fire(state: &Path, ticket: &str, fired: Fired) -> Verdict {
     {
         return verdict;
     }
-    let within = record::read(state, ticket).ok().flatten().map_or(0, |record| record.within);
+    let record = record::read(state, ticket).ok().flatten();
+    // A way back that held a secret was in memory, and went with what it was about: that is made from what was applied before.
+    if fired == Fired::Boot
+        && record.is_none()
+        && verdict(state, ticket) == Verdict::Pending
+        && record::was_in_memory(state, ticket)
+    {
+        let because = "the host started again before anybody confirmed it".to_string();
+        let ended =
+            record::lock(state).and_then(|_held| end(state, ticket, &Verdict::Reverted { because: because.clone() }));
+        return ended
+            .map_or_else(|error| Verdict::Stuck { because: error.to_string() }, |()| Verdict::Reverted { because });
+    }
+    let within = record.map_or(0, |record| record.within);
     let (because, when) = match fired {
         Fired::Boot => ("the host started again before anybody confirmed it".to_string(), back::When::Booting),
         Fired::Timer | Fired::Watcher => {

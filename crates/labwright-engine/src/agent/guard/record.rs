@@ -141,6 +141,12 @@ pub fn read(state: &Path, ticket: &str) -> io::Result<Option<Record>> {
     }
 }
 
+/// Whether the record of a change was in memory alone, and is there no more.
+pub fn was_in_memory(state: &Path, ticket: &str) -> bool {
+    let place = folder(state, ticket).join("record.json");
+    is_ticket(ticket) && fs::read_link(&place).is_ok_and(|kept| !kept.exists())
+}
+
 /// All that are pending, the oldest first. One that cannot be read hides no other.
 pub fn pending(state: &Path) -> io::Result<Vec<Record>> {
     let entries = match fs::read_dir(root(state)) {

@@ -48,6 +48,7 @@ impl Rule for UnmanagedHost {
                 ("symlinks", !host.symlinks.is_empty()),
                 ("units", !host.units.is_empty()),
                 ("mounts", !host.mounts.is_empty()),
+                ("interfaces", !host.interfaces.is_empty()),
                 ("sysctl", !host.sysctl.is_empty()),
                 ("sshd", host.sshd.is_some()),
                 ("hostname", host.hostname.is_some()),

@@ -1,6 +1,6 @@
 //! LW-NET-001: two hosts with one address.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use labwright_model::{Finding, Findings, Parsed, Span};
@@ -45,6 +45,16 @@ impl Rule for DuplicateAddress {
             for address in host.address.iter() {
                 let owner = Owner { kind: "compute.hosts", name, site, span: address.span };
                 owners.entry(address.value).or_default().push(owner);
+            }
+            let set_up = host.interfaces.values().flat_map(|interface| interface.addresses.iter());
+            let mut told: BTreeSet<IpAddr> = host.address.iter().map(|said| said.value).collect();
+            for address in set_up {
+                let own = address.value.0.addr();
+                // What `address` says as well is one address, and not two.
+                if told.insert(own) {
+                    let owner = Owner { kind: "compute.hosts", name, site, span: address.span };
+                    owners.entry(own).or_default().push(owner);
+                }
             }
         }
         let wireguard = lab.edge.vpn.iter().flat_map(|vpn| &vpn.wireguard);

@@ -53,6 +53,15 @@ impl Page<'_, '_> {
                  \t\tflags dynamic,timeout\n\t\ttimeout 1d\n\t}}\n"
             );
         }
+        self.out.push_str(
+            "\n\t# Where SSH of this host moves to, for whoever has to see that it did; forgotten by itself.\n",
+        );
+        for (digit, address) in [('4', "ipv4_addr"), ('6', "ipv6_addr")] {
+            let _ = write!(
+                self.out,
+                "\tset moving{digit} {{\n\t\ttype {address} . inet_service\n\t\tsize 64\n\t\tflags timeout\n\t}}\n"
+            );
+        }
     }
 
     /// Sources that cannot be where they say.
@@ -88,6 +97,7 @@ impl Page<'_, '_> {
             }
         });
         rules.push("jump inbound".into());
+        rules.extend(lines(&["ip saddr . tcp dport @moving4 accept", "ip6 saddr . tcp dport @moving6 accept"]));
         let own = self.own_services();
         for (protocol, ports) in [("tcp", &own.tcp), ("udp", &own.udp)] {
             let ports: Vec<String> = ports.iter().map(|(first, last)| port(first, last)).collect();

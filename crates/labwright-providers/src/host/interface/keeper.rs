@@ -1,0 +1,111 @@
+//! Who sets up an interface at boot: systemd-networkd, which netplan writes for, or ifupdown, which Debian installs.
+//! Where it is somebody else, nothing is changed, and that is said.
+
+use std::path::PathBuf;
+
+use labwright_plan::{Call, ProviderError};
+
+use super::live::Live;
+use super::{Setup, ifupdown, networkd};
+use crate::host::command::{SHORT, run};
+use crate::host::session::{Here, Saying};
+use crate::host::systemd;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    Networkd,
+    Ifupdown,
+}
+
+const NETWORKD: &str = "systemd-networkd.service";
+const NETWORK_MANAGER: &str = "NetworkManager.service";
+
+/// Who keeps this interface.
+pub fn of(here: &Here, name: &str) -> Result<Keeper, ProviderError> {
+    let runs = |unit: &str| -> Result<bool, ProviderError> {
+        if !here.facts().systemd {
+            return Ok(false);
+        }
+        Ok(systemd::show(&[unit.to_string()])?.get(unit)?.runs())
+    };
+    if runs(NETWORK_MANAGER)? && manages(name)? {
+        return Err(ProviderError::rejected(format!(
+            "NetworkManager keeps `{name}` there, and labwright writes for systemd-networkd and ifupdown only"
+        ))
+        .help(format!(
+            "set it with `nmcli connection modify`, or hand `{name}` over: `nmcli device set {name} managed no`, and `systemctl enable --now systemd-networkd`"
+        )));
+    }
+    if ifupdown::installed() && ifupdown::declares(name)? {
+        return Ok(Keeper::Ifupdown);
+    }
+    if runs(NETWORKD)? {
+        return Ok(Keeper::Networkd);
+    }
+    if ifupdown::installed() && ifupdown::reads_folder()? {
+        return Ok(Keeper::Ifupdown);
+    }
+    Err(ProviderError::rejected(format!(
+        "nobody there would set `{name}` up after a boot: systemd-networkd does not run, and ifupdown is not installed"
+    ))
+    .help("start one of them (`systemctl enable --now systemd-networkd`); in a container, its host may give it its addresses"))
+}
+
+/// Whether NetworkManager has an interface in its care; 10 is its word for one that it leaves alone.
+fn manages(name: &str) -> Result<bool, ProviderError> {
+    let output = run("nmcli", &["-g", "GENERAL.STATE", "device", "show", name], SHORT)?;
+    Ok(output.ok() && !output.stdout.trim_start().starts_with("10"))
+}
+
+impl Keeper {
+    /// Whether it has exactly this for the next boot.
+    pub fn has(self, name: &str, setup: &Setup) -> Result<bool, ProviderError> {
+        match self {
+            Keeper::Networkd => networkd::has(name, setup),
+            Keeper::Ifupdown => ifupdown::has(name, setup),
+        }
+    }
+
+    /// Writes it down for the next boot.
+    pub fn write(self, here: &Here, name: &str, setup: &Setup, saying: &Saying<'_>) -> Result<(), ProviderError> {
+        match self {
+            Keeper::Networkd => networkd::write(here, name, setup, saying),
+            Keeper::Ifupdown => ifupdown::write(here, name, setup, saying),
+        }
+    }
+
+    /// Makes it so now.
+    pub fn make(self, name: &str, setup: &Setup, before: &Live) -> Result<(), ProviderError> {
+        match self {
+            Keeper::Networkd => networkd::make(name),
+            Keeper::Ifupdown => ifupdown::make(name, setup, before),
+        }
+    }
+
+    /// Every file that `write` may change.
+    pub fn files(self, name: &str) -> Result<Vec<PathBuf>, ProviderError> {
+        match self {
+            Keeper::Networkd => Ok(vec![networkd::path(name)]),
+            Keeper::Ifupdown => ifupdown::files(name),
+        }
+    }
+
+    /// What makes it read its files again, once they are back.
+    pub fn back(self, name: &str) -> Vec<Call> {
+        match self {
+            Keeper::Networkd => networkd::back(name),
+            Keeper::Ifupdown => ifupdown::back(name),
+        }
+    }
+
+    pub fn help(self, name: &str) -> String {
+        match self {
+            Keeper::Networkd => {
+                format!("`networkctl status {name}` and `journalctl -u systemd-networkd` on the host say more")
+            }
+            Keeper::Ifupdown => {
+                format!("`ip address show dev {name}` and `journalctl -u networking` on the host say more")
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! A host as a node of the tailnet: seen by `tailscale status`, joined by `tailscale up`. The key goes in by a file in memory
+//! that is gone right after, never by an argument. https://tailscale.com/kb/1080/cli
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use labwright_plan::{
+    Action, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+};
+
+use crate::host::command::{SHORT, run};
+
+/// The kind `node`; there is one of it on a host.
+pub const KIND: Kind = Kind {
+    name: "node",
+    doc: "A host as a node of the lab's tailnet.",
+    fields: &[
+        field("joined", "Whether it has joined and is up.", OnChange::Update, Consequence::Hot),
+        field("tags", "The tags that the tailnet's policy knows it by.", OnChange::Update, Consequence::CutsManagement),
+        field("key", "The auth key that it joins with; needed for that alone.", OnChange::Ignore, Consequence::None),
+    ],
+    ownership: Ownership::Thing,
+    create: Consequence::Hot,
+    delete: Consequence::CutsManagement,
+};
+
+const fn field(name: &'static str, doc: &'static str, on_change: OnChange, consequence: Consequence) -> Field {
+    Field { name, doc, on_change, consequence, content: false }
+}
+
+/// How long a host may take to join; `tailscale up` waits for ever by itself.
+const JOINS_WITHIN: &str = "60s";
+const LIMIT: Duration = Duration::from_secs(90);
+
+fn installed() -> bool {
+    ["/usr/local/bin", "/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join("tailscale").is_file())
+}
+
+/// What the daemon says of itself: the fields of `ipnstate.Status` that count here.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Status {
+    backend_state: String,
+    #[serde(rename = "Self")]
+    own: Option<Own>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Own {
+    tags: Option<Vec<String>>,
+}
+
+fn status() -> Result<Status, ProviderError> {
+    let output = run("tailscale", &["status", "--json", "--peers=false"], SHORT)?;
+    // It ends with 1 while nobody is logged in, and tells its state all the same.
+    match serde_json::from_str(&output.stdout) {
+        Ok(status) => Ok(status),
+        Err(_) if !output.ok() => Err(output.error().help("start its daemon: `systemctl enable --now tailscaled`")),
+        Err(error) => {
+            Err(ProviderError::rejected(format!("what `tailscale status --json` says cannot be understood: {error}")))
+        }
+    }
+}
+
+pub fn observe(_: &Wanted<'_>) -> Result<Option<Observed>, ProviderError> {
+    // Its package may come with this very run.
+    if !installed() {
+        return Ok(None);
+    }
+    let status = status()?;
+    if matches!(status.backend_state.as_str(), "NeedsLogin" | "NoState" | "") {
+        return Ok(None);
+    }
+    let mut tags = status.own.and_then(|own| own.tags).unwrap_or_default();
+    tags.sort_unstable();
+    let joined = matches!(status.backend_state.as_str(), "Running" | "Starting");
+    let spec =
+        Spec::from([("joined".to_string(), joined.into()), ("tags".to_string(), tags.into_iter().collect::<Value>())]);
+    Ok(Some(Observed { spec, data: None }))
+}
+
+/// Joins; a node that is only down comes up as it was.
+pub fn join(context: &Context, step: &Step) -> Result<(), ProviderError> {
+    if !installed() {
+        return Err(ProviderError::rejected("`tailscale` is not installed there").help(
+            "Debian has no package of it: add Tailscale's own archive below `files` (https://pkgs.tailscale.com/stable/#debian-bookworm), and `tailscale` to `packages`",
+        ));
+    }
+    let differs = |field: &str| step.changes.iter().any(|change| change.field == field);
+    if step.action == Action::Update && !differs("tags") {
+        return up(&[]);
+    }
+    let tags: Vec<&str> =
+        step.spec.get("tags").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
+    let Some(Value::Secret(key)) = step.spec.get("key") else {
+        return Err(ProviderError::bug("a node without a key"));
+    };
+    let key = key.reveal(&context.secrets).map_err(|secret| {
+        ProviderError::rejected(format!("secret `{secret}` did not come with this run")).help("plan again")
+    })?;
+    let place = context.secrets_dir.join("tailscale-auth-key");
+    let failed = |error: io::Error| ProviderError::rejected(format!("cannot write `{}`: {error}", place.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&context.secrets_dir).map_err(failed)?;
+    // What a run that was killed may have left.
+    drop(fs::remove_file(&place));
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o400).open(&place);
+    let written = file.and_then(|mut file| file.write_all(key.trim().as_bytes()));
+    let file = format!("--auth-key=file:{}", place.display());
+    let tags = format!("--advertise-tags={}", tags.join(","));
+    let mut flags = vec![file.as_str(), tags.as_str()];
+    if step.action == Action::Update {
+        flags.push("--force-reauth");
+    }
+    let joined = written.map_err(failed).and_then(|()| up(&flags));
+    fs::remove_file(&place).map_err(failed)?;
+    joined
+}
+
+fn up(flags: &[&str]) -> Result<(), ProviderError> {
+    let timeout = format!("--timeout={JOINS_WITHIN}");
+    let args: Vec<&str> = ["up", timeout.as_str()].iter().chain(flags).copied().collect();
+    let output = run("tailscale", &args, LIMIT)?;
+    if !output.ok() {
+        let help = "the auth key may have expired, or may not give these tags: make a new one in the tailnet's admin console, `labwright secret set` it, and apply again";
+        return Err(
+            ProviderError::rejected(format!("the host did not join the tailnet: {}", output.last_words(4))).help(help)
+        );
+    }
+    match status()?.backend_state.as_str() {
+        "Running" | "Starting" => Ok(()),
+        state => Err(ProviderError::rejected(format!(
+            "the host joined the tailnet, and is not up in it: its state is `{state}`"
+        ))
+        .help("where the tailnet asks for approval of machines, approve it in the admin console, and apply again")),
+    }
+}
+
+/// Leaves the tailnet: the node's key is given up.
+pub fn leave() -> Result<(), ProviderError> {
+    if !installed() {
+        return Ok(());
+    }
+    run("tailscale", &["logout"], LIMIT)?.require().map(drop)
+}
