@@ -195,8 +195,24 @@ pub fn read(arg: &LabArg) -> Result<Read, CliError> {
     read_as_of(arg, None)
 }
 
+/// As `read_as_of`, with all that is to be said of containers by whoever runs them.
+pub fn read_whole(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
+    read_with(arg, as_of, &|parsed| {
+        // What could not be read has findings of its own, and is not the whole.
+        if parsed.incomplete || parsed.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Findings::new();
+        }
+        let assets = assets(&labwright_providers::docker::assets(parsed), &in_place(parsed));
+        labwright_providers::docker::findings(&Input { parsed, assets: &assets })
+    })
+}
+
 /// Reads and checks as of a day; without one nothing is overdue.
 pub fn read_as_of(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
+    read_with(arg, as_of, &|_| Findings::new())
+}
+
+fn read_with(arg: &LabArg, as_of: Option<Date>, more: &dyn Fn(&Parsed) -> Findings) -> Result<Read, CliError> {
     let path = locate(arg)?;
     let mut parsed = labwright_model::parse(&path, &Disk);
     if parsed.unreadable {
@@ -206,7 +222,7 @@ pub fn read_as_of(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
         return Err(CliError::usage(message).hint(help));
     }
     parsed.as_of = as_of;
-    let findings = check::check(&parsed);
+    let findings = check::check_with(&parsed, more(&parsed));
     Ok(Read { parsed, findings })
 }
 

@@ -215,28 +215,38 @@ impl Host {
     }
 }
 
-/// Runs a command beside a part, and answers its exit code. `typed` may come from a thread that waits for ever.
+/// Runs a command beside a part, and answers its exit code. `typed` may come from a thread that waits for ever. A word on
+/// `hang_up` ends the command, however much of what was typed it has not taken.
 pub fn exec(
     target: &Target,
     part: &Part,
     ask: &ExecAsk,
     providers: Providers,
-    typed: mpsc::Receiver<Typed>,
+    (typed, hang_up): (mpsc::Receiver<Typed>, mpsc::Receiver<()>),
     tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<i64, ProviderError> {
     let mut link = open(target, providers)?;
     link.send(Request::Exec { part: Box::new(part.clone()), ask: ask.clone() })?;
-    let (mut speaker, mut listener) = link.into_halves();
+    let (speaker, mut listener) = link.into_halves();
+    // Held to the end: what runs is heard although nothing more can be typed.
+    let speaker = Arc::new(Mutex::new(speaker));
+    let send = {
+        let speaker = speaker.clone();
+        move |request| speaker.lock().unwrap_or_else(PoisonError::into_inner).send(request)
+    };
+    let stop = send.clone();
+    std::thread::spawn(move || {
+        if hang_up.recv().is_ok() {
+            // A link that is lost ends the command as well.
+            drop(stop(Request::Stop));
+        }
+    });
     let window = Arc::new((Mutex::new(0_usize), Condvar::new()));
     let taken = window.clone();
     // Not waited for: the command may end while somebody thinks about what to type.
     std::thread::spawn(move || {
         while let Ok(next) = typed.recv() {
             let keys = match next {
-                Typed::HangUp => {
-                    drop(speaker.send(Request::Stop));
-                    continue;
-                }
                 Typed::End => Keys::End,
                 Typed::Resized(size) => Keys::Resized(size),
                 Typed::Bytes(bytes) => {
@@ -248,13 +258,10 @@ pub fn exec(
                     Keys::Bytes(BASE64.encode(bytes))
                 }
             };
-            if speaker.send(Request::Typed(keys)).is_err() {
+            if send(Request::Typed(keys)).is_err() {
                 return;
             }
         }
-        // Nothing more can be typed; what runs is heard to its end all the same.
-        std::thread::park();
-        drop(speaker);
     });
     loop {
         match listener.receive()? {

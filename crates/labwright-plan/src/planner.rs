@@ -70,27 +70,39 @@ struct Planner<'a> {
 
 /// Makes the plan.
 pub fn plan(input: &PlanInput<'_>) -> Plan {
-    let mut planner = Planner {
-        input,
-        steps: BTreeMap::new(),
-        report: Report::default(),
-        blocked: BTreeSet::new(),
-        by_kind: BTreeMap::new(),
-        blocked_kinds: BTreeMap::new(),
-        makers: BTreeSet::new(),
-    };
-    planner.hosts();
     let desired: BTreeMap<&ResourceId, &Resource> =
         input.desired.iter().map(|resource| (&resource.id, resource)).collect();
-    let selected = input.options.selection.close(&desired);
-    planner.report.left_out = desired.len() - selected.len();
-    for id in in_order(&desired) {
-        if selected.contains(id) {
-            planner.declared(desired[id]);
+    let order = in_order(&desired);
+    let selection = &input.options.selection;
+    let mut selected = selection.close(&desired);
+    loop {
+        let mut planner = Planner {
+            input,
+            steps: BTreeMap::new(),
+            report: Report::default(),
+            blocked: BTreeSet::new(),
+            by_kind: BTreeMap::new(),
+            blocked_kinds: BTreeMap::new(),
+            makers: BTreeSet::new(),
+        };
+        planner.hosts();
+        planner.report.left_out = desired.len() - selected.len();
+        for id in order.iter().filter(|id| selected.contains(**id)) {
+            planner.declared(desired[*id]);
         }
+        // What looks different after a step comes along unless it was left out by name: a container whose network is made
+        // anew would be cut off from everybody.
+        let made_anew = |id: &ResourceId| planner.steps.get(id).is_some_and(|step| step.action != Action::Adopt);
+        let left = desired.values().filter(|resource| !selected.contains(&resource.id));
+        let moved = left.filter(|resource| resource.moved_by.iter().any(made_anew));
+        let moved: Vec<&ResourceId> =
+            moved.map(|resource| &resource.id).filter(|id| !selection.leaves_out(id)).collect();
+        if moved.is_empty() {
+            planner.orphans(&desired);
+            return planner.finish();
+        }
+        selected.extend(selection.close_over(&desired, moved));
     }
-    planner.orphans(&desired);
-    planner.finish()
 }
 
 /// Every resource after what it comes after. Cycles were findings; what is left of one goes by name.
@@ -261,6 +273,8 @@ impl Planner<'_> {
             (_, true) => format!("{names} was changed by hand"),
             _ => format!("{names} differs"),
         };
+        let foretold = provider.and_then(|provider| provider.foretell(resource, action, observed));
+        let because = foretold.map_or(because.clone(), |foretold| format!("{because}; {foretold}"));
         self.step(resource, action, consequence, because, changes, fingerprint);
     }
 

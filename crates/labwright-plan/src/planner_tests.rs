@@ -206,6 +206,31 @@ fn what_a_step_moves_is_looked_at_before_that_step_and_not_after_it() {
 }
 
 #[test]
+fn what_a_chosen_step_moves_comes_along_with_what_it_comes_after() {
+    let mut want = desired("gate: new\nimage: new\nbehind: new > gate image\nbeside: new > behind\nother: new");
+    for (name, mover) in [("behind", "gate"), ("beside", "behind")] {
+        want.iter_mut().filter(|r| r.id == id(name)).for_each(|r| r.moved_by = BTreeSet::from([id(mover)]));
+    }
+    let names = |seen: &str, only: &str, exclude: &[&str]| -> String {
+        let of = |name: &str| id(name).to_string();
+        let selection = Selection {
+            only: vec![of(only)],
+            exclude: exclude.iter().copied().map(of).collect(),
+            ..Selection::default()
+        };
+        let plan = make(&want, &observed(seen, &want), &Options { selection, ..Options::default() });
+        let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.name()).collect();
+        format!("{}; {} left out", ids.join(" "), plan.report.left_out)
+    };
+    let all = "gate: old *\nimage: old *\nbehind: old *\nbeside: old *\nother: old *";
+    assert_eq!(names(all, "gate", &[]), "gate image behind beside; 1 left out");
+    assert_eq!(names(all, "other", &[]), "other; 4 left out");
+    // Left out by name is left out, and what nothing moves stays out.
+    assert_eq!(names(all, "gate", &["behind"]), "gate; 4 left out");
+    assert_eq!(names(&all.replace("gate: old", "gate: new"), "gate", &[]), "; 4 left out");
+}
+
+#[test]
 fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
     check(
         "a: new\nb: x\nc: x\nd: x",

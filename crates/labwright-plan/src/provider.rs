@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ProviderError;
 use crate::observation::Observation;
-use crate::plan::{Change, Consequence, Step};
+use crate::plan::{Action, Change, Consequence, Step};
 use crate::resource::{Resource, ResourceId};
 use crate::runtime::{Part, Runtime};
 use crate::sealed::{ChangeKey, Secrets};
@@ -33,6 +33,11 @@ pub trait Provider: Sync {
     /// What these changes of one resource cost beyond what each field says: taking a key away is dearer than adding one.
     fn price(&self, _resource: &Resource, _changes: &[Change]) -> Consequence {
         Consequence::None
+    }
+    /// What a change means for whoever uses the thing, in words, where more can be said than its consequence: how long it is
+    /// down. `observed`: how it is now. Pure.
+    fn foretell(&self, _resource: &Resource, _action: Action, _observed: &Spec) -> Option<String> {
+        None
     }
     /// Whether things of a kind can only be looked at with the secrets that they refer to, such as a token for a server.
     /// Hosts that have any are looked at a second time; what such a secret is for is never kept for the next boot.

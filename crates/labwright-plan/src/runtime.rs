@@ -243,8 +243,6 @@ pub enum Typed {
     /// No more is typed.
     End,
     Resized(Size),
-    /// Whoever began it wants it ended.
-    HangUp,
 }
 
 /// What comes from a command that runs.

@@ -22,8 +22,13 @@ impl Selection {
     /// Whether an id is meant, what it comes after aside.
     pub fn wants(&self, id: &ResourceId) -> bool {
         (self.only.is_empty() || self.only.iter().any(|pattern| matches(pattern, id.as_str())))
-            && !self.exclude.iter().any(|pattern| matches(pattern, id.as_str()))
+            && !self.leaves_out(id)
             && self.hosts.as_ref().is_none_or(|hosts| hosts.contains(id.host()))
+    }
+
+    /// Whether an id was left out by name.
+    pub(crate) fn leaves_out(&self, id: &ResourceId) -> bool {
+        self.exclude.iter().any(|pattern| matches(pattern, id.as_str()))
     }
 
     /// Whether a pattern means this id, or everything on this host.
@@ -48,15 +53,21 @@ impl Selection {
         if self.is_everything() {
             return desired.keys().map(|id| (*id).clone()).collect();
         }
-        let mut open: Vec<&ResourceId> = desired.keys().copied().filter(|id| self.wants(id)).collect();
+        self.close_over(desired, desired.keys().copied().filter(|id| self.wants(id)).collect())
+    }
+
+    /// These, with everything on the same host that they come after.
+    pub(crate) fn close_over<'a>(
+        &self,
+        desired: &BTreeMap<&'a ResourceId, &'a Resource>,
+        mut open: Vec<&'a ResourceId>,
+    ) -> BTreeSet<ResourceId> {
         let mut chosen = BTreeSet::new();
         while let Some(id) = open.pop() {
             let Some(resource) = desired.get(id) else { continue };
             if chosen.insert(id.clone()) {
-                let excluded = |id: &ResourceId| self.exclude.iter().any(|pattern| matches(pattern, id.as_str()));
-                open.extend(
-                    resource.after.iter().filter(|need| need.host() == id.host() && !need.is_all() && !excluded(need)),
-                );
+                let here = |need: &&ResourceId| need.host() == id.host() && !need.is_all() && !self.leaves_out(need);
+                open.extend(resource.after.iter().filter(here));
             }
         }
         chosen

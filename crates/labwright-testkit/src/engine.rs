@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::cell::{children, signal_child};
+use crate::relay::Relay;
 use crate::run::{feed, run, tool};
 
 /// Where the registry listens, inside the engine's network namespace.
@@ -60,8 +61,7 @@ impl Engine {
 
     /// A command that runs where the engine does: in its namespaces, its processes among them.
     pub fn inside(&self) -> Result<Command> {
-        let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
-        let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
+        let child = self.first_process()?.to_string();
         let mut command = tool("nsenter");
         command.args(["--target", &child, "--net", "--mount", "--pid", "--"]);
         Ok(command)
@@ -69,8 +69,7 @@ impl Engine {
 
     /// A command in the engine's network, from where containers can be reached by their addresses.
     pub fn beside(&self, program: &Path) -> Result<Command> {
-        let children = format!("/proc/{0}/task/{0}/children", self.holder.id());
-        let child = fs::read_to_string(children)?.split_whitespace().next().context("find the namespace")?.to_string();
+        let child = self.first_process()?.to_string();
         let mut command = tool("nsenter");
         command.args(["--target", &child, "--net", "--"]).arg(program);
         Ok(command)
@@ -125,6 +124,17 @@ impl Engine {
             end(&mut registry);
         }
         Ok(())
+    }
+
+    /// Leads to the registry from another address of the engine's own, such as `127.0.0.2:5000`.
+    pub fn relay(&self, at: &str) -> Result<Relay> {
+        let namespace = format!("/proc/{}/ns/net", self.first_process()?);
+        Relay::start(Path::new(&namespace), at.parse().context("read an address")?, REGISTRY.parse()?)
+    }
+
+    /// The first process of the engine's namespaces, as a pid of this machine.
+    fn first_process(&self) -> Result<u32> {
+        children(self.holder.id()).first().copied().context("find the namespace")
     }
 
     /// Runs a program in the network and the mounts of the engine; returns what it prints.

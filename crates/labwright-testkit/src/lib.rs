@@ -27,6 +27,7 @@ mod host;
 mod lab;
 mod options;
 mod program;
+mod relay;
 
 mod base;
 mod cell;
@@ -50,3 +51,4 @@ pub use lab::TestLab;
 pub use options::{HostOptions, SUDO_PASSWORD, Sudo};
 pub use package::Package;
 pub use program::program;
+pub use relay::Relay;

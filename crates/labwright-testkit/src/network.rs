@@ -70,11 +70,16 @@ fn batch(namespace: &str, lines: &str) -> Result<()> {
 /// Does `work` on a thread inside the namespace. Sockets made there stay in it, on whatever thread they are used.
 pub(crate) fn inside<T: Send>(namespace: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let enter_and_work = || {
-        let file = File::open(path(namespace)).with_context(|| format!("open namespace `{namespace}`"))?;
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("enter namespace `{namespace}`"))?;
+        enter(&path(namespace))?;
         work()
     };
     thread::scope(|scope| scope.spawn(enter_and_work).join())
         .unwrap_or_else(|_| Err(anyhow!("work in namespace `{namespace}`: it panicked")))
+}
+
+/// Takes this thread, and those that it starts, into a network namespace for good.
+pub(crate) fn enter(namespace: &Path) -> Result<()> {
+    let file = File::open(namespace).with_context(|| format!("open namespace `{}`", namespace.display()))?;
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+        .with_context(|| format!("enter namespace `{}`", namespace.display()))
 }

@@ -4,7 +4,7 @@ use labwright_model::Severity;
 use labwright_model::units::Date;
 
 use crate::error::{CliError, Exit};
-use crate::lab::{LabArg, read_as_of};
+use crate::lab::{LabArg, read_whole};
 use crate::render::findings::{self, count};
 use crate::terminal::Terminal;
 
@@ -35,7 +35,7 @@ enum Deny {
 
 impl Check {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let lab = read_as_of(&self.lab, self.as_of)?;
+        let lab = read_whole(&self.lab, self.as_of)?;
         let deny = match self.deny {
             Deny::Error => Severity::Error,
             Deny::Warning => Severity::Warning,

@@ -25,6 +25,9 @@ pub struct DriftCommand {
     /// Only these hosts or ids.
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
+    /// Only what is placed in this environment.
+    #[arg(long, value_name = "ENVIRONMENT", conflicts_with = "only")]
+    environment: Option<String>,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -33,7 +36,11 @@ pub struct DriftCommand {
 impl DriftCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let ready = lab::ready(&self.lab, terminal)?;
-        let selection = Selection { only: self.only.clone(), ..Selection::default() };
+        let only = match &self.environment {
+            Some(environment) => planning::of_environment(&ready, environment)?,
+            None => self.only.clone(),
+        };
+        let selection = Selection { only, ..Selection::default() };
         let options = Options { selection, ..Options::default() };
         let mut world = planning::look(&ready, &ready.desired, &options, &self.ssh, &BTreeSet::new(), terminal)?;
         let plan = planning::make(&ready, &world.desired, &world.observed, &options);

@@ -68,14 +68,12 @@ impl Exec {
         };
         let (send, typed) = mpsc::sync_channel(1);
         let told_to_end = Arc::new(AtomicI32::new(0));
-        watch(send.clone(), tty.is_some(), told_to_end.clone())?;
-        let gone = send.clone();
+        let (gone, hang_up) = mpsc::channel();
+        watch(send.clone(), gone.clone(), tty.is_some(), told_to_end.clone())?;
         let raw = tty.map(|_| Raw::enter()).transpose();
         let raw = raw.map_err(|error| CliError::usage(format!("cannot use this terminal: {error}")))?;
-        match self.no_stdin {
-            // Its sender must live on: an end of all senders is a hang-up.
-            true => std::mem::forget(send),
-            false => drop(std::thread::spawn(move || read_stdin(&send))),
+        if !self.no_stdin {
+            std::thread::spawn(move || read_stdin(&send));
         }
         let (mut out, mut err) = (io::stdout(), io::stderr());
         let mut tell = |told: Told<'_>| {
@@ -85,12 +83,11 @@ impl Exec {
                 Told::Taken(_) => Ok(()),
             };
             if written.is_err() && told_to_end.swap(signal_hook::consts::SIGPIPE, Ordering::AcqRel) == 0 {
-                // Whoever read it is gone, as with any program in a pipe. Not waited for: input may be held up just now.
-                let gone = gone.clone();
-                std::thread::spawn(move || drop(gone.send(Typed::HangUp)));
+                // Whoever read it is gone, as with any program in a pipe. A link that is over by now ends the command as well.
+                let _ = gone.send(());
             }
         };
-        let ended = labwright_engine::exec(target, &part, &ask, PROVIDERS, typed, &mut tell);
+        let ended = labwright_engine::exec(target, &part, &ask, PROVIDERS, (typed, hang_up), &mut tell);
         drop(raw);
         match (ended, told_to_end.load(Ordering::Acquire)) {
             (Ok(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(255))),
@@ -133,15 +130,16 @@ fn read_stdin(send: &mpsc::SyncSender<Typed>) {
             break;
         }
     }
-    // The end of input is not the end of interest in what the command says.
-    loop {
-        std::thread::park();
-    }
 }
 
 /// Passes on the terminal's size, and hangs the command up when this program is told to end; the second time it ends at
 /// once. Keys of a terminal are the command's: Ctrl-C is no signal then.
-fn watch(send: mpsc::SyncSender<Typed>, tty: bool, told_to_end: Arc<AtomicI32>) -> Result<(), CliError> {
+fn watch(
+    send: mpsc::SyncSender<Typed>,
+    gone: mpsc::Sender<()>,
+    tty: bool,
+    told_to_end: Arc<AtomicI32>,
+) -> Result<(), CliError> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
     let mut signals =
         signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH]).map_err(CliError::bug)?;
@@ -149,8 +147,8 @@ fn watch(send: mpsc::SyncSender<Typed>, tty: bool, told_to_end: Arc<AtomicI32>) 
         for signal in signals.forever() {
             if signal == SIGWINCH {
                 if let Some(size) = raw::size().filter(|_| tty) {
-                    // The command may have ended in this very moment.
-                    drop(send.send(Typed::Resized(size)));
+                    // Not waited for: one that takes nothing that is typed looks at no size either, and signals go on.
+                    drop(send.try_send(Typed::Resized(size)));
                 }
                 continue;
             }
@@ -159,8 +157,7 @@ fn watch(send: mpsc::SyncSender<Typed>, tty: bool, told_to_end: Arc<AtomicI32>) 
                 lab::sweep();
                 std::process::exit(128 + signal);
             }
-            let send = send.clone();
-            std::thread::spawn(move || drop(send.send(Typed::HangUp)));
+            let _ = gone.send(());
         }
     });
     Ok(())

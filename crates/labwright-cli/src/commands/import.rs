@@ -203,8 +203,10 @@ fn new_file(path: &Path, content: &[u8], mode: u32) -> Result<(), CliError> {
 fn text(found: &Found) -> String {
     let mut entry = serde_json::Map::new();
     entry.insert(found.name.clone(), Value::Object(found.entry.clone()));
-    let notes: String = found.notes.iter().map(|note| format!("# {note}\n")).collect();
-    format!("# Taken from {}.\n{notes}services:\n{}", found.from, yaml::block(&entry, 2))
+    // A comment ends with its line, whatever a path on the host is called.
+    let comment = |text: &str| format!("# {}\n", text.replace(char::is_control, " "));
+    let notes: String = found.notes.iter().map(|note| comment(note)).collect();
+    format!("{}{notes}services:\n{}", comment(&format!("Taken from {}.", found.from)), yaml::block(&entry, 2))
 }
 
 impl Compose {
@@ -305,6 +307,11 @@ impl Docker {
             known: looked.parts.iter().filter(|part| part.id.host() == self.host).map(|part| part.id.clone()).collect(),
         };
         let mut all = labwright_engine::found(&target, &ask, PROVIDERS)?;
+        // Their names become names of files here.
+        let plain = |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        if let Some(odd) = all.iter().find(|found| !plain(&found.name)) {
+            return Err(CliError::bug(format!("`{}` cannot be the name of a service", odd.name.escape_debug())));
+        }
         if !self.only.is_empty() {
             if let Some(unknown) = self.only.iter().find(|name| !all.iter().any(|found| found.name == **name)) {
                 let known: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();

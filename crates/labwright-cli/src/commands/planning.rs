@@ -68,7 +68,7 @@ impl PlanArgs {
 }
 
 /// What is placed in an environment, as patterns of ids.
-fn of_environment(ready: &Ready, environment: &str) -> Result<Vec<String>, CliError> {
+pub fn of_environment(ready: &Ready, environment: &str) -> Result<Vec<String>, CliError> {
     let declared: Vec<&str> = ready.parsed.lab.environments.iter().map(|name| name.value.as_str()).collect();
     if !declared.contains(&environment) {
         let error = CliError::usage(format!("this lab has no environment `{environment}`"));

@@ -26,6 +26,7 @@ services:
       traefik.http.routers.wiki.rule: 'Host(`wiki.example.org`)'
       traefik.http.services.wiki.loadbalancer.server.port: '80'
     networks: [default, back]
+    secrets: [key]
   db:
     image: REG/app:1
     restart: unless-stopped
@@ -34,6 +35,7 @@ services:
     healthcheck: { test: [CMD, /bin/true], interval: 300ms, timeout: 2s, retries: 3 }
 networks: { back: {} }
 volumes: { cache: {}, pg: {} }
+secrets: { key: { file: ./key.txt } }
 ";
 
 fn compose(dock: &Dock, program: &Path, folder: &Path, args: &[&str]) {
@@ -55,7 +57,35 @@ fn write_wiki(dock: &Dock, folder: &str) {
         .write(&format!("{folder}/docker-compose.yml"), format!("version: '3.8'{}", WIKI.replace("REG", REGISTRY)));
     dock.desk.write(&format!("{folder}/web.env"), "MODE=fancy\nAPI_TOKEN=canary0d9f8a7b6c5e4d3f2a1b\n");
     dock.desk.write(&format!("{folder}/settings.ini"), "[a]\n");
+    dock.desk.write(&format!("{folder}/key.txt"), "canary-in-a-file\n");
     fs::create_dir_all(dock.desk.path(&format!("{folder}/data"))).unwrap();
+}
+
+/// Where secrets are in memory: a folder of the test's own.
+struct Memory(tempfile::TempDir);
+
+impl Memory {
+    fn new() -> Memory {
+        Memory(tempfile::tempdir_in("/dev/shm").unwrap())
+    }
+
+    fn command(&self, dock: &Dock, args: &[&str]) -> Command {
+        let mut command = dock.desk.command();
+        command.env("LABWRIGHT_RUN_DIR", self.0.path().join("run")).args(args);
+        command
+    }
+
+    fn run(&self, dock: &Dock, args: &[&str]) -> Ran {
+        self.command(dock, args).output().unwrap().into()
+    }
+
+    fn adopt(&self, dock: &Dock) -> Ran {
+        self.run(dock, &["apply", "--yes", "--adopt", "all"])
+    }
+
+    fn settled(&self, dock: &Dock) {
+        self.run(dock, &["plan", "--exit-code"]).code(0).says("nothing to do");
+    }
 }
 
 /// Which containers run, since when.
@@ -70,7 +100,7 @@ fn running(dock: &Dock) -> Vec<String> {
 #[test]
 fn what_compose_made_is_imported_from_its_folder_and_taken_over_as_it_runs() {
     for program in both() {
-        let dock = Dock::new();
+        let (dock, memory) = (Dock::new(), Memory::new());
         dock.engine.publish("app:1", &[SERVE, CHECK]).unwrap();
         write_wiki(&dock, "stacks/wiki");
         compose(&dock, &program, &dock.desk.path("stacks/wiki"), &["up", "-d"]);
@@ -103,18 +133,18 @@ fn what_compose_made_is_imported_from_its_folder_and_taken_over_as_it_runs() {
         dock.desk.run(&["import", "compose", "stacks/wiki", "--write"]).code(2).says("not written over");
         dock.desk.lab(&format!("include: [wiki.yaml]\n{lab}"));
         dock.desk.run(&["check"]).says_not("canary");
-        dock.desk.run(&["plan"]).says("to adopt").says_not("to replace").says_not("conflict");
-        dock.desk.run(&["apply", "--yes", "--adopt", "all"]).code(0);
+        memory.run(&dock, &["plan"]).says("to adopt").says_not("to replace").says_not("conflict");
+        memory.adopt(&dock).code(0);
         assert_eq!(running(&dock), before, "{}", program.display());
-        dock.settled();
+        memory.settled(&dock);
         // It is the lab's now: what is changed by hand is seen, and a new setting makes it anew, with its data.
         dock.engine
             .docker(&["exec", before[1].split(' ').next().unwrap().trim_start_matches('/'), "touch", "/data/precious"])
             .unwrap();
         dock.desk.write("stacks/wiki/web.env", "MODE=plain\n");
-        dock.desk.run(&["plan"]).says("1 to replace");
-        dock.apply().code(0);
-        dock.settled();
+        memory.run(&dock, &["plan"]).says("1 to replace");
+        memory.run(&dock, &["apply", "--yes"]).code(0);
+        memory.settled(&dock);
         assert!(dock.desk.path("stacks/wiki/data/precious").exists());
         assert_eq!(dock.engine.docker(&["ps", "-aq"]).unwrap().lines().count(), 2);
     }
@@ -122,7 +152,7 @@ fn what_compose_made_is_imported_from_its_folder_and_taken_over_as_it_runs() {
 
 #[test]
 fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
-    let dock = Dock::new();
+    let (dock, memory) = (Dock::new(), Memory::new());
     dock.engine.publish("app:1", &["ENV FROM=image", "EXPOSE 80", "VOLUME /image-data", SERVE]).unwrap();
     let image = format!("{REGISTRY}/app:1");
     write_wiki(&dock, "opt/wiki");
@@ -246,40 +276,33 @@ fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
         .says_not("to create")
         .says_not("is not the lab's");
     assert!(plan.out.contains("to adopt"), "{}{}", plan.out, plan.err);
-    dock.desk.run(&["apply", "--yes", "--adopt", "all"]).code(0).says_not("canary");
+    memory.adopt(&dock).code(0).says_not("canary");
     assert_eq!(running(&dock), before);
-    dock.settled();
+    memory.settled(&dock);
     dock.desk.run(&["status"]).code(0).says("plex").says("4 of 4 services well");
     // What the lab has is not found again; only the one with the secret is left.
     let left = dock.desk.run(&["import", "docker", "here"]).code(0);
     assert!(left.out.contains("db-1:") && !left.out.contains("plex:") && !left.out.contains("wiki:"), "{}", left.out);
 
     // That one as well, once the lab keeps its secret: what it has is recognised by its hash.
-    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    let run_dir = memory.path().join("run");
-    let with = |args: &[&str]| {
-        let mut command = dock.desk.command();
-        command.env("LABWRIGHT_RUN_DIR", &run_dir).args(args);
-        command
-    };
     let key = "home/.config/sops/age/keys.txt";
     dock.desk.write(key, format!("{}\n", ADA.private));
     fs::set_permissions(dock.desk.path(key), fs::Permissions::from_mode(0o600)).unwrap();
-    let ran = |args: &[&str]| -> Ran { with(args).output().unwrap().into() };
+    let ran = |args: &[&str]| memory.run(&dock, args);
     ran(&["import", "docker", "here", "--write"]).code(0);
     let text = fs::read_to_string(dock.desk.path("lab.yaml")).unwrap();
     let text = text.replace("bare.yaml]", "bare.yaml, db-1.yaml]");
     dock.desk.lab(&format!("{text}platform: {{ secrets: {{ age: secrets.yaml }} }}\n"));
     ran(&["secret", "init"]).code(0);
-    feed(with(&["secret", "set", "db_1_postgres_password"]), "canary-of-postgres").code(0);
-    ran(&["apply", "--yes", "--adopt", "all"]).code(0).says_not("canary");
+    feed(memory.command(&dock, &["secret", "set", "db_1_postgres_password"]), "canary-of-postgres").code(0);
+    memory.adopt(&dock).code(0).says_not("canary");
     assert_eq!(running(&dock), before);
-    ran(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    memory.settled(&dock);
 }
 
 #[test]
 fn files_are_copied_from_the_host_beside_the_lab() {
-    let dock = Dock::new();
+    let (dock, memory) = (Dock::new(), Memory::new());
     dock.engine.publish("app:1", &[SERVE]).unwrap();
     write_wiki(&dock, "host/opt/wiki_box");
     dock.desk.write("host/opt/wiki_box/.env", "UNUSED=1\n");
@@ -298,11 +321,77 @@ fn files_are_copied_from_the_host_beside_the_lab() {
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
     copied.sort();
-    assert_eq!(copied, [".env", "docker-compose.yml", "settings.ini", "web.env"]);
+    assert_eq!(copied, [".env", "docker-compose.yml", "key.txt", "settings.ini", "web.env"]);
     dock.desk.lab(&format!("include: [wiki-box.yaml]\n{lab}"));
     let entry = fs::read_to_string(dock.desk.path("wiki-box.yaml")).unwrap();
     assert!(entry.contains("compose: wiki-box/docker-compose.yml") && entry.contains("project: wiki_box"), "{entry}");
-    dock.desk.run(&["apply", "--yes", "--adopt", "all"]).code(0);
+    memory.adopt(&dock).code(0);
     assert_eq!(running(&dock), before);
-    dock.settled();
+    memory.settled(&dock);
+    // The copy is what counts from here on: a new secret in it is a new container, with the lab's own file.
+    let key = |content: &str| {
+        let container = dock.engine.docker(&["ps", "-q", "--filter", "label=com.docker.compose.service=web"]).unwrap();
+        assert_eq!(dock.engine.docker(&["exec", &container, "cat", "/run/secrets/key"]).unwrap(), content);
+    };
+    key("canary-in-a-file");
+    dock.desk.write("wiki-box/key.txt", "canary-of-another-one\n");
+    memory.run(&dock, &["plan"]).code(0).says("1 to replace").says("`/run/secrets/key` changes").says_not("canary");
+    memory.run(&dock, &["apply", "--yes"]).code(0).says_not("canary");
+    memory.settled(&dock);
+    key("canary-of-another-one");
+}
+
+/// What Compose 5 gives a container as files: mounted, or put into it where no file of the host is meant.
+const GIVEN: &str = "
+services:
+  app:
+    image: REG/app:1
+    secrets: [mounted, put]
+    configs: [{ source: motd, target: /etc/motd }, { source: rules, target: /etc/rules }]
+secrets: { mounted: { file: ./key.txt }, put: { environment: TOKEN } }
+configs: { motd: { content: \"welcome\\n\" }, rules: { file: ./rules.txt } }
+";
+
+#[test]
+fn files_that_compose_gave_are_recognised_by_what_they_hold() {
+    let (dock, memory) = (Dock::new(), Memory::new());
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    let write = |motd: &str| {
+        dock.desk.write("given/compose.yaml", GIVEN.replace("REG", REGISTRY).replace("welcome", motd));
+    };
+    write("welcome");
+    dock.desk.write("given/key.txt", "canary-that-is-mounted\n");
+    dock.desk.write("given/.env", "TOKEN=canary-that-is-put\n");
+    dock.desk.write("given/rules.txt", "be kind\n");
+    let folder = dock.desk.path("given");
+    compose(&dock, &both()[1], &folder, &["up", "-d"]);
+    let before = running(&dock);
+    dock.lab(&format!("given: {{ on: here, compose: given/compose.yaml, folder: {} }}", folder.display()));
+    memory.run(&dock, &["plan"]).says("to adopt").says_not("to replace").says_not("canary");
+    memory.adopt(&dock).code(0).says_not("canary");
+    assert_eq!(running(&dock), before);
+    memory.settled(&dock);
+    let cat = |path: &str| dock.engine.docker(&["exec", "given-app-1", "cat", path]).unwrap();
+    // What Compose made holds something else than the lab says by now: it is made anew, for each of them by itself.
+    let edits: [(&str, &dyn Fn()); 3] = [
+        ("/run/secrets/put", &|| dock.desk.write("given/.env", "TOKEN=canary-of-the-next\n")),
+        ("/etc/motd", &|| write("goodbye")),
+        ("/etc/rules", &|| dock.desk.write("given/rules.txt", "be kinder\n")),
+    ];
+    for (path, edit) in edits {
+        dock.engine.docker(&["rm", "-f", "given-app-1"]).unwrap();
+        compose(&dock, &both()[1], &folder, &["up", "-d"]);
+        memory.settled(&dock);
+        let (id, held) = (dock.inspect("{{.Id}}", "given-app-1"), cat(path));
+        edit();
+        memory.run(&dock, &["plan"]).says("1 to replace").says_not("canary");
+        memory.run(&dock, &["apply", "--yes"]).code(0);
+        memory.settled(&dock);
+        assert_ne!(dock.inspect("{{.Id}}", "given-app-1"), id, "{path}");
+        assert_ne!(cat(path), held, "{path}");
+    }
+    assert_eq!(
+        (cat("/etc/rules").as_str(), cat("/run/secrets/mounted").as_str()),
+        ("be kinder", "canary-that-is-mounted")
+    );
 }

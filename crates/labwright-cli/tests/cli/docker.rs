@@ -361,3 +361,29 @@ fn an_engine_that_is_restarted_in_the_middle_is_said_and_gone_on_with() {
     dock.settled();
     assert_eq!(dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "web-app-1");
 }
+
+#[test]
+fn composes_own_tools_see_what_the_lab_made() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE, CHECK]).unwrap();
+    dock.lab(
+        "web: { on: here, containers: { app: { image: \"REG/app:1\", scale: 2 }, db: { image: \"REG/app:1\" } } }",
+    );
+    dock.apply().code(0);
+    let program = labwright_testkit::engine::compose_5(std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    let told = |args: &[&str]| -> String {
+        let mut compose = std::process::Command::new(&program);
+        compose.env("DOCKER_HOST", format!("unix://{}", dock.engine.socket().display()));
+        let ran: Ran = compose.current_dir(dock.desk.dir.path()).args(args).output().unwrap().into();
+        ran.code(0).out
+    };
+    let stacks: serde_json::Value = serde_json::from_str(&told(&["ls", "--format", "json"])).unwrap();
+    assert_eq!((&stacks[0]["Name"], &stacks[0]["Status"]), (&"web".into(), &"running(3)".into()), "{stacks}");
+    let parts = told(&["-p", "web", "ps", "--format", "{{.Name}} {{.Service}} {{.State}} {{.Health}}"]);
+    let mut parts: Vec<&str> = parts.lines().collect();
+    parts.sort_unstable();
+    assert_eq!(
+        parts,
+        ["web-app-1 app running healthy", "web-app-2 app running healthy", "web-db-1 db running healthy"]
+    );
+}

@@ -31,13 +31,17 @@ fn lives_with(dock: &Dock, container: &str, gateway: &str) {
 
 /// A gateway, a service that leaves through it, one that needs that.
 fn lab(dock: &Dock, gateway: &str, colour: &str) {
+    lab_of(dock, gateway, colour, "app:1", "\"data:/data\"");
+}
+
+fn lab_of(dock: &Dock, gateway: &str, colour: &str, app: &str, mounts: &str) {
     dock.lab(&format!(
         "vpn: {{ on: here, containers: {{ tunnel: {{ image: \"REG/{gateway}\", cap_add: [NET_ADMIN], environment: {{ COLOUR: {colour} }} }} }} }}
 seeds:
   on: here
   egress: vpn
   containers:
-    app: {{ image: \"REG/app:1\", ports: [\"8080:80\"], volumes: [\"data:/data\"], stop_grace_period: 1s }}
+    app: {{ image: \"REG/{app}\", ports: [\"8080:80\"], volumes: [{mounts}], stop_grace_period: 1s }}
     side: {{ image: \"REG/app:1\", command: [/bin/sleep, \"1000\"], stop_grace_period: 1s, network_mode: \"service:app\" }}
 arr: {{ on: here, needs: [seeds], containers: {{ web: {{ image: \"REG/app:1\", stop_grace_period: 1s }} }} }}"
     ));
@@ -111,6 +115,49 @@ fn it_leaves_through_its_gateway_or_not_at_all() {
     dock.apply().code(0);
     dock.settled();
     assert!(reaches(&dock, "seeds-app-1"));
+}
+
+/// The gateway gets a new container and so its network is another one, while what lives in it cannot be changed as asked: it
+/// comes back by itself all the same, into the new network, with what it had.
+#[test]
+fn what_cannot_follow_its_gateway_comes_back_into_the_new_network() {
+    let dock = Dock::new();
+    outside(&dock);
+    dock.engine.publish("vpn:1", &[SERVE, CHECK]).unwrap();
+    let good = dock.engine.publish("app:1", &["VOLUME /unnamed", SERVE]).unwrap();
+    dock.engine
+        .publish("app:2", &["VOLUME /unnamed", r#"CMD ["/bin/sh","-c","echo no such option; exit 3"]"#])
+        .unwrap();
+    lab(&dock, "vpn:1", "red");
+    dock.apply().code(0);
+    dock.settled();
+    dock.engine.docker(&["exec", "seeds-app-1", "touch", "/data/precious", "/unnamed/precious"]).unwrap();
+    let nowhere = r#""data:/data", { type: bind, source: /no/such, target: /x, bind: { create_host_path: false } }"#;
+    // One that does not stay up, and one that the engine does not even make.
+    for (colour, app, mounts, says) in
+        [("green", "app:2", "\"data:/data\"", "no such option"), ("blue", "app:1", nowhere, "/no/such")]
+    {
+        let before = dock.inspect("{{.Id}}", "vpn-tunnel-1");
+        lab_of(&dock, "vpn:1", colour, app, mounts);
+        let ran = dock.apply().code(5).says(says).says("reverted").says("making `seeds-app-1` again as it was");
+        ran.says("making `seeds-side-1` again as it was").says("in the new network");
+        assert_ne!(dock.inspect("{{.Id}}", "vpn-tunnel-1"), before);
+        for container in ["seeds-app-1", "seeds-side-1"] {
+            lives_with(&dock, container, "vpn-tunnel-1");
+            assert!(reaches(&dock, container), "{container}");
+            assert!(dock.inspect("{{.Config.Image}}", container).ends_with(&good));
+        }
+        dock.engine.docker(&["exec", "seeds-app-1", "ls", "/data/precious", "/unnamed/precious"]).unwrap();
+        let names = dock.engine.docker(&["ps", "-a", "--format", "{{.Names}}"]).unwrap();
+        let mut names: Vec<&str> = names.lines().collect();
+        names.sort_unstable();
+        assert_eq!(names, ["arr-web-1", "seeds-app-1", "seeds-side-1", "vpn-tunnel-1"]);
+    }
+    lab(&dock, "vpn:1", "blue");
+    dock.apply().code(0);
+    dock.settled();
+    assert!(reaches(&dock, "seeds-app-1") && reaches(&dock, "seeds-side-1"));
+    dock.engine.docker(&["exec", "seeds-app-1", "ls", "/data/precious", "/unnamed/precious"]).unwrap();
 }
 
 #[test]

@@ -1,11 +1,16 @@
 //! One stack, placed twice on one engine: what each of them has of its own, and that work on one leaves the other alone.
 
 use crate::docker::{CHECK, Dock, SERVE};
+use crate::stacks::Safe;
 
 impl Dock {
     /// As `lab`, with two environments.
     fn environments(&self, services: &str) {
         self.lab(services);
+        self.with_environments();
+    }
+
+    fn with_environments(&self) {
         let text = std::fs::read_to_string(self.desk.path("lab.yaml")).unwrap();
         self.desk.lab(&format!("environments: [dev, prod]\n{text}"));
     }
@@ -97,6 +102,94 @@ fn one_stack_in_two_environments_is_two_stacks() {
     dock.desk.run(&["plan", "--environment", "dev", "--only", "here"]).code(2);
     dock.apply().code(0);
     dock.settled();
+}
+
+/// Each has a secret of its own under the one name, and a database of its own.
+const APART: &str = "db:
+  on: here
+  environments: [dev, prod]
+  containers: { pg: { image: \"REG/db:1\", environment: { PAGE: \"${env}\" } } }
+shop:
+  on: here
+  needs: [db]
+  environments: [dev, prod]
+  containers:
+    app:
+      image: \"REG/shop:${env}\"
+      secrets: [{ source: \"token_${env}\", target: token }]
+      volumes: [\"data:/data\"]";
+
+#[test]
+fn neither_of_two_environments_gets_at_what_the_other_has() {
+    let safe = Safe::new();
+    let page = r#"CMD ["/bin/sh","-c","mkdir -p /tmp/www; echo $PAGE > /tmp/www/index.html; exec httpd -f -p 80 -h /tmp/www"]"#;
+    safe.dock.engine.publish("db:1", &[page]).unwrap();
+    for environment in ["dev", "prod"] {
+        let variable = format!("ENV V={environment}");
+        safe.dock.engine.publish(&format!("shop:{environment}"), &["USER app", &variable, SERVE, CHECK]).unwrap();
+    }
+    let lab = |services: &str| {
+        safe.lab("{}", services);
+        safe.dock.with_environments();
+    };
+    lab(APART);
+    safe.run(&["secret", "init"]).code(0);
+    safe.set("token_dev", "canary-of-dev");
+    safe.set("token_prod", "canary-of-prod");
+    safe.run(&["check"]).says_not("LW-PLT-004");
+    safe.apply().code(0).says_not("canary");
+    safe.settled();
+    let address = |container: &str| {
+        let networks = safe.dock.inspect("{{json .NetworkSettings.Networks}}", container);
+        let networks: serde_json::Value = serde_json::from_str(&networks).unwrap();
+        let all = networks.as_object().unwrap().values().map(|one| one["IPAddress"].as_str().unwrap().to_string());
+        all.collect::<Vec<String>>()
+    };
+    let wget = |container: &str, host: &str| {
+        let url = format!("http://{host}/");
+        let wget = ["exec", container, "/bin/busybox", "timeout", "2", "/bin/busybox", "wget", "-q", "-O-", &url];
+        safe.dock.engine.docker(&wget).unwrap_or_default()
+    };
+    for (own, other) in [("dev", "prod"), ("prod", "dev")] {
+        let app = format!("shop-{own}-app-1");
+        assert_eq!(safe.exec(&app, &["cat", "/run/secrets/token"]), format!("canary-of-{own}"));
+        // Nothing that it can read holds the other's, nor is anything of the other's mounted.
+        let hunt = format!("busybox grep -rls canary-of-{other} /run /data /tmp /etc /dev/shm /proc/1/environ; true");
+        assert_eq!(safe.exec(&app, &["sh", "-c", &hunt]), "");
+        let hunt = format!("busybox grep -rls canary-of-{own} /run /data /tmp /etc /dev/shm /proc/1/environ; true");
+        assert_eq!(safe.exec(&app, &["sh", "-c", &hunt]), "/run/secrets/token");
+        let mounts = safe.dock.inspect("{{range .Mounts}}{{.Source}} {{.Name}} {{end}}", &app);
+        assert!(mounts.contains(&format!("shop-{own}")) && !mounts.contains(&format!("shop-{other}")), "{mounts}");
+        // Its own database answers; the other's does not, by whatever address it is asked.
+        assert_eq!(wget(&app, "db"), own);
+        let theirs = address(&format!("db-{other}-pg-1"));
+        assert_eq!(theirs.len(), 2);
+        for address in theirs.iter().map(String::as_str).chain([&*format!("db-{other}-pg-1")]) {
+            assert_eq!(wget(&app, address), "", "{app} reaches {address}");
+        }
+    }
+    // On the host each has a folder of its own in memory, which nobody but its container's user reads.
+    let kept: Vec<String> = safe.kept().iter().map(|path| path.display().to_string()).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(kept[0].contains("/shop-dev-app-1/") && kept[1].contains("/shop-prod-app-1/"), "{kept:?}");
+
+    // A new value in one is nothing to the other; what is changed by hand in one is no drift of the other's.
+    let prod = safe.dock.inspect("{{.Id}} {{.State.StartedAt}}", "shop-prod-app-1");
+    safe.set("token_dev", "canary-of-dev-again");
+    safe.run(&["plan"]).says("shop-dev-app-1").says("1 to replace").says_not("shop-prod").says_not("canary");
+    safe.run(&["apply", "--yes", "--environment", "dev"]).code(0);
+    assert_eq!(safe.exec("shop-dev-app-1", &["cat", "/run/secrets/token"]), "canary-of-dev-again");
+    assert_eq!(safe.dock.inspect("{{.Id}} {{.State.StartedAt}}", "shop-prod-app-1"), prod);
+    safe.settled();
+    safe.dock.engine.docker(&["stop", "-t", "1", "shop-prod-app-1"]).unwrap();
+    safe.run(&["drift", "--environment", "dev"]).code(0).says("0 drifted").says_not("prod");
+    safe.run(&["drift", "--environment", "prod"]).code(4).says("shop-prod-app-1").says_not("shop-dev");
+    safe.run(&["drift", "--environment", "test"]).code(2).says("no environment `test`");
+    safe.run(&["drift"]).code(4).says("shop-prod-app-1");
+
+    // One secret for both is said.
+    lab(&APART.replace("token_${env}", "token_dev"));
+    safe.run(&["check"]).says("LW-PLT-004").says("`token_dev` is read in the environments `dev`");
 }
 
 #[test]

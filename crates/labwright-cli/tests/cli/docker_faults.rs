@@ -82,6 +82,34 @@ fn a_pull_that_breaks_off_leaves_what_ran() {
     assert_ne!(dock.inspect("{{.Id}}", "web-app-1"), id);
 }
 
+/// Its bytes are flowing, and then nothing comes any more and nobody answers: the engine tries again, and gives up.
+#[test]
+fn a_registry_that_goes_away_while_the_bytes_flow_leaves_what_ran() {
+    const WEIGHT: usize = 4 << 20;
+    const WAY: &str = "127.0.0.2:5000";
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    dock.engine.publish_with("app:2", &[SERVE], WEIGHT).unwrap();
+    let relay = dock.engine.relay(WAY).unwrap();
+    web(&dock, "image: \"REG/app:1\"");
+    dock.apply().code(0);
+    let id = dock.inspect("{{.Id}}", "web-app-1");
+    web(&dock, &format!("image: \"{WAY}/app:2\""));
+    dock.desk.run(&["plan", "--out", "plan.json"]).code(0).says("to replace");
+    let before = relay.passed();
+    relay.cut_after(1 << 20);
+    let ran = dock.desk.run(&["apply", "--yes", "--plan", "plan.json"]).code(5);
+    let ran = ran.says(&format!("cannot fetch image `{WAY}/app@sha256:")).says("docker pull").says("skipped");
+    let came = relay.passed() - before;
+    assert!(relay.is_cut() && came > 0 && came < WEIGHT as u64, "{came} bytes came\n{}{}", ran.out, ran.err);
+    assert_eq!(dock.inspect("{{.Id}} {{.State.Status}}", "web-app-1"), format!("{id} running"));
+    // It is back: the next apply goes on from there.
+    relay.mend();
+    dock.apply().code(0);
+    dock.settled();
+    assert_ne!(dock.inspect("{{.Id}}", "web-app-1"), id);
+}
+
 #[test]
 fn what_never_turns_healthy_is_said_with_what_it_says_itself_and_holds_back_who_needs_it() {
     let dock = Dock::new();
@@ -278,4 +306,84 @@ fn what_a_compose_file_says_that_cannot_be_is_found_with_its_file_and_line() {
     assert_ne!(ran.code, 0);
     desk.write("web/compose.yaml", file("command: \"run ${TOKEN:-none}\""));
     desk.run(&["check"]).says_not("TOKEN");
+}
+
+/// The line that is meant ends with `# here`.
+const HERE: &str = " # here";
+
+#[test]
+fn whatever_of_a_compose_file_is_not_done_is_found_with_its_file_and_line() {
+    let desk = Desk::new(
+        "lab: home\ncompute: { hosts: { here: { local: true } } }\nservices:\n  web: { on: here, compose: web/compose.yaml }\n",
+    );
+    let service = |keys: &str| format!("services:\n  app:\n    image: \"x:1\"\n{keys}\n");
+    let mount = |keys: &str| service(&format!("    volumes:\n      - {keys}{HERE}")) + "volumes: { data: {} }\n";
+    let deploy = |keys: &str| service(&format!("    deploy:\n{keys}"));
+    let at_top = |text: &str| format!("{text}\n{}", service(""));
+    let cases = [
+        // What would run as something else is an error …
+        (at_top("models: { m: { model: x } } # here"), "`models`", 3),
+        (at_top("secrets: { s: { driver: x } } # here"), "`driver`", 3),
+        (at_top("configs: { c: { driver_opts: { a: b } } } # here"), "`driver_opts`", 3),
+        ("services:\n  app:\n    build: . # here\n".to_string(), "images are built elsewhere", 3),
+        (service("    build:\n      context: .\n      sbom: true # here"), "`sbom`", 3),
+        (mount("{ type: volume, source: data, target: /d, volume: { labels: { a: b } } }"), "labels of a volume", 3),
+        (mount("{ type: bind, source: /d, target: /d, bind: { recursive: disabled } }"), "`bind.recursive`", 3),
+        (mount("{ type: image, source: x, target: /d }"), "mounting an image", 3),
+        (mount("{ type: npipe, source: x, target: /d }"), "named pipe", 3),
+        (mount("{ type: cluster, source: x, target: /d }"), "cluster's volume", 3),
+        (
+            service("    secrets:\n      - { source: s, uid: app } # here") + "secrets: { s: { file: ./s } }\n",
+            "`app` is no number",
+            3,
+        ),
+        (
+            service("    configs:\n      - c # here") + "configs: { c: { external: true } }\n",
+            "would have to come from a swarm",
+            3,
+        ),
+        (
+            service("    configs:\n      - c") + "configs:\n  c:\n    file: /etc/motd # here\n",
+            "is a file of the host",
+            3,
+        ),
+        (service("    security_opt:\n      - seccomp=./p.json # here"), "seccomp profile in a file", 3),
+        (service("    links:\n      - other # here"), "`other`", 3),
+        // … and what Compose itself leaves out is a warning.
+        (deploy("      endpoint_mode: vip # here"), "only a swarm heeds `deploy.endpoint_mode`", 0),
+        (deploy("      rollback_config: { parallelism: 1 } # here"), "only a swarm heeds `deploy.rollback_config`", 0),
+        (deploy("      mode: global # here"), "only a swarm heeds `deploy.mode`", 0),
+        (deploy("      update_config: { parallelism: 1 } # here"), "only a swarm heeds `deploy.update_config`", 0),
+        (
+            deploy("      placement:\n        preferences: [{ spread: node.labels.zone }] # here"),
+            "`deploy.placement`",
+            0,
+        ),
+        (
+            deploy("      restart_policy:\n        condition: any\n        window: 5s # here"),
+            "`deploy.restart_policy.window`",
+            0,
+        ),
+        (
+            deploy("      resources:\n        reservations:\n          cpus: '1' # here"),
+            "`deploy.resources.reservations.cpus`",
+            0,
+        ),
+        (
+            deploy("      resources:\n        reservations:\n          generic_resources: [] # here"),
+            "`deploy.generic_resources`",
+            0,
+        ),
+        (
+            service("    networks:\n      back:\n        priority: 5 # here") + "networks: { back: {} }\n",
+            "`priority`",
+            0,
+        ),
+    ];
+    for (text, says, code) in cases {
+        desk.write("web/compose.yaml", &text);
+        let line = text.lines().position(|line| line.ends_with(HERE)).unwrap() + 1;
+        let ran = desk.run(&["check"]).says(says).says(&format!("web/compose.yaml:{line}"));
+        assert_eq!(ran.code, code, "{text}\n{}{}", ran.out, ran.err);
+    }
 }

@@ -13,10 +13,10 @@ use crate::docker::SERVE;
 use crate::world::World;
 
 /// Where the hosts' agents find their engines.
-const SOCKET: &str = "/run/docker.sock";
+pub const SOCKET: &str = "/run/docker.sock";
 
 /// Lets a host reach an engine that runs beside it, at the usual kind of place.
-fn at(host: &Host, engine: &Engine) {
+pub fn at(host: &Host, engine: &Engine) {
     let place = host.root_path().unwrap().join(SOCKET.trim_start_matches('/'));
     let listener = UnixListener::bind(place).unwrap();
     let engine = engine.socket();

@@ -385,12 +385,44 @@ fn a_command_does_not_outlive_whoever_began_it() {
         let mut child = inside.stdin(Stdio::piped()).spawn().unwrap();
         let runs = || dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("sleep 1234");
         until("the command runs", runs);
-        // `nsenter` waits for it, and passes no signals on.
-        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap();
-        run(Command::new("kill").args([&format!("-{signal}"), children.trim()]));
+        signal_inside(&child, signal);
         assert_eq!(child.wait().unwrap().code(), Some(code));
         until("the command is gone", || !runs());
     }
+    let runs = |what: &str| dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains(what);
+    let inside = |script: &str| {
+        let mut inside = dock.engine.inside().unwrap();
+        let script = script.replace("EXEC", &format!("{} exec one --lab {lab}", env!("CARGO_BIN_EXE_labwright")));
+        inside.args(["sh", "-c", &script]).env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
+        inside
+    };
+    // A reader that has enough ends it, whether or not it takes what is typed, which never ends.
+    for script in ["EXEC -- /bin/busybox yes abc | head -n 1", "EXEC -- /bin/busybox yes abc < /dev/zero | head -n 1"] {
+        let ran: Ran = inside(script).output().unwrap().into();
+        assert_eq!(ran.out, "abc\n", "{script}");
+        until("it is gone", || !runs("yes abc"));
+    }
+    // One that takes nothing, one whose reader reads nothing, and one that began others.
+    for (script, what) in [
+        ("exec EXEC -- /bin/sleep 2345 < /dev/zero", "sleep 2345"),
+        ("exec EXEC -- /bin/busybox yes abc", "yes abc"),
+        ("exec EXEC -- /bin/sh -c 'sleep 3456 & sleep 3456'", "sleep 3456"),
+    ] {
+        let mut child = inside(script).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        until("the command runs", || runs(what));
+        // Until nothing more fits on the way in either direction.
+        std::thread::sleep(Duration::from_secs(2));
+        signal_inside(&child, "INT");
+        until("the command is gone", || !runs(what));
+        drop(child.stdout.take());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{script}");
+    }
+}
+
+/// `nsenter` waits for what it began, and passes no signals on.
+fn signal_inside(nsenter: &Child, signal: &str) {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", nsenter.id())).unwrap();
+    run(Command::new("kill").args([&format!("-{signal}"), children.trim()]));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod docker_egress;
 mod docker_environments;
 mod docker_faults;
 mod docker_firewall;
+mod docker_kills;
 mod docker_order;
 mod editor;
 mod examples;

@@ -15,13 +15,13 @@ use crate::secrets::{ADA, feed};
 use crate::world::Ran;
 
 /// A dock whose lab has a store of secrets, with a folder in memory of its own.
-struct Safe {
-    dock: Dock,
+pub struct Safe {
+    pub dock: Dock,
     memory: tempfile::TempDir,
 }
 
 impl Safe {
-    fn new() -> Safe {
+    pub fn new() -> Safe {
         let safe = Safe { dock: Dock::new(), memory: tempfile::tempdir_in("/dev/shm").unwrap() };
         fs::set_permissions(safe.memory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let key = "home/.config/sops/age/keys.txt";
@@ -31,7 +31,7 @@ impl Safe {
     }
 
     /// `generate`: what the store makes by itself; the services stand below `services`.
-    fn lab(&self, generate: &str, services: &str) {
+    pub fn lab(&self, generate: &str, services: &str) {
         let socket = self.dock.engine.socket().display().to_string();
         let services: String = services.lines().map(|line| format!("  {line}\n")).collect();
         self.dock.desk.lab(&format!(
@@ -46,28 +46,28 @@ impl Safe {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Ran {
         self.command(args).output().unwrap().into()
     }
 
-    fn set(&self, name: &str, value: &str) {
+    pub fn set(&self, name: &str, value: &str) {
         feed(self.command(&["secret", "set", name]), value).code(0);
     }
 
-    fn apply(&self) -> Ran {
+    pub fn apply(&self) -> Ran {
         self.run(&["apply", "--yes"])
     }
 
-    fn settled(&self) {
+    pub fn settled(&self) {
         self.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
     }
 
-    fn exec(&self, container: &str, command: &[&str]) -> String {
+    pub fn exec(&self, container: &str, command: &[&str]) -> String {
         self.dock.engine.docker(&[&["exec", container], command].concat()).unwrap()
     }
 
     /// Every file with a secret in it that is in memory.
-    fn kept(&self) -> Vec<PathBuf> {
+    pub fn kept(&self) -> Vec<PathBuf> {
         fn below(folder: PathBuf, out: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 match entry.path() {
@@ -163,6 +163,56 @@ fn a_rotation_takes_containers_along_or_back() {
         .says("the old values are back, in the store and on every host that read them");
     assert_eq!((value(), token(), safe.dock.inspect("{{.Id}}", "app-web-1")), (new.clone(), new, id));
     safe.settled();
+}
+
+#[test]
+fn what_lives_in_the_network_of_one_that_is_made_anew_comes_along() {
+    let safe = Safe::new();
+    safe.dock.engine.publish("app:1", &[SERVE]).unwrap();
+    let lab = |colour: &str| {
+        safe.lab(
+            "{ token: password }",
+            &format!(
+                "app:
+  on: here
+  containers:
+    web: {{ image: \"REG/app:1\", secrets: [token], environment: {{ COLOUR: {colour} }}, stop_grace_period: 1s }}
+    side: {{ image: \"REG/app:1\", network_mode: \"service:web\", stop_grace_period: 1s }}
+    next: {{ image: \"REG/app:1\", pid: \"service:side\", stop_grace_period: 1s }}
+    apart: {{ image: \"REG/app:1\", environment: {{ COLOUR: {colour} }} }}"
+            ),
+        );
+    };
+    lab("red");
+    safe.run(&["secret", "init"]).code(0);
+    safe.run(&["secret", "generate"]).code(0);
+    safe.apply().code(0);
+    let id = |name: &str| safe.dock.inspect("{{.Id}}", name);
+    let ids = || ["app-web-1", "app-side-1", "app-next-1", "app-apart-1"].map(id);
+    let lives_well = || {
+        let mode = |field: &str, name: &str| safe.dock.inspect(&format!("{{{{.HostConfig.{field}}}}}"), name);
+        assert_eq!(mode("NetworkMode", "app-side-1"), format!("container:{}", id("app-web-1")));
+        assert_eq!(mode("PidMode", "app-next-1"), format!("container:{}", id("app-side-1")));
+    };
+    lives_well();
+    let before = ids();
+    safe.run(&["secret", "rotate", "--yes", "token"])
+        .code(0)
+        .says("app-side-1")
+        .says("app-next-1")
+        .says_not("app-apart-1");
+    lives_well();
+    let after = ids();
+    assert!(before[..3].iter().zip(&after).all(|(before, after)| before != after) && before[3] == after[3]);
+    safe.settled();
+    // Asked for by its name alone, it takes them along as well; the rest waits.
+    lab("green");
+    let only = ["--only", "here/docker/container/app-web-1"];
+    safe.run(&[&["plan"], &only[..]].concat()).code(0).says("app-side-1").says("app-next-1").says_not("app-apart-1");
+    safe.run(&[&["apply", "--yes"], &only[..]].concat()).code(0);
+    lives_well();
+    assert_eq!(id("app-apart-1"), after[3]);
+    safe.run(&["plan"]).code(0).says("1 to replace").says("app-apart-1");
 }
 
 #[test]

@@ -139,15 +139,23 @@ impl Agent {
         let (type_in, typed) = mpsc::channel();
         let mut type_in = Some(type_in);
         let mut gone = false;
+        // While somebody is slow to read, what waits for them is sign of life enough; more of it would only wait as well, and
+        // the word that ends the command behind it.
+        let telling = AtomicBool::new(false);
         let ended = std::thread::scope(|scope| {
             let working = scope.spawn(|| {
-                let mut tell = |told: Told<'_>| self.send(printed(&told));
+                let mut tell = |told: Told<'_>| {
+                    telling.store(true, Ordering::Release);
+                    self.send(printed(&told));
+                    telling.store(false, Ordering::Release);
+                };
                 let ended = self.runtime(part).and_then(|runtime| runtime.exec(part, ask, typed, &mut tell));
                 drop(hear.send(Heard::WorkOver));
                 ended
             });
             loop {
                 match heard.recv_timeout(ALIVE_EVERY) {
+                    Err(mpsc::RecvTimeoutError::Timeout) if telling.load(Ordering::Acquire) => {}
                     Err(mpsc::RecvTimeoutError::Timeout) => self.send(Reply::Alive),
                     Ok(Heard::WorkOver) => break,
                     Ok(Heard::Request(Request::Typed(keys))) => {

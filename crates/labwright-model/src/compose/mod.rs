@@ -316,7 +316,7 @@ impl Project {
     }
 
     /// Where something of a service stands in the Compose files: `["web", "ports", "0"]`. As far as they go.
-    pub(crate) fn span_of(&self, path: &[&str]) -> Option<Span> {
+    pub fn span_of(&self, path: &[&str]) -> Option<Span> {
         if let [service, "environment", variable, ..] = path
             && let Some(value) = self.services.get(*service).and_then(|service| service.environment.get(*variable))
             && !value.span.is_none()

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use labwright_model::{Finding, Findings, Parsed, codes};
 
 use super::project::container_name;
-use super::services::{Placed, What};
+use super::services::{self, Placed, What};
 use super::stack::{Mount, Stack};
 use crate::process;
 
@@ -116,8 +116,10 @@ pub fn of_environment(parsed: &Parsed, environment: &str) -> Vec<String> {
         match parsed.project(placement) {
             Some(project) => {
                 let name = &project.name;
+                let folder = services::folder(placement, project);
                 for on in placement.entry.on.iter().map(|on| &on.value) {
                     patterns.push(format!("{on}/docker/container/{name}-*"));
+                    patterns.extend(["file", "directory"].map(|kind| format!("{on}/host/{kind}/{folder}")));
                     patterns.extend(["volume", "network"].map(|kind| format!("{on}/docker/{kind}/{name}_*")));
                     let own = project.services.0.values().filter_map(|service| service.container_name.as_ref());
                     patterns.extend(own.map(|own| format!("{on}/docker/container/{}", own.value)));

@@ -18,7 +18,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, culprit, form, gate, network, replace, secrets, session};
+use super::{ENGINE, adopt, culprit, form, gate, network, replace, secrets, session};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -118,6 +118,7 @@ pub async fn observe(
     let id = container["Image"].as_str().unwrap_or_default();
     let image = images.here(id).await?.unwrap_or_default();
     let mut spec = form::seen(&container, &image, wanted.spec, &context.change_key.0);
+    adopt::recognise(docker, &container, wanted.spec, &context.change_key.0, &mut spec).await?;
     // A mark keeps a long name as its digest only; the container itself knows what it was made from.
     let made_from = container["Config"]["Labels"][form::IMAGE_LABEL].as_str();
     let asked = text(wanted.spec, "image").or(made_from.filter(|_| wanted.spec.contains_key("image")));
@@ -126,11 +127,21 @@ pub async fn observe(
         let digest = images.resolve(asked).await.unwrap_or_default();
         spec.insert("image".into(), called(&container, &image, asked, &digest).into());
     }
-    if let Some(asked) = text(wanted.spec, "networks")
-        && let Some(id) = text(&spec, "networks").and_then(|mode| mode.strip_prefix("container:"))
-        && (lives_with(docker, id, asked).await? || lived_with(replaced, id, asked))
+    if let (Some(asked), Some(found)) = (text(wanted.spec, "networks"), text(&spec, "networks"))
+        && means(docker, replaced, found, asked).await?
     {
         spec.insert("networks".into(), asked.into());
+    }
+    if let (Some(Value::Map(asked)), Some(Value::Map(found))) = (wanted.spec.get("options"), spec.get_mut("options")) {
+        for shared in ["pid", "ipc"] {
+            let said =
+                |options: &BTreeMap<String, Value>| options.get(shared).and_then(Value::text).map(str::to_string);
+            if let (Some(asked), Some(seen)) = (said(asked), said(found))
+                && means(docker, replaced, &seen, &asked).await?
+            {
+                found.insert(shared.into(), asked.into());
+            }
+        }
     }
     if spec.contains_key("state") && is_cut_off(docker, &container).await? {
         spec.insert("state".into(), CUT_OFF.into());
@@ -154,6 +165,12 @@ async fn is_cut_off(docker: &Docker, container: &Json) -> Result<bool, ProviderE
         container["State"]["StartedAt"].as_str().unwrap_or_default().trim_end_matches('Z').to_string()
     };
     Ok(form::state(&other) != "running" || started(&other) > started(container))
+}
+
+/// Whether what the engine says a container shares, `container:ID`, is what was asked for, `container:NAME`.
+async fn means(docker: &Docker, replaced: &session::Replaced, found: &str, asked: &str) -> Result<bool, ProviderError> {
+    let Some(id) = found.strip_prefix("container:") else { return Ok(false) };
+    Ok(lives_with(docker, id, asked).await? || lived_with(replaced, id, asked))
 }
 
 /// Whether the container of an id is the one that `container:NAME` means today: the engine keeps the id, the lab the name.

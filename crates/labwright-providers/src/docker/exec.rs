@@ -1,10 +1,9 @@
 //! A command in a container: what is typed goes in, what it prints comes out, and its exit code is told.
 //! A command that is left by whoever began it does not run on unseen.
 
-use std::cell::RefCell;
 use std::pin::pin;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::container::LogOutput;
@@ -12,19 +11,56 @@ use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, Star
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use labwright_plan::{ErrorKind, ExecAsk, Part, ProviderError, Size, Told, Typed};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::container;
-use super::engine::{json, told};
+use super::engine::{self, json, told};
 
-/// Runs it to its end.
-pub async fn run(
-    docker: &Docker,
+/// How many pieces of what a command prints wait for whoever reads them; the engine cuts them to 32 KiB at most.
+const PIECES_HELD: usize = 32;
+
+/// What there is to tell.
+enum Piece {
+    /// Its place is free again when this goes.
+    Printed {
+        output: LogOutput,
+        _place: OwnedSemaphorePermit,
+    },
+    Taken(usize),
+}
+
+/// Runs a command on the engine at `socket`, to its end. Telling has a thread to itself, this one: whoever does not read,
+/// or is slow, holds up the command and not the word that ends it.
+pub fn run(
+    socket: &str,
     part: &Part,
     ask: &ExecAsk,
     typed: mpsc::Receiver<Typed>,
     tell: &mut dyn FnMut(Told<'_>),
+) -> Result<i64, ProviderError> {
+    let (say, said) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let working =
+            scope.spawn(move || engine::with(socket, async |docker| attend(docker, part, ask, typed, say).await));
+        for piece in said {
+            match &piece {
+                Piece::Printed { output: LogOutput::StdErr { message }, .. } => tell(Told::Stderr(message)),
+                Piece::Printed { output, .. } => tell(Told::Stdout(output.as_ref())),
+                Piece::Taken(bytes) => tell(Told::Taken(*bytes)),
+            }
+        }
+        working.join().unwrap_or_else(|_| Err(ProviderError::bug("what attends a command panicked")))
+    })
+}
+
+async fn attend(
+    docker: &Docker,
+    part: &Part,
+    ask: &ExecAsk,
+    typed: mpsc::Receiver<Typed>,
+    say: mpsc::Sender<Piece>,
 ) -> Result<i64, ProviderError> {
     let name = part.id.name();
     let Some(there) = container::look(docker, name, &part.place).await? else {
@@ -61,20 +97,26 @@ pub async fn run(
     }
     // What is typed comes from a thread that waits for it; here both directions are waited for, and neither holds up the other.
     let (forward, mut typed_here) = tokio::sync::mpsc::unbounded_channel();
+    let (hang, hung) = oneshot::channel();
     std::thread::spawn(move || {
         while let Ok(next) = typed.recv() {
             if forward.send(next).is_err() {
                 return;
             }
         }
+        // Nobody is left who began it. One that has ended by itself does not hear it.
+        let _ = hang.send(());
     });
-    let tell = RefCell::new(tell);
+    let room = Arc::new(Semaphore::new(PIECES_HELD));
     let hear = async {
         while let Some(next) = output.next().await {
-            match next.map_err(failed)? {
-                LogOutput::StdErr { message } => (tell.borrow_mut())(Told::Stderr(&message)),
-                other => (tell.borrow_mut())(Told::Stdout(other.as_ref())),
-            }
+            let output = next.map_err(failed)?;
+            let Ok(_place) = room.clone().acquire_owned().await else { break };
+            // Whoever was told is gone with what began this.
+            drop(say.send(Piece::Printed { output, _place }));
+            // One that prints without a pause would leave the others no turn: what a task may do at a time is counted for
+            // all of it together.
+            tokio::task::yield_now().await;
         }
         Ok(())
     };
@@ -85,15 +127,16 @@ pub async fn run(
                     // A command that reads no more is no fault: its end is what counts.
                     drop(input.write_all(&bytes).await);
                     drop(input.flush().await);
-                    (tell.borrow_mut())(Told::Taken(bytes.len()));
+                    drop(say.send(Piece::Taken(bytes.len())));
                 }
                 Typed::End => drop(input.shutdown().await),
                 Typed::Resized(size) => resize(docker, &made, size).await,
-                Typed::HangUp => return,
             }
         }
+        std::future::pending::<()>().await;
     };
-    match select(pin!(hear), pin!(write)).await {
+    let write = pin!(write);
+    match select(pin!(hear), select(write, hung)).await {
         Either::Left((heard, _)) => heard?,
         Either::Right(_) => {
             hang_up(docker, &made, id).await;
@@ -115,16 +158,36 @@ async fn resize(docker: &Docker, exec: &str, size: Size) {
     }
 }
 
+/// How long the engine may take to note the number of a process that it began.
+const NOTED: Duration = Duration::from_secs(10);
+
+/// The number of the process of a command that runs. What it prints can come before the engine has noted its number.
+async fn number(docker: &Docker, exec: &str) -> Option<i32> {
+    let begun = Instant::now();
+    while begun.elapsed() < NOTED {
+        let state = docker.inspect_exec(exec).await.ok()?;
+        let number = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
+        if number.is_some() || state.running != Some(true) {
+            return number.filter(|_| state.running == Some(true));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    None
+}
+
 /// The engine has no word for ending a command, so its process is told. Only if it is the one: numbers are used again, and
 /// may mean something else where the engine has processes of its own.
 async fn hang_up(docker: &Docker, exec: &str, container: &str) {
-    let Ok(state) = docker.inspect_exec(exec).await else { return };
-    let Some(number) = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) else { return };
+    let Some(number) = number(docker, exec).await else { return };
     let Some(pid) = Pid::from_raw(number) else { return };
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
     let group = std::fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap_or_default();
-    if group.contains(container) {
-        // Gone already is as good.
-        let _ = pidfd_send_signal(process, Signal::HUP);
+    if !group.contains(container) {
+        return;
     }
+    // What a shell began ends with the shell: what the engine runs leads a group of its own. Gone already is as good.
+    let _ = match getpgid(Some(pid)) {
+        Ok(leader) if leader == pid => kill_process_group(pid, Signal::HUP),
+        _ => pidfd_send_signal(process, Signal::HUP),
+    };
 }

@@ -414,6 +414,11 @@ fn ending(mount: &Json, made: &Json, asked: Option<&&str>) -> String {
     if all.is_empty() { String::new() } else { format!(":{}", all.join(",")) }
 }
 
+/// The containers that one was made to live in the network of, by their keys.
+pub fn beside(inspect: &Json) -> Json {
+    label(inspect, BESIDE_LABEL)
+}
+
 fn label(inspect: &Json, label: &str) -> Json {
     let text = inspect["Config"]["Labels"][label].as_str().unwrap_or("{}");
     serde_json::from_str(text).unwrap_or_default()

@@ -232,6 +232,17 @@ fn standing(container: &Json) -> &str {
         .unwrap_or("unclear")
 }
 
+/// The most that is waited for a container of these fields; `None` where only its image says how its health is told.
+pub fn most(spec: &Spec) -> Option<Duration> {
+    let check = spec.get("healthcheck").map(super::engine::json).unwrap_or_default();
+    let has_check = check.as_object().is_some_and(|fields| !fields.is_empty());
+    let goal = Goal::of(spec);
+    (has_check || goal != Goal::Up).then(|| {
+        let check = if has_check { check } else { Json::Null };
+        limit(&serde_json::json!({"Config": {"Healthcheck": check}}), goal)
+    })
+}
+
 /// As long as its health check can take to make up its mind.
 fn limit(container: &Json, goal: Goal<'_>) -> Duration {
     if goal == Goal::Ran {

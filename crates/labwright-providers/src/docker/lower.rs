@@ -285,8 +285,14 @@ fn digests(stack: &Stack, container: &Container) -> Value {
     Value::Map(content.chain(configs).collect())
 }
 
-fn short(content: &[u8]) -> Value {
+/// What content is recognised by.
+pub fn short(content: &[u8]) -> Value {
     Digest::of(content).blake3[..16].into()
+}
+
+/// Whether a mount is of a config that Labwright puts on the host.
+pub fn is_config(mount: &str) -> bool {
+    mount.split(':').next().is_some_and(|source| source.contains(&format!("/{CONFIGS}/")))
 }
 
 /// Where a file that a container is given stands on the host.

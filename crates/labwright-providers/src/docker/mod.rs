@@ -23,6 +23,7 @@ mod logs;
 mod parts;
 mod runtime;
 
+mod archive;
 mod culprit;
 mod engine;
 mod form;
@@ -31,19 +32,20 @@ mod options;
 mod probe;
 mod reference;
 mod replace;
+mod revive;
 mod sockets;
 
 use labwright_model::Parsed;
 use labwright_plan::{
-    Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Part, Provider, ProviderError,
-    Refusal, Resource, Runtime, Session,
+    Action, Consequence, Context, Facts, Field, Input, Kind, Lowered, Observation, OnChange, Part, Provider,
+    ProviderError, Refusal, Resource, Runtime, Session, Spec,
 };
 
 pub use apart::of_environment;
 pub use lower::{Ground, lower_stack};
 pub use project::IN_PLACE;
 pub use secrets::any as holds_secrets;
-pub use services::assets;
+pub use services::{assets, findings};
 
 /// The second part of its resources' ids.
 const NAME: &str = "docker";
@@ -77,6 +79,11 @@ impl Provider for Docker {
 
     fn settle(&self, desired: &mut [Resource], observed: &mut Observation) {
         image::settle(desired, observed);
+    }
+
+    fn foretell(&self, resource: &Resource, action: Action, observed: &Spec) -> Option<String> {
+        let is_new = resource.id.kind() == container::KIND.name && action == Action::Replace;
+        is_new.then(|| replace::foretold(&resource.spec, observed)).flatten()
     }
 
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal> {

@@ -1,6 +1,8 @@
 //! A container takes another's place: made beside it, started as late as possible after the old one stops, and judged.
 //! The old one is removed only when the new one is up; otherwise it comes back as it was, with its old image.
 
+use std::time::Duration;
+
 use bollard::Docker;
 use bollard::query_parameters::{ListContainersOptions, RenameContainerOptions, StopContainerOptions};
 use labwright_plan::{ErrorKind, ProviderError, Spec, Step, Value};
@@ -11,10 +13,11 @@ use super::culprit;
 use super::engine::{status, told};
 use super::form;
 use super::gate::{self, Goal};
-use super::session::Saying;
+use super::revive;
+use super::session::{Saying, text};
 
 /// What a container is called until it has the name that it is for, and once it has lost it.
-const NEW: &str = ".labwright-new";
+pub const NEW: &str = ".labwright-new";
 const OLD: &str = ".labwright-old";
 
 /// Whether a name is one that a replacement gives and takes away again.
@@ -43,20 +46,34 @@ pub async fn replace(docker: &Docker, step: &Step, old: &Json, saying: &Saying<'
     let name = step.id.name();
     let interim = format!("{name}{NEW}");
     let old_id = old["Id"].as_str().unwrap_or_default();
-    let new_id = make(docker, name, &interim, &step.spec, &form::nameless(old), saying).await?;
-    let ran = old["State"]["Running"] == true;
+    let made = make(docker, name, &interim, &step.spec, &form::nameless(old), saying).await;
+    let new_id = match made {
+        Ok(new_id) => new_id,
+        // What was not touched yet needs no way back, unless it is cut off already.
+        Err(error) => {
+            return Err(match revive::heirs(docker, step, old, saying).await.unwrap_or_default() {
+                Some(_) => come_back(docker, step, (old, None), error, saying).await,
+                None => error,
+            });
+        }
+    };
     // One that runs once, and one that shares what only one may have, starts when the old one has stopped.
     let overlap = !shares(&step.spec) && Goal::of(&step.spec) != Goal::Ran;
     let swapped = swap(docker, (old_id, &new_id), step, overlap, saying).await;
     if let Err(error) = swapped {
-        return Err(come_back(docker, (old_id, &new_id), ran, error, saying).await);
+        return Err(come_back(docker, step, (old, Some(&new_id)), error, saying).await);
     }
     if overlap {
         stop(docker, old_id, saying).await?;
     }
-    rename(docker, old_id, &format!("{name}{OLD}")).await?;
-    rename(docker, &new_id, name).await?;
-    remove(docker, old_id).await
+    take_over(docker, (old_id, &new_id), name).await
+}
+
+/// Gives the new container the name, and removes the old one.
+pub async fn take_over(docker: &Docker, (old, new): (&str, &str), name: &str) -> Result<(), ProviderError> {
+    rename(docker, old, &format!("{name}{OLD}")).await?;
+    rename(docker, new, name).await?;
+    remove(docker, old).await
 }
 
 async fn swap(
@@ -74,6 +91,32 @@ async fn swap(
         return Err(culprit::of_port(docker, &step.spec, error).await);
     }
     gate::wait(docker, new, Goal::of(&step.spec), saying).await
+}
+
+/// How long nobody has what a container does while another takes its place, in words. `None`: nobody has it now either.
+pub fn foretold(wanted: &Spec, observed: &Spec) -> Option<String> {
+    if text(observed, "state") != Some("running") || Goal::of(wanted) == Goal::Ran {
+        return None;
+    }
+    if !shares(wanted) {
+        return Some("no downtime: the old one stops when the new one is up".into());
+    }
+    let down = "down from when the old one stops until the new one is up";
+    Some(match gate::most(wanted) {
+        Some(most) => format!("{down}: {} s at most", (grace(wanted) + most).as_secs()),
+        None => down.into(),
+    })
+}
+
+/// What the engine gives a container to end by itself where nothing else is said.
+const GRACE: Duration = Duration::from_secs(10);
+
+fn grace(spec: &Spec) -> Duration {
+    let said = match spec.get("options") {
+        Some(Value::Map(options)) => options.get("stop_grace_period").and_then(Value::int),
+        _ => None,
+    };
+    said.and_then(|seconds| u64::try_from(seconds).ok()).map_or(GRACE, Duration::from_secs)
 }
 
 /// Whether two of its kind cannot run at once: they would share a port, a network, an address or what they write.
@@ -95,28 +138,35 @@ fn shares(spec: &Spec) -> bool {
 /// Takes the new container away and sees to it that the old one runs again, if it ran.
 async fn come_back(
     docker: &Docker,
-    (old, new): (&str, &str),
-    ran: bool,
+    step: &Step,
+    (old, new): (&Json, Option<&str>),
     why: ProviderError,
     saying: &Saying<'_>,
 ) -> ProviderError {
     saying.say("it did not come up: the old container comes back");
+    let id = old["Id"].as_str().unwrap_or_default();
+    let ran = old["State"]["Running"] == true;
     let back = async {
-        remove(docker, new).await?;
-        let running = |container: &Json| container["State"]["Running"] == true;
-        if ran && !inspect(docker, old).await?.is_some_and(|container| running(&container)) {
-            start(docker, old, saying.id.name()).await?;
-            gate::wait(docker, old, Goal::Up, saying).await?;
-            reattach(docker, old, saying).await?;
+        if let Some(new) = new {
+            remove(docker, new).await?;
         }
-        Ok::<(), ProviderError>(())
+        if !ran {
+            return Ok("is there as it was");
+        }
+        if let Some(moved) = revive::heirs(docker, step, old, saying).await? {
+            revive::all(docker, old, moved, saying).await?;
+            return Ok("runs again: it was made as it was, in the new network of the one that it lives with");
+        }
+        if !inspect(docker, id).await?.is_some_and(|container| container["State"]["Running"] == true) {
+            start(docker, id, saying.id.name()).await?;
+            gate::wait(docker, id, Goal::Up, saying).await?;
+            reattach(docker, id, saying).await?;
+        }
+        Ok::<&str, ProviderError>("runs again")
     };
     match back.await {
-        Ok(()) => {
-            let state = if ran { "runs again" } else { "is there as it was" };
-            ProviderError::reverted(format!("{}; the container before it {state}", why.message))
-                .help("correct what it was changed to, and apply again")
-        }
+        Ok(state) => ProviderError::reverted(format!("{}; the container before it {state}", why.message))
+            .help("correct what it was changed to, and apply again"),
         Err(error) => ProviderError::new(
             ErrorKind::Rejected,
             format!("{}; and the container before it did not come back: {}", why.message, error.message),
@@ -154,4 +204,36 @@ pub async fn stop(docker: &Docker, id: &str, saying: &Saying<'_>) -> Result<(), 
 async fn rename(docker: &Docker, from: &str, to: &str) -> Result<(), ProviderError> {
     let options = RenameContainerOptions { name: to.into() };
     docker.rename_container(from, options).await.map_err(|error| told("rename a container to", to, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn it_is_foretold_how_long_nobody_has_it() {
+        let spec = |fields: &[(&str, Value)]| -> Spec {
+            fields.iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
+        };
+        let map = |fields: &[(&str, Value)]| Value::Map(spec(fields));
+        let running = spec(&[("state", "running".into())]);
+        let alone = ("networks", Value::Map(BTreeMap::new()));
+        let ports = ("ports", ["127.0.0.1:80:80/tcp"].into_iter().collect::<Value>());
+        let second = 1_000_000_000_i64;
+        let check = (
+            "healthcheck",
+            map(&[("Interval", Value::Int(2 * second)), ("Timeout", Value::Int(second)), ("Retries", Value::Int(3))]),
+        );
+        let options = ("options", map(&[("stop_grace_period", Value::Int(3))]));
+        let told = |wanted: &[(&str, Value)]| foretold(&spec(wanted), &running).unwrap_or_default();
+        assert!(told(std::slice::from_ref(&alone)).starts_with("no downtime"));
+        assert!(told(&[alone.clone(), ports.clone()]).ends_with("until the new one is up"));
+        // Three seconds to stop, four rounds of three, and what is added to any wait.
+        assert!(told(&[alone.clone(), ports.clone(), check.clone(), options]).ends_with(": 20 s at most"));
+        assert!(told(&[alone.clone(), ports.clone(), check]).ends_with(": 27 s at most"));
+        assert!(told(&[("networks", "container:gateway".into())]).starts_with("down"));
+        assert_eq!(foretold(&spec(&[alone, ports]), &spec(&[("state", "exited with 1".into())])), None);
+    }
 }

@@ -61,7 +61,7 @@ impl Runtime for Engines {
         typed: mpsc::Receiver<Typed>,
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<i64, ProviderError> {
-        engine::with(socket(part), async |docker| exec::run(docker, part, ask, typed, tell).await)
+        exec::run(socket(part), part, ask, typed, tell)
     }
 }
 

@@ -8,14 +8,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bollard::Docker;
-use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
-use futures_util::StreamExt;
 use labwright_plan::{Context, ProviderError, Sealed, Spec, Value};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::form;
 use super::session::text;
+use super::{archive, form};
 use crate::host::secret_boot;
 use crate::host::secret_file;
 use crate::host::session::Here as Host;
@@ -154,7 +152,7 @@ async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
     let passwd = if group.is_some() && user.parse::<u32>().is_ok() {
         String::new()
     } else {
-        file(docker, id, "/etc/passwd").await
+        lines(docker, id, "/etc/passwd").await
     };
     let found = entry(&passwd, user, if user.parse::<u32>().is_ok() { 2 } else { 0 });
     let uid = user.parse().ok().or_else(|| found.as_ref()?.get(2)?.parse().ok()).unwrap_or(0);
@@ -164,7 +162,7 @@ async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
         Some(group) => match group.parse() {
             Ok(gid) => gid,
             Err(_) => {
-                let groups = file(docker, id, "/etc/group").await;
+                let groups = lines(docker, id, "/etc/group").await;
                 entry(&groups, group, 0).and_then(|entry| entry.get(2)?.parse().ok()).unwrap_or_else(own)
             }
         },
@@ -178,21 +176,10 @@ fn entry(text: &str, value: &str, column: usize) -> Option<Vec<String>> {
     lines.find(|entry| entry.get(column).is_some_and(|found| found == value))
 }
 
-/// A file of a container, running or not. What is not there is empty.
-async fn file(docker: &Docker, id: &str, path: &str) -> String {
-    let options = DownloadFromContainerOptionsBuilder::default().path(path).build();
-    let mut parts = docker.download_from_container(id, Some(options));
-    let mut archive = Vec::new();
-    while let Some(Ok(part)) = parts.next().await {
-        archive.extend_from_slice(&part);
-    }
-    let mut archive = tar::Archive::new(archive.as_slice());
-    let mut text = String::new();
-    if let Some(Ok(mut entry)) = archive.entries().ok().and_then(|mut entries| entries.next()) {
-        // A link, or what is not text, has no lines to look through.
-        drop(io::Read::read_to_string(&mut entry, &mut text));
-    }
-    text
+/// The lines of a file of a container. What is not there, or cannot be read, has none.
+async fn lines(docker: &Docker, id: &str, path: &str) -> String {
+    let content = archive::file(docker, id, path).await.ok().flatten();
+    content.and_then(|content| String::from_utf8(content).ok()).unwrap_or_default()
 }
 
 fn owners(context: &Context, name: &str) -> Owners {

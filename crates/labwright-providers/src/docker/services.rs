@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use labwright_model::compose::Project;
 use labwright_model::lab::{Host, Service};
-use labwright_model::{Finding, Findings, Parsed, Span, beside, codes};
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, beside, codes};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 use serde_json::{Value as Json, json};
 
@@ -146,18 +147,10 @@ fn placed<'a>(input: &Input<'a>, findings: &mut Findings) -> Vec<Placed<'a>> {
     let mut all = Vec::new();
     for placement in &parsed.placements {
         let environment = placement.environment.as_deref();
-        let part = if placement.entry.compose.is_some() { "compose" } else { "containers" };
-        let span = parsed.span_of(&["services", &placement.service, part]);
+        let span = parsed.span_of(&["services", &placement.service, part(placement)]);
         let project = parsed.project(placement);
         // Said once, wherever it runs.
-        let stack = project.map(|project| {
-            let folder = match &placement.entry.folder {
-                Some(folder) => folder.value.trim_end_matches('/').to_string(),
-                None => format!("{FOLDERS}/{}", project.name),
-            };
-            let at = format!("services.{}.{part}", placement.service);
-            project::stack(&mut Making { project, at, assets: input.assets, folder: &folder, findings })
-        });
+        let stack = project.map(|project| stack(input, placement, project, findings));
         for (host, entry) in hosts(parsed, &placement.entry) {
             let what = match (&stack, &placement.entry.run) {
                 (Some(stack), _) => What::Stack(stack.clone()),
@@ -177,6 +170,43 @@ fn placed<'a>(input: &Input<'a>, findings: &mut Findings) -> Vec<Placed<'a>> {
         }
     }
     all
+}
+
+fn stack(input: &Input<'_>, placement: &Placement, project: &Project, findings: &mut Findings) -> Stack {
+    let folder = folder(placement, project);
+    let at = format!("services.{}.{}", placement.service, part(placement));
+    project::stack(&mut Making { project, at, assets: input.assets, folder: &folder, findings })
+}
+
+/// The key that the containers of a service stand under.
+fn part(placement: &Placement) -> &'static str {
+    if placement.entry.compose.is_some() { "compose" } else { "containers" }
+}
+
+/// What is to be said of the containers of a lab, wherever they run: what cannot be carried out, and what is left out.
+pub fn findings(input: &Input<'_>) -> Findings {
+    let mut findings = Findings::new();
+    for placement in &input.parsed.placements {
+        // Of a container that says its image and nothing else there is nothing to say, and most of a large lab are such.
+        let bare = |body: &Json| body.as_object().is_some_and(|keys| keys.keys().all(|key| key == "image"));
+        let containers = placement.entry.containers.0.as_object();
+        let project = input.parsed.project(placement);
+        let worth = |project: &&Project| !project.inline || !containers.is_some_and(|all| all.values().all(bare));
+        if let Some(project) = project.filter(worth) {
+            stack(input, placement, project, &mut findings);
+        }
+    }
+    // A secret in an environment is done as it is asked for: nothing of the file is left out.
+    findings.retain(|finding| finding.code != codes::COMPOSE_SECRET || finding.severity == Severity::Error);
+    findings
+}
+
+/// A stack's folder on its host.
+pub fn folder(placement: &Placement, project: &Project) -> String {
+    match &placement.entry.folder {
+        Some(folder) => folder.value.trim_end_matches('/').to_string(),
+        None => format!("{FOLDERS}/{}", project.name),
+    }
 }
 
 /// The files that stacks read, as `Input::assets` is keyed.

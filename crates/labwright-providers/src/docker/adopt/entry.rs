@@ -76,7 +76,10 @@ pub fn of_project(project: &Project, known: &Known) -> Found {
 /// A project's name as a service's: a label of DNS.
 pub fn service_name(project: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
-    project.chars().map(plain).collect::<String>().trim_matches('-').to_string()
+    match project.chars().map(plain).collect::<String>().trim_matches('-') {
+        "" => "service".to_string(),
+        name => name.to_string(),
+    }
 }
 
 fn one_or_all(mut all: Vec<String>) -> Json {

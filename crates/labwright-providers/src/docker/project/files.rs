@@ -23,9 +23,11 @@ pub fn assets(parsed: &Parsed) -> BTreeSet<String> {
     let of = |project: &Project| -> Vec<String> {
         let mounts = project.enabled().flat_map(|(_, service)| service.volumes.iter());
         let sources = mounts.filter(|mount| mount.kind == MountType::Bind).filter_map(|mount| mount.source.as_ref());
+        // What a container is given is read, wherever its stack runs; what it mounts may be in its place already.
         let files = project.configs.values().filter_map(|config| config.file.as_ref());
-        let all = sources.chain(files).map(|path| path.value.clone());
-        all.filter(|path| project.relative.contains(path)).map(|path| format!("{path}/")).collect()
+        let beside = |path: &&Spanned<String>| project.relative.contains(&path.value);
+        let mounted = sources.filter(beside).map(|path| format!("{}/", path.value));
+        mounted.chain(files.filter(beside).map(|path| path.value.clone())).collect()
     };
     parsed.projects.values().flat_map(of).collect()
 }

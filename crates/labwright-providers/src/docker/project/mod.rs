@@ -40,9 +40,17 @@ impl Making<'_> {
         self.report(Severity::Error, codes::COMPOSE_UNSUPPORTED, key, span, message.into(), help);
     }
 
-    fn swarm(&mut self, key: &str, span: Span, what: &str) {
+    /// What only a swarm heeds, with the way to it below its service: `["web", "deploy", "placement"]`.
+    fn swarm(&mut self, path: &[&str], what: &str) {
+        let (key, span) = (path.join("."), self.place(path));
         let message = format!("only a swarm heeds `{what}`; it is left out");
-        self.report(Severity::Warning, codes::COMPOSE_SWARM, key, span, message, "remove it");
+        self.report(Severity::Warning, codes::COMPOSE_SWARM, &key, span, message, "remove it");
+    }
+
+    /// Where something of a service stands in its file, as far as that is known.
+    fn place(&self, path: &[&str]) -> Span {
+        let service = || self.project.services.get(*path.first()?).map(|service| service.span);
+        self.project.span_of(path).or_else(service).unwrap_or(Span::NONE)
     }
 
     /// A text as it is meant. In the lab file it may hold references; a secret in one would be there for all to read.
@@ -217,7 +225,8 @@ fn restart(making: &mut Making<'_>, key: &str, service: &Service) -> Option<Stri
     let plain = service.restart.as_ref().map(|restart: &Spanned<Restart>| restart.value.to_string());
     let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) else { return plain };
     if policy.delay.is_some() || policy.window.is_some() {
-        making.swarm(&format!("{key}.deploy.restart_policy"), Span::NONE, "deploy.restart_policy.delay` and `window");
+        let path = [key, "deploy", "restart_policy", if policy.delay.is_some() { "delay" } else { "window" }];
+        making.swarm(&path, &path[1..].join("."));
     }
     let most = policy.max_attempts.map_or(0, |most| most.0);
     Some(match policy.condition {
@@ -294,13 +303,18 @@ fn networks(making: &mut Making<'_>, key: &str, service: &Service, container: &m
             attachment.settings.insert("MacAddress".into(), json!(address));
         }
         if let Some(said) = &said.value {
-            endpoint(making, &format!("{key}.networks.{network}"), said, &mut attachment);
+            endpoint(making, (key, network), said, &mut attachment);
         }
         container.networks.insert(network.clone(), attachment);
     }
 }
 
-fn endpoint(making: &mut Making<'_>, at: &str, said: &service::ServiceNetwork, attachment: &mut Attachment) {
+fn endpoint(
+    making: &mut Making<'_>,
+    (key, network): (&str, &str),
+    said: &service::ServiceNetwork,
+    attachment: &mut Attachment,
+) {
     let service::ServiceNetwork {
         aliases,
         driver_opts,
@@ -335,6 +349,8 @@ fn endpoint(making: &mut Making<'_>, at: &str, said: &service::ServiceNetwork, a
     if priority.is_some_and(|priority| priority.0 != 0) {
         let help = "say which network leads out: `gw_priority: 1`";
         let message = "engines of today no longer heed `priority` of a network";
-        making.report(Severity::Warning, codes::COMPOSE_LEGACY, at, Span::NONE, message.into(), help);
+        let path = [key, "networks", network, "priority"];
+        let span = making.place(&path);
+        making.report(Severity::Warning, codes::COMPOSE_LEGACY, &path.join("."), span, message.into(), help);
     }
 }

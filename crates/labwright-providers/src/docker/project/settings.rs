@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use labwright_model::Spanned;
 use labwright_model::compose::Service;
 use labwright_model::compose::deploy::{Deploy, DeviceRequest, Limits, Reservations, Resources, Ulimit};
 use labwright_model::compose::values::{Pairs, Texts};
-use labwright_model::{Span, Spanned};
 use serde_json::{Map, Value as Json, json};
 
 use super::{Making, container_name};
@@ -189,18 +189,18 @@ pub fn of(
 fn resources(making: &mut Making<'_>, key: &str, deploy: &Deploy) -> (Option<Limits>, Option<Reservations>) {
     let Deploy { mode: _, replicas: _, labels: _, update_config, resources, restart_policy: _, placement } = deploy;
     let Resources { limits, reservations } = resources;
-    let at = format!("{key}.deploy");
     if update_config.is_some() {
-        making.swarm(&at, Span::NONE, "deploy.update_config");
+        making.swarm(&[key, "deploy", "update_config"], "deploy.update_config");
     }
     if !placement.constraints.is_empty()
         || !placement.preferences.is_empty()
         || placement.max_replicas_per_node.is_some()
     {
-        making.swarm(&at, placement.constraints.first().map_or(Span::NONE, |first| first.span), "deploy.placement");
+        making.swarm(&[key, "deploy", "placement"], "deploy.placement");
     }
-    if let Some(cpus) = reservations.as_ref().and_then(|kept| kept.cpus.as_ref()) {
-        making.swarm(&at, cpus.span, "deploy.resources.reservations.cpus");
+    if reservations.as_ref().is_some_and(|kept| kept.cpus.is_some()) {
+        let path = [key, "deploy", "resources", "reservations", "cpus"];
+        making.swarm(&path, &path[1..].join("."));
     }
     (limits.clone(), reservations.clone())
 }
