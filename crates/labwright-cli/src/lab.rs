@@ -13,7 +13,8 @@ use labwright_engine::{Address, Target, Way};
 use labwright_model::lab::Host;
 use labwright_model::units::Date;
 use labwright_model::{Files, Findings, MAX_FILE_BYTES, Parsed, Severity};
-use labwright_plan::{Input, Lowered, Provider, Resource, check};
+use labwright_plan::check::Case;
+use labwright_plan::{Assets, Input, Lowered, Provider, Resource, check};
 use labwright_providers::docker::IN_PLACE;
 
 use crate::error::{CliError, Exit};
@@ -195,24 +196,25 @@ pub fn read(arg: &LabArg) -> Result<Read, CliError> {
     read_as_of(arg, None)
 }
 
-/// As `read_as_of`, with all that is to be said of containers by whoever runs them.
-pub fn read_whole(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
-    read_with(arg, as_of, &|parsed| {
-        // What could not be read has findings of its own, and is not the whole.
-        if parsed.incomplete || parsed.findings.iter().any(|finding| finding.severity == Severity::Error) {
-            return Findings::new();
-        }
-        let assets = assets(&labwright_providers::docker::assets(parsed), &in_place(parsed));
-        labwright_providers::docker::findings(&Input { parsed, assets: &assets })
-    })
+/// All that is to be said of containers by whoever runs them; nothing where the lab could not be read whole.
+pub fn of_containers(parsed: &Parsed) -> Findings {
+    // What could not be read has findings of its own.
+    if parsed.incomplete || parsed.findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Findings::new();
+    }
+    let assets = assets(&labwright_providers::docker::assets(parsed), &in_place(parsed));
+    labwright_providers::docker::findings(&Input::of(parsed, &assets))
 }
 
 /// Reads and checks as of a day; without one nothing is overdue.
 pub fn read_as_of(arg: &LabArg, as_of: Option<Date>) -> Result<Read, CliError> {
-    read_with(arg, as_of, &|_| Findings::new())
+    let parsed = parse_as_of(arg, as_of)?;
+    let findings = check::check(&parsed);
+    Ok(Read { parsed, findings })
 }
 
-fn read_with(arg: &LabArg, as_of: Option<Date>, more: &dyn Fn(&Parsed) -> Findings) -> Result<Read, CliError> {
+/// Reads, and checks nothing yet.
+pub fn parse_as_of(arg: &LabArg, as_of: Option<Date>) -> Result<Parsed, CliError> {
     let path = locate(arg)?;
     let mut parsed = labwright_model::parse(&path, &Disk);
     if parsed.unreadable {
@@ -222,8 +224,7 @@ fn read_with(arg: &LabArg, as_of: Option<Date>, more: &dyn Fn(&Parsed) -> Findin
         return Err(CliError::usage(message).hint(help));
     }
     parsed.as_of = as_of;
-    let findings = check::check_with(&parsed, more(&parsed));
-    Ok(Read { parsed, findings })
+    Ok(parsed)
 }
 
 /// Today, by UTC: what is overdue is so by days, and a lab's hosts may be in several time zones.
@@ -250,15 +251,9 @@ pub struct Ready {
 
 /// Reads, checks and lowers. A lab with errors is shown and goes no further.
 pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
-    let Read { parsed, mut findings } = read_as_of(arg, Some(today()))?;
+    let parsed = parse_as_of(arg, Some(today()))?;
     let assets = assets(&labwright_providers::assets(&parsed), &in_place(&parsed));
-    let mut lowered = Lowered::default();
-    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
-        let input = Input { parsed: &parsed, assets: &assets };
-        PROVIDERS.iter().for_each(|provider| provider.lower(&input, &mut lowered));
-        findings.extend(check::lowered(&parsed, std::mem::take(&mut lowered.findings)));
-        labwright_model::finding::sort(&mut findings);
-    }
+    let Lowered { resources: desired, findings } = judge_and_lower(&parsed, &assets);
     let errors: Findings = findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect();
     if !errors.is_empty() {
         terminal.say(findings::text(&errors, &parsed, terminal.err_color, terminal.width).trim_end());
@@ -279,7 +274,21 @@ pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
         hasher.update(path.as_bytes()).update(&[0]).update(bytes.as_deref().unwrap_or_default()).update(&[0]);
     }
     let hash = hasher.finalize().to_hex()[..32].to_string();
-    Ok(Ready { parsed, desired: lowered.resources, hash, findings })
+    Ok(Ready { parsed, desired, hash, findings })
+}
+
+/// What the lab comes down to, with every finding; nothing where one of them is an error.
+fn judge_and_lower(parsed: &Parsed, assets: &Assets) -> Lowered {
+    let case = Case::of(parsed);
+    let mut findings = check::judge(&case);
+    let mut lowered = Lowered::default();
+    if !findings.iter().any(|finding| finding.severity == Severity::Error) {
+        let input = Input::going_on(case, assets);
+        PROVIDERS.iter().for_each(|provider| provider.lower(&input, &mut lowered));
+        findings.extend(check::lowered(parsed, std::mem::take(&mut lowered.findings)));
+        labwright_model::finding::sort(&mut findings);
+    }
+    Lowered { resources: lowered.resources, findings }
 }
 
 impl Ready {

@@ -191,7 +191,10 @@ impl Parsed {
 
     /// The project of a placed service, where it is one of containers.
     pub fn project(&self, placement: &Placement) -> Option<&compose::Project> {
-        self.projects.get(&compose::key(&placement.service, placement.environment.as_deref()))
+        match &placement.environment {
+            None => self.projects.get(&placement.service),
+            environment => self.projects.get(&compose::key(&placement.service, environment.as_deref())),
+        }
     }
 
     /// Where something of a placed service's containers stands in its Compose file: `["web", "image"]`. `None` where its

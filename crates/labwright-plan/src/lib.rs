@@ -35,8 +35,8 @@ pub use plan::{
 };
 pub use planner::{Adopt, Options, PlanInput, differences, plan};
 pub use provider::{
-    Context, Facts, Field, Hidden, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider, Refusal,
-    Seen, Session, Via, Wanted, hints, kind_of, looks_with_secrets,
+    Assets, Context, Facts, Field, Hidden, Input, Kind, Lowered, Observed, OnChange, Ownership, Progress, Provider,
+    Refusal, Seen, Session, Via, Wanted, hints, kind_of, looks_with_secrets,
 };
 pub use resource::{Fingerprint, Resource, ResourceId};
 pub use runtime::{

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use labwright_model::{Findings, Parsed};
 use serde::{Deserialize, Serialize};
 
+use crate::check::Case;
 use crate::error::ProviderError;
 use crate::observation::Observation;
 use crate::plan::{Action, Change, Consequence, Step};
@@ -154,8 +155,24 @@ impl std::fmt::Debug for Hidden {
 /// What lowering reads.
 pub struct Input<'a> {
     pub parsed: &'a Parsed,
+    /// The lab with what several providers and rules ask of it, the network's matrix among them.
+    pub case: Case<'a>,
     /// Files beside the lab file that it refers to, by their path as `Parsed` names them.
-    pub assets: &'a BTreeMap<String, Result<Vec<u8>, String>>,
+    pub assets: &'a Assets,
+}
+
+/// Files beside the lab file: their content, or why it could not be read.
+pub type Assets = BTreeMap<String, Result<Vec<u8>, String>>;
+
+impl<'a> Input<'a> {
+    pub fn of(parsed: &'a Parsed, assets: &'a Assets) -> Input<'a> {
+        Input::going_on(Case::of(parsed), assets)
+    }
+
+    /// With what the rules made of the lab already.
+    pub fn going_on(case: Case<'a>, assets: &'a Assets) -> Input<'a> {
+        Input { parsed: case.parsed, case, assets }
+    }
 }
 
 /// What lowering makes.

@@ -109,8 +109,24 @@ impl Check<'_> {
         for config in service.configs.iter() {
             self.declared("config", &config.source, config.source.span, &at("configs"), project.configs.keys());
         }
+        let shared = match service.network_mode.as_ref().map(|mode| &mode.value) {
+            Some(NetworkMode::Service(other)) => Some(other),
+            _ => None,
+        };
         for (other, dependency) in &service.depends_on.0 {
-            if dependency.required.0 {
+            if shared == Some(other) && !project.services.contains_key(other) {
+                let message =
+                    format!("there is no service `{other}` in this project whose network `{name}` could share");
+                let help = match nearest(other, project.services.keys().map(String::as_str)) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => {
+                        "where the gateway is another service of the lab, take `network_mode` out and name it there: \
+                             `egress: SERVICE`"
+                            .to_string()
+                    }
+                };
+                self.error(codes::COMPOSE_UNDECLARED, &at("network_mode"), dependency.span, message, help);
+            } else if dependency.required.0 {
                 self.declared("service", other, dependency.span, &at("depends_on"), project.services.keys());
             }
         }

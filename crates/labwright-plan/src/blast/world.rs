@@ -8,6 +8,7 @@ use labwright_model::lab::{Expose, Lab, Tier, Zone, ZoneKind};
 use labwright_model::{Parsed, Placement, Spanned};
 
 use crate::application;
+use crate::check::policy_of;
 
 /// What keeps the lab going, in the order in which its loss is felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -242,7 +243,7 @@ impl<'a> World<'a> {
             let hosts: BTreeSet<usize> = entry.on.iter().filter_map(|on| self.host(on)).collect();
             let meant = |name: &Spanned<String>| self.meant(name, placement);
             let backup = entry.backup.as_ref();
-            let policy = backup.and_then(|backup| policies.get(backup.policy.as_ref()?.value.as_str()));
+            let policy = policy_of(self.parsed, placement).and_then(|policy| policies.get(policy.value.as_str()));
             let to = policy.iter().flat_map(|policy| policy.to.iter());
             let mounts = || hosts.iter().flat_map(|host| &self.mounts[*host]);
             let seen = if mounts().next().is_some() { folders(self.parsed, placement) } else { Vec::new() };

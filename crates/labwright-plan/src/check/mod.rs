@@ -3,7 +3,11 @@
 
 use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
 
+mod case;
+pub(crate) mod containers;
 mod format;
+mod image;
+mod passage;
 mod references;
 mod sources;
 mod spelling;
@@ -16,6 +20,7 @@ mod platform;
 mod protection;
 mod services;
 
+pub use case::Case;
 pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
 pub use platform::secret_in_the_clear;
 
@@ -29,7 +34,7 @@ pub trait Rule: Sync {
     fn doc(&self) -> &'static str;
     /// A lab that breaks it, and the same lab mended.
     fn examples(&self) -> Examples;
-    fn check(&self, lab: &Parsed, findings: &mut Findings);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings);
 }
 
 /// Two labs: the first breaks the rule, the second does not.
@@ -76,6 +81,7 @@ pub const RULES: &[&dyn Rule] = &[
     &compute::HostAddress,
     &compute::OnlyARole,
     &compute::LocalHost,
+    &compute::HostKeys,
     &compute::HostState,
     &compute::UnmanagedHost,
     &compute::SecretInState,
@@ -130,17 +136,25 @@ pub const RULES: &[&dyn Rule] = &[
 
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
 pub fn check(parsed: &Parsed) -> Findings {
-    check_with(parsed, Findings::new())
+    judge(&Case::of(parsed))
 }
 
-/// As `check`, with what somebody else found in the same lab: it is accepted and told like the rest.
-pub fn check_with(parsed: &Parsed, more: Findings) -> Findings {
+/// As `check`, for whoever goes on with what the rules made of the lab.
+pub fn judge(case: &Case<'_>) -> Findings {
+    judge_watched(case, Findings::new(), &mut |_, judge| judge())
+}
+
+/// As `judge`, with what somebody else found in the same lab, accepted and told like the rest, and with somebody around
+/// each rule who may look at a clock, which nothing here may. What several rules share is made within the first of them
+/// that asks for it.
+pub fn judge_watched(case: &Case<'_>, more: Findings, around: &mut dyn FnMut(&'static str, &mut dyn FnMut())) -> Findings {
+    let parsed = case.parsed;
     let mut findings = parsed.findings.clone();
     findings.extend(more);
     // Names that a missing file holds would look unknown.
     if !parsed.incomplete {
         for rule in RULES {
-            rule.check(parsed, &mut findings);
+            around(rule.code(), &mut || rule.check(case, &mut findings));
         }
     }
     let judged = |code: &str| !LOWERING.contains(&code) && (parsed.as_of.is_some() || !DATED.contains(&code));
@@ -153,11 +167,12 @@ pub fn check_with(parsed: &Parsed, more: Findings) -> Findings {
 pub(crate) fn says(parsed: &Parsed, code: &str) -> Option<String> {
     let rule = RULES.iter().find(|rule| rule.code() == code)?;
     let mut findings = Findings::new();
-    rule.check(parsed, &mut findings);
+    rule.check(&Case::of(parsed), &mut findings);
     findings.into_iter().next().map(|finding| finding.message)
 }
 
 pub(crate) use network::is_public;
+pub(crate) use protection::policies::of as policy_of;
 pub(crate) use services::{keeps_nothing, names_digests};
 
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.

@@ -3,6 +3,7 @@
 use labwright_model::Spanned;
 
 use super::text::{code, escaped, listed, service, table};
+use crate::check::policy_of;
 use crate::topology::Topology;
 
 pub fn inventory(topology: &Topology, files: &[(&str, String)]) -> String {
@@ -38,7 +39,8 @@ pub fn inventory(topology: &Topology, files: &[(&str, String)]) -> String {
             }
             None => listed(&topology.hosts_of(name).into_iter().map(escaped).collect::<Vec<_>>()),
         };
-        let backup = entry.backup.as_ref().and_then(|backup| backup.policy.as_ref());
+        let placed = topology.placements(name).first();
+        let backup = placed.and_then(|placed| policy_of(topology.parsed, placed));
         services.push(vec![
             service(name, files, "services/"),
             on,

@@ -10,6 +10,8 @@ use super::inventory::kept;
 use super::text::{code, count, escaped, joined, listed, prose, service as link, table};
 use crate::assess::{Answer, Assessed, Assessment, Question};
 use crate::blast::{Affected, Kind, Thing, Urgency, World, blast_in};
+use crate::check::containers::containers;
+use crate::check::policy_of;
 use crate::topology::Topology;
 
 type Files<'a> = [(&'a str, String)];
@@ -73,13 +75,15 @@ fn facts(topology: &Topology, name: &str, entry: &Service) -> Vec<Vec<String>> {
         .as_ref()
         .map(|external| external.provider.as_ref().map_or("others".to_string(), |who| escaped(who)));
     row("run by", provider.unwrap_or_default());
+    let images = images(topology, name);
     let what = match (&entry.catalogue, &entry.compose, &entry.run) {
         (Some(catalogue), ..) => format!("catalogue entry {}", escaped(catalogue)),
-        (_, Some(compose), _) => format!("Compose file {}", code(compose)),
+        (_, Some(compose), _) if images.is_empty() => format!("Compose file {}", code(compose)),
+        (_, Some(compose), _) => format!("Compose file {}: {images}", code(compose)),
         (_, _, Some(run)) => {
             format!("process {}", run.command.first().map(|command| code(command)).unwrap_or_default())
         }
-        _ => images(entry),
+        _ => images,
     };
     row("what runs", what);
     row("reached from", entry.expose.word().to_string());
@@ -111,10 +115,15 @@ fn mounted<'a>(topology: &Topology<'a>, name: &str) -> BTreeSet<&'a str> {
     sources.filter(|source| !data(source) && !system(source)).collect()
 }
 
-fn images(entry: &Service) -> String {
-    let serde_json::Value::Object(containers) = &entry.containers.0 else { return String::new() };
-    let images = containers.values().filter_map(|container| container.get("image")?.as_str());
-    images.map(code).collect::<Vec<_>>().join(", ")
+fn images(topology: &Topology<'_>, name: &str) -> String {
+    let containers = topology.placements(name).iter().flat_map(|placed| containers(topology.parsed, placed));
+    let mut images: Vec<&str> = Vec::new();
+    for image in containers.filter_map(|one| one.image()) {
+        if !images.contains(&image.text) {
+            images.push(image.text);
+        }
+    }
+    images.into_iter().map(code).collect::<Vec<_>>().join(", ")
 }
 
 /// The secrets that a service refers to, in whatever environment.
@@ -153,7 +162,8 @@ fn restore(topology: &Topology, name: &str, entry: &Service) -> String {
     if !needs.is_empty() {
         add(format!("Bring back what it needs first: {}.", listed(&needs)));
     }
-    let policy = entry.backup.as_ref().and_then(|backup| backup.policy.as_ref());
+    let placed = topology.placements(name).first();
+    let policy = placed.and_then(|placed| policy_of(topology.parsed, placed));
     match policy.and_then(|policy| Some((policy, lab.protection.policies.get(policy.value.as_str())?))) {
         Some((policy_name, policy)) => {
             let places: Vec<String> = policy

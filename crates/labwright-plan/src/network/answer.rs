@@ -109,7 +109,10 @@ pub fn somebody(matrix: &Matrix<'_>, name: &str, sought: Sought) -> Result<Vec<S
                 let door = |host| Somebody { party: Party::Host(host), ports: Allowed::tcp([443]) };
                 return Ok(doors.into_iter().map(door).collect());
             }
-            matrix.placed(service).iter().for_each(|placement| ports.extend(&ports::of(&placement.entry)));
+            matrix
+                .placed(service)
+                .iter()
+                .for_each(|placement| ports.extend(&ports::of(matrix.parties.parsed, placement)));
             let of_home = |end| match end {
                 End::Host(host) => Some(Somebody { party: Party::Host(host), ports: ports.clone() }),
                 _ => None,

@@ -11,8 +11,8 @@ use super::allowed::{Allowed, Try};
 use super::derive;
 use super::parties::{End, Parties, Party};
 use super::ports;
-use crate::check::network::reach::End as Named;
-use crate::check::network::zone_kind::ZoneKind;
+use crate::check::network::reach::{End as Named, Reach};
+use crate::check::network::zone_kind::{Kinds, ZoneKind};
 
 /// Why something may connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -110,8 +110,14 @@ struct Cell {
 
 impl<'a> Matrix<'a> {
     pub fn of(parsed: &'a Parsed) -> Matrix<'a> {
+        let reach = Reach::of(&parsed.lab);
+        Matrix::with(parsed, &reach, &Kinds::of(parsed, &reach))
+    }
+
+    /// As `of`, for whoever knows already which flow lets what through and what each zone is for.
+    pub(crate) fn with(parsed: &'a Parsed, reach: &Reach<'a>, kinds: &Kinds<'a>) -> Matrix<'a> {
         let mut matrix = Matrix {
-            parties: Parties::of(parsed),
+            parties: Parties::of(parsed, reach, kinds),
             grants: Vec::new(),
             withheld: Vec::new(),
             portless: Vec::new(),
@@ -171,7 +177,9 @@ impl<'a> Matrix<'a> {
             Named::Host(host) => self.parties.host(host).map(End::Host).into_iter().flat_map(whole).collect(),
             Named::Service(service) => {
                 let mut own = Allowed::default();
-                self.placed(service).iter().for_each(|placement| own.extend(&ports::of(&placement.entry)));
+                self.placed(service)
+                    .iter()
+                    .for_each(|placement| own.extend(&ports::of(self.parties.parsed, placement)));
                 let narrow = allowed.any && !own.is_empty();
                 let allowed = if narrow { own } else { allowed.clone() };
                 self.homes(service).into_iter().map(|end| (end, allowed.clone())).collect()
@@ -243,9 +251,11 @@ impl<'a> Matrix<'a> {
         };
         let untrusted = &[ZoneKind::Guest, ZoneKind::Iot];
         let routed = matches!(grant.why, Why::Addresses | Why::Hairpin);
-        if !here.is_empty() && !routed && here.iter().all(|zone| of_kind(&zone, untrusted)) {
-            let inside = !there.is_disjoint(&here);
-            let zone = here.first().filter(|_| !inside)?;
+        if !routed
+            && let Some(zone) = here.first()
+            && here.iter().all(|zone| of_kind(&zone, untrusted))
+            && there.is_disjoint(&here)
+        {
             return Some(format!("out of zone `{}`", self.parties.zones[*zone].name));
         }
         let zone = there.iter().find(|zone| of_kind(zone, &[ZoneKind::Management]) && !here.contains(zone))?;
@@ -270,6 +280,11 @@ impl<'a> Matrix<'a> {
             allowed.extend(&cell.allowed);
         }
         allowed
+    }
+
+    /// Whether everything is open from one party to another.
+    pub fn is_wide_open(&self, from: Party, to: Party) -> bool {
+        (from == to && matches!(from, Party::Host(_))) || self.cells_between(from, to).any(|cell| cell.allowed.any)
     }
 
     fn cells_between(&self, from: Party, to: Party) -> impl Iterator<Item = &Cell> {

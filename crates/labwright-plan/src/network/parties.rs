@@ -85,10 +85,8 @@ pub struct Parties<'a> {
 }
 
 impl<'a> Parties<'a> {
-    pub fn of(parsed: &'a Parsed) -> Parties<'a> {
+    pub fn of(parsed: &'a Parsed, reach: &Reach<'a>, kinds: &Kinds<'a>) -> Parties<'a> {
         let lab = &parsed.lab;
-        let reach = Reach::of(lab);
-        let kinds = Kinds::of(parsed, &reach);
         let sorted: BTreeMap<&str, &Zone> =
             lab.network.zones.iter().map(|(name, zone)| (name.as_str(), &zone.value)).collect();
         let zone_numbers: HashMap<&str, usize> =

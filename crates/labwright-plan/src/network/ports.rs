@@ -3,17 +3,19 @@
 
 use labwright_model::lab::Service;
 use labwright_model::units::Traffic;
-use serde_json::Value;
+use labwright_model::{Parsed, Placement};
 
 use super::allowed::Allowed;
+use crate::check::containers::{Container, containers};
 
 /// What can be reached of a service at its hosts; empty where the file does not say.
-pub fn of(service: &Service) -> Allowed {
+pub fn of(parsed: &Parsed, placement: &Placement) -> Allowed {
+    let service = &placement.entry;
     let mut allowed = Allowed::default();
     let said = service.port.as_ref().and_then(|port| port.rsplit(':').next()?.trim().parse::<u16>().ok());
     let mut translated = false;
-    for (inside, traffic) in published(service) {
-        translated |= said.is_some() && inside == said;
+    for (inside, traffic) in published(parsed, placement) {
+        translated |= Some(inside) == said;
         allowed.add(&traffic);
     }
     if let Some(port) = said.filter(|_| !translated) {
@@ -26,10 +28,11 @@ pub fn of(service: &Service) -> Allowed {
 }
 
 /// The port that the service's name leads to, at its host.
-pub fn web(service: &Service) -> Allowed {
+pub fn web(parsed: &Parsed, placement: &Placement) -> Allowed {
+    let service = &placement.entry;
     let said = service.port.as_ref().and_then(|port| port.rsplit(':').next()?.trim().parse::<u16>().ok());
-    let Some(said) = said else { return of(service) };
-    let outside = published(service).into_iter().find(|(inside, _)| *inside == Some(said));
+    let Some(said) = said else { return of(parsed, placement) };
+    let outside = published(parsed, placement).into_iter().find(|(inside, _)| *inside == said);
     let mut allowed = Allowed::default();
     match outside {
         Some((_, traffic)) => allowed.add(&traffic),
@@ -38,44 +41,17 @@ pub fn web(service: &Service) -> Allowed {
     allowed
 }
 
-/// Ports that containers publish to more than the host itself: the port inside, where there is one, and what is open.
-fn published(service: &Service) -> Vec<(Option<u16>, Traffic)> {
-    let containers = service.containers.0.as_object().into_iter().flat_map(|all| all.values());
-    containers
-        .filter(|container| container.get("network_mode").and_then(Value::as_str).is_none_or(|mode| mode == "bridge"))
-        .filter_map(|container| container.get("ports")?.as_array())
-        .flatten()
-        .filter_map(one)
+/// Ports that containers publish to more than the host itself: the port inside, and what is open.
+fn published(parsed: &Parsed, placement: &Placement) -> Vec<(u16, Traffic)> {
+    containers(parsed, placement)
+        .filter(Container::has_own_network)
+        .flat_map(|container| container.says.value.ports.iter())
+        .filter(|port| port.host_ip.as_ref().is_none_or(|address| !is_local(&address.value)))
+        .filter_map(|port| {
+            let outside = &port.published.as_ref()?.value;
+            Some((port.target, format!("{outside}/{}", port.protocol).parse().ok()?))
+        })
         .collect()
-}
-
-fn one(port: &Value) -> Option<(Option<u16>, Traffic)> {
-    match port {
-        Value::String(text) => short(text),
-        Value::Object(long) => {
-            let local = |address: &str| is_local(address);
-            if long.get("host_ip").and_then(Value::as_str).is_some_and(local) {
-                return None;
-            }
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_string);
-            let protocol = long.get("protocol").and_then(Value::as_str).unwrap_or("tcp");
-            let outside = text(long.get("published")?);
-            let inside = long.get("target").and_then(|target| text(target).parse().ok());
-            Some((inside, format!("{outside}/{protocol}").parse().ok()?))
-        }
-        _ => None,
-    }
-}
-
-/// `[address:]outside:inside[/protocol]`.
-fn short(text: &str) -> Option<(Option<u16>, Traffic)> {
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let (rest, inside) = ports.rsplit_once(':')?;
-    let (address, outside) = rest.rsplit_once(':').unwrap_or(("", rest));
-    if is_local(address.trim_matches(['[', ']'])) {
-        return None;
-    }
-    Some((inside.parse().ok(), format!("{outside}/{protocol}").parse().ok()?))
 }
 
 fn is_local(address: &str) -> bool {
@@ -91,30 +67,39 @@ fn probed(service: &Service) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use labwright_model::{Foreign, Spanned};
-    use serde_json::json;
-
     use super::*;
+    use labwright_model::{Files, parse};
 
-    fn service(port: Option<&str>, ports: Value) -> Service {
-        let containers = Foreign(json!({ "app": { "image": "x", "ports": ports } }));
-        Service { containers, port: port.map(|port| Spanned::from(port.to_string())), ..Service::default() }
+    struct One(String);
+
+    impl Files for One {
+        fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+            Ok(self.0.as_bytes().to_vec())
+        }
+        fn list(&self, _: &str) -> Option<Vec<String>> {
+            None
+        }
+    }
+
+    fn opened(of: fn(&Parsed, &Placement) -> Allowed, port: &str, ports: &str) -> String {
+        let lab = format!("services: {{ a: {{ {port} containers: {{ app: {{ image: x, ports: {ports} }} }} }} }}\n");
+        let parsed = parse("lab.yaml", &One(lab));
+        of(&parsed, &parsed.placements[0]).to_string()
     }
 
     #[test]
     fn published_ports_count_and_those_of_the_host_alone_do_not() {
-        let ports = json!(["8080:80", "127.0.0.1:5432:5432", "53:53/udp", "[::1]:1:1", "2456-2458:2456-2458/udp", 7,
-            { "target": 9000, "published": "9001" }, { "target": 1, "published": 2, "host_ip": "127.0.0.1" }]);
-        assert_eq!(of(&service(None, ports.clone())).to_string(), "53/udp, 2456-2458/udp, 8080/tcp, 9001/tcp");
-        assert_eq!(web(&service(Some("app:80"), ports.clone())).to_string(), "8080/tcp");
-        assert_eq!(web(&service(Some("app:9000"), ports)).to_string(), "9001/tcp");
+        let ports = r#"["8080:80", "127.0.0.1:5432:5432", "53:53/udp", "[::1]:1:1", "2456-2458:2456-2458/udp", 7,
+            { target: 9000, published: "9001" }, { target: 1, published: 2, host_ip: 127.0.0.1 }]"#;
+        assert_eq!(opened(of, "", ports), "53/udp, 2456-2458/udp, 8080/tcp, 9001/tcp");
+        assert_eq!(opened(web, "port: \"app:80\",", ports), "8080/tcp");
+        assert_eq!(opened(web, "port: \"app:9000\",", ports), "9001/tcp");
     }
 
     #[test]
     fn a_port_that_is_said_is_on_the_host_unless_it_is_published_as_another() {
-        assert_eq!(of(&service(Some("app:3000"), json!([]))).to_string(), "3000/tcp");
-        assert_eq!(of(&service(Some("80"), json!(["8080:80"]))).to_string(), "8080/tcp");
-        assert_eq!(of(&service(None, json!([]))).to_string(), "nothing");
-        assert_eq!(of(&service(Some("80"), json!(["${PORT}:80"]))).to_string(), "80/tcp");
+        assert_eq!(opened(of, "port: \"app:3000\",", "[]"), "3000/tcp");
+        assert_eq!(opened(of, "port: 80,", "[\"8080:80\"]"), "8080/tcp");
+        assert_eq!(opened(of, "", "[]"), "nothing");
     }
 }

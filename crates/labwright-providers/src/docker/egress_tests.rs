@@ -25,7 +25,7 @@ fn lower(services: &str) -> Lowered {
     );
     let parsed = labwright_model::parse("lab.yaml", &One(yaml));
     let mut lowered = Lowered::default();
-    Docker.lower(&Input { parsed: &parsed, assets: &BTreeMap::new() }, &mut lowered);
+    Docker.lower(&Input::of(&parsed, &BTreeMap::new()), &mut lowered);
     lowered
 }
 

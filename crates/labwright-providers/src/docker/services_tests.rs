@@ -29,7 +29,7 @@ compute: {{ hosts: {{ here: {{ address: 10.0.0.7 }}, there: {{ address: 10.0.0.8
     let assets: BTreeMap<String, Result<Vec<u8>, String>> =
         lock.map(|lock| ("lab.lock".to_string(), Ok(lock.as_bytes().to_vec()))).into_iter().collect();
     let mut lowered = Lowered::default();
-    Docker.lower(&Input { parsed: &parsed, assets: &assets }, &mut lowered);
+    Docker.lower(&Input::of(&parsed, &assets), &mut lowered);
     lowered
 }
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use labwright_model::lab::Host;
 use labwright_model::{Parsed, Span, Spanned};
+use labwright_plan::network::Guard;
 use labwright_plan::network::nft::Compiler;
-use labwright_plan::network::{Guard, Matrix};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 
 /// The Debian package that has `nft`.
@@ -16,8 +16,8 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     if !asked(input.parsed) {
         return;
     }
-    let matrix = Matrix::of(input.parsed);
-    let compiler = Compiler::new(&matrix);
+    let matrix = input.case.matrix();
+    let compiler = Compiler::new(matrix);
     for (number, host) in matrix.parties.hosts.iter().enumerate() {
         if host.guard != Guard::Enforced {
             continue;

@@ -9,6 +9,7 @@ mod tries;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Instant;
 
@@ -53,6 +54,20 @@ pub struct Report {
     pub fault: Option<String>,
     /// Ways that are open and did not work while it was stopped.
     pub lost: Vec<Mismatch>,
+    /// What every single socket found, for whoever judges it by something else than the matrix.
+    #[serde(skip)]
+    pub sockets: Vec<Socket>,
+}
+
+/// One connection that was tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    pub from: String,
+    pub to: String,
+    pub address: IpAddr,
+    /// `443/tcp`, `53/udp`, `icmp`.
+    pub what: String,
+    pub through: bool,
 }
 
 /// A pair that is not as the matrix says.
@@ -137,10 +152,22 @@ pub fn run_with(
     report.zones = matrix.parties.zones.len();
     report.hosts = matrix.parties.hosts.len();
     report.rulesets = rulesets;
+    report.sockets = sockets(&stage, &expected, &outcomes);
     report.pairs = expected.pairs;
     report.tries = expected.tries.len();
     report.seconds = (begun.elapsed().as_secs_f64() * 10.0).round() / 10.0;
     Ok(report)
+}
+
+fn sockets(stage: &Stage, expected: &Expected, outcomes: &[Outcome]) -> Vec<Socket> {
+    let socket = |(tried, outcome): (&Tried, &Outcome)| Socket {
+        from: stage.nodes[tried.from].name.clone(),
+        to: stage.nodes[tried.to].name.clone(),
+        address: tried.address,
+        what: tried.what.to_string(),
+        through: *outcome == Outcome::Through,
+    };
+    expected.tries.iter().zip(outcomes).map(socket).collect()
 }
 
 /// A `/run` of our own, in the mount namespace that we have to ourselves: names of namespaces stand there.

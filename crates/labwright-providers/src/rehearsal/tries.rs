@@ -146,7 +146,7 @@ fn has(matrix: &Matrix<'_>, router: usize, from: Party, address: IpAddr) -> bool
 fn spoken_of(matrix: &Matrix<'_>) -> (Vec<u16>, Vec<u16>) {
     let mut named = Allowed::default();
     let (mut tcp, mut udp): (BTreeSet<u16>, BTreeSet<u16>) = Default::default();
-    let services = matrix.parties.parsed.placements.iter().map(|placement| ports::of(&placement.entry));
+    let services = matrix.parties.parsed.placements.iter().map(|placement| ports::of(matrix.parties.parsed, placement));
     let grants = matrix.grants.iter().map(|grant| grant.allowed.clone());
     for allowed in services.chain(grants) {
         tcp.extend(edges(&allowed.tcp));

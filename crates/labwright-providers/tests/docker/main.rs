@@ -64,7 +64,7 @@ fn lowered(name: &str, path: &str) -> (Lowered, Vec<String>, bool) {
         }
     }
     let mut lowered = Lowered::default();
-    PROVIDERS.iter().for_each(|provider| provider.lower(&Input { parsed: &parsed, assets: &assets }, &mut lowered));
+    PROVIDERS.iter().for_each(|provider| provider.lower(&Input::of(&parsed, &assets), &mut lowered));
     let all = parsed.findings.iter().chain(&lowered.findings);
     let failed = all.clone().any(|finding| finding.severity == Severity::Error);
     let said = all
@@ -177,7 +177,7 @@ fn of_lab(services: &str) -> (Lowered, Vec<String>) {
     let lab = format!("compute: {{ hosts: {{ d: {{ address: 10.0.0.7 }} }} }}\nservices:\n{services}");
     let parsed = parse("lab.yaml", &Corpus(lab));
     let (assets, mut lowered) = (BTreeMap::new(), Lowered::default());
-    PROVIDERS.iter().for_each(|provider| provider.lower(&Input { parsed: &parsed, assets: &assets }, &mut lowered));
+    PROVIDERS.iter().for_each(|provider| provider.lower(&Input::of(&parsed, &assets), &mut lowered));
     let said = parsed.findings.iter().chain(&lowered.findings).map(|finding| finding.message.clone()).collect();
     (lowered, said)
 }

@@ -35,7 +35,7 @@ pub fn parse(yaml: &str) -> Parsed {
 pub fn lower(yaml: &str, assets: &BTreeMap<String, Result<Vec<u8>, String>>) -> Lowered {
     let (parsed, mut lowered) = (parse(yaml), Lowered::default());
     lowered.findings.extend(parsed.findings.clone());
-    Host.lower(&Input { parsed: &parsed, assets }, &mut lowered);
+    Host.lower(&Input::of(&parsed, assets), &mut lowered);
     lowered
 }
 

@@ -2,6 +2,7 @@
 //! made by hand as Docker makes them, tried with plain sockets.
 
 mod docker;
+mod oracle;
 
 use std::process::Command;
 

@@ -31,7 +31,7 @@ fn lower(text: &str) -> Lowered {
     let mut out = Lowered::default();
     [&Host as &dyn Provider, &Vault]
         .into_iter()
-        .for_each(|provider| provider.lower(&Input { parsed: &parsed, assets: &assets }, &mut out));
+        .for_each(|provider| provider.lower(&Input::of(&parsed, &assets), &mut out));
     out
 }
 

@@ -1,9 +1,8 @@
 //! Where a service answers: the address of its host, and the port that its name leads to.
 //! Guesses nothing: what the lab does not say is a reason, in words, with what to write.
 
-use serde_json::Value;
-
-use crate::lab::Service;
+use crate::compose::service::NetworkMode;
+use crate::compose::{self, Project};
 use crate::{Parsed, Placement, reference};
 
 /// Where a name leads.
@@ -91,7 +90,7 @@ pub fn lead(parsed: &Parsed, placement: &Placement, from: &str) -> Led {
         return Led::Nowhere(NoWay::External);
     }
     let beside = !entry.on.is_empty() && entry.on.iter().all(|on| on.value == from);
-    let port = match port(entry, beside) {
+    let port = match port(parsed, placement, beside) {
         Ok(port) => port,
         Err(why) => return Led::Nowhere(why),
     };
@@ -140,62 +139,44 @@ struct Published {
     bound: Option<String>,
 }
 
-fn port(service: &Service, beside: bool) -> Result<Published, NoWay> {
-    let Some(text) = &service.port else { return only_published(service).ok_or(NoWay::NoPort) };
+fn port(parsed: &Parsed, placement: &Placement, beside: bool) -> Result<Published, NoWay> {
+    let project = parsed.project(placement);
+    let Some(text) = &placement.entry.port else {
+        return project.and_then(only_published).ok_or(NoWay::NoPort);
+    };
     let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0);
     let Some((container, inner)) = text.rsplit_once(':') else {
         let port = number(text).ok_or_else(|| NoWay::NotAPort(text.value.clone()))?;
         return Ok(Published { port, bound: None });
     };
     let inner = number(inner).ok_or_else(|| NoWay::NotAPort(text.value.clone()))?;
-    let Some(containers) = service.containers.0.as_object() else {
-        // A Compose file of the user's own is not read here: it publishes the port under its own number, or `port` says
-        // the host's number alone.
-        return Ok(Published { port: inner, bound: None });
+    // A Compose file that could not be read has its finding: what it would publish is taken to be the same port.
+    let Some(project) = project else { return Ok(Published { port: inner, bound: None }) };
+    let Some((_, body)) = project.enabled().find(|(name, _)| *name == container) else {
+        return Err(NoWay::NoSuchContainer(container.to_string()));
     };
-    let Some(body) = containers.get(container) else { return Err(NoWay::NoSuchContainer(container.to_string())) };
-    if body.get("network_mode").and_then(Value::as_str) == Some("host") {
+    if body.network_mode.as_ref().is_some_and(|mode| mode.value == NetworkMode::Host) {
         return Ok(Published { port: inner, bound: None });
     }
-    published(body)
-        .into_iter()
-        .find(|(of, _)| *of == inner)
-        .map(|(_, published)| published)
-        .ok_or_else(|| NoWay::NotPublished { container: container.to_string(), port: inner, beside })
+    published(body).find(|(of, _)| *of == inner).map(|(_, published)| published).ok_or_else(|| NoWay::NotPublished {
+        container: container.to_string(),
+        port: inner,
+        beside,
+    })
 }
 
 /// The port of a service that publishes one alone: nothing else can be meant.
-fn only_published(service: &Service) -> Option<Published> {
-    let mut all: Vec<(u16, Published)> = service.containers.0.as_object()?.values().flat_map(published).collect();
-    (all.len() == 1).then(|| all.pop().map(|(_, published)| published)).flatten()
+fn only_published(project: &Project) -> Option<Published> {
+    let mut all = project.enabled().flat_map(|(_, service)| published(service));
+    let (_, only) = all.next()?;
+    all.next().is_none().then_some(only)
 }
 
-/// TCP ports that a container publishes under one known number, by the port inside; in Compose's short and long syntax.
-fn published(body: &Value) -> Vec<(u16, Published)> {
-    let entry = |entry: &Value| -> Option<(u16, Published)> {
-        let number = |value: &Value| match value {
-            Value::Number(number) => u16::try_from(number.as_u64()?).ok(),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        if let Some(long) = entry.as_object() {
-            let tcp = long.get("protocol").and_then(Value::as_str).is_none_or(|protocol| protocol == "tcp");
-            let bound = long.get("host_ip").and_then(Value::as_str).map(str::to_string);
-            let published = Published { port: number(long.get("published")?)?, bound };
-            return tcp.then_some((number(long.get("target")?)?, published));
-        }
-        let text = entry.as_str()?;
-        let text = match text.split_once('/') {
-            Some((ports, "tcp")) => ports,
-            Some(_) => return None,
-            None => text,
-        };
-        let (outer, inner) = text.rsplit_once(':')?;
-        let (bound, outer) = match outer.rsplit_once(':') {
-            Some((address, port)) => (Some(address.trim_matches(['[', ']']).to_string()), port),
-            None => (None, outer),
-        };
-        Some((inner.parse().ok()?, Published { port: outer.parse().ok()?, bound }))
-    };
-    body.get("ports").and_then(Value::as_array).into_iter().flatten().filter_map(entry).collect()
+/// TCP ports that a container publishes under one known number, by the port inside.
+fn published(service: &compose::Service) -> impl Iterator<Item = (u16, Published)> {
+    service.ports.iter().filter(|port| port.protocol == "tcp").filter_map(|port| {
+        let (first, last) = port.published_range()?;
+        let bound = port.host_ip.as_ref().map(|address| address.value.clone());
+        (first == last).then_some((port.target, Published { port: first, bound }))
+    })
 }

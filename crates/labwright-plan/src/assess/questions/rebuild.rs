@@ -1,9 +1,9 @@
 //! Can I rebuild it from documentation?
 
 use labwright_model::lab::Os;
-use serde_json::Value;
 
 use super::{Asked, Points, either};
+use crate::check::containers::containers;
 use crate::check::names_digests;
 
 pub fn points(asked: &Asked) -> Points {
@@ -60,11 +60,11 @@ pub fn points(asked: &Asked) -> Points {
             points.should(Err(format!("say which image {} is made from: `image:`", crate::blast::listed(&by_hand))));
         }
     }
-    let floating = floating(&entry.containers.0);
+    let floating = floating(asked);
     if !entry.containers.0.is_null() {
         points.should(either(
             floating.is_empty(),
-            match names_digests(entry) {
+            match names_digests(asked.topology.parsed, asked.placement) {
                 true => "its images are pinned by their digests",
                 false => "its images name their versions; a tag can be pushed again",
             },
@@ -85,14 +85,7 @@ pub fn points(asked: &Asked) -> Points {
 }
 
 /// Images without a tag, or with one that moves.
-fn floating(containers: &Value) -> Vec<&str> {
-    let Value::Object(containers) = containers else { return Vec::new() };
-    let images = containers.values().filter_map(|container| container.get("image")?.as_str());
-    images.filter(|image| !is_pinned(image)).collect()
-}
-
-fn is_pinned(image: &str) -> bool {
-    let last = image.rsplit('/').next().unwrap_or(image);
-    let tag = last.split_once(':').map(|(_, tag)| tag);
-    image.contains('@') || tag.is_some_and(|tag| !tag.is_empty() && tag != "latest")
+fn floating<'a>(asked: &Asked<'a>) -> Vec<&'a str> {
+    let images = containers(asked.topology.parsed, asked.placement).filter_map(|container| container.image());
+    images.filter(|image| image.is_moving()).map(|image| image.text).collect()
 }

@@ -74,7 +74,7 @@ pub fn proof_within(asked: &Asked) -> Option<Period> {
 }
 
 fn policy<'a>(asked: &Asked<'a>) -> Option<(&'a str, &'a Policy)> {
-    let name = asked.entry().backup.as_ref()?.policy.as_ref()?;
+    let name = check::policy_of(asked.topology.parsed, asked.placement)?;
     let policy = asked.topology.parsed.lab.protection.policies.get(name.value.as_str())?;
     Some((name, &policy.value))
 }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use labwright_model::compose::service::NetworkMode;
 use labwright_model::lab::{Access, Expose};
-use serde_json::Value;
 
 use super::{Asked, Points, either};
+use crate::check::containers::containers;
 use crate::check::is_public;
 
 pub fn points(asked: &Asked) -> Points {
@@ -62,7 +63,7 @@ pub fn points(asked: &Asked) -> Points {
                 .to_string(),
         ));
     }
-    let loose = loose(&entry.containers.0);
+    let loose = loose(asked);
     if !entry.containers.0.is_null() {
         points.should(either(
             loose.is_empty(),
@@ -70,13 +71,13 @@ pub fn points(asked: &Asked) -> Points {
             format!("keep its containers to themselves: {}", loose.join(", ")),
         ));
     }
-    let clear = clear_secrets(&entry.containers.0, entry.run.iter().flat_map(|run| &run.environment));
+    let clear = clear_secrets(asked);
     points.should(either(
         clear.is_empty(),
         "no password or token stands in the file",
         format!(
             "keep {} in the secrets store: `${{secret.NAME}}`",
-            crate::blast::listed(&clear.iter().map(String::as_str).collect::<Vec<_>>())
+            crate::blast::listed(&clear.iter().copied().collect::<Vec<_>>())
         ),
     ));
     points
@@ -139,18 +140,17 @@ fn outside<'a>(asked: &Asked<'a>) -> Option<&'a str> {
 }
 
 /// What lets a container out of its own room.
-fn loose(containers: &Value) -> Vec<String> {
-    let Value::Object(containers) = containers else { return Vec::new() };
+fn loose(asked: &Asked) -> Vec<String> {
     let mut out = Vec::new();
-    for (name, container) in containers {
-        if container.get("network_mode").and_then(Value::as_str) == Some("host") {
+    for container in containers(asked.topology.parsed, asked.placement) {
+        let name = container.name;
+        if container.network_mode() == Some(&NetworkMode::Host) {
             out.push(format!("`{name}` is on the host's own network"));
         }
-        if container.get("privileged").and_then(Value::as_bool) == Some(true) {
+        if container.says.value.privileged.0 {
             out.push(format!("`{name}` is privileged"));
         }
-        let volumes = container.get("volumes").and_then(Value::as_array).into_iter().flatten();
-        if volumes.into_iter().any(|volume| volume.to_string().contains("docker.sock")) {
+        if container.mounts_docker() {
             out.push(format!("`{name}` may command Docker"));
         }
     }
@@ -158,28 +158,12 @@ fn loose(containers: &Value) -> Vec<String> {
 }
 
 /// Variables whose name says that they hold a secret, and whose value stands in the file.
-fn clear_secrets<'a>(containers: &Value, own: impl Iterator<Item = (&'a String, &'a String)>) -> BTreeSet<String> {
-    let mut out: BTreeSet<String> =
-        own.filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name.clone()).collect();
-    let Value::Object(containers) = containers else { return out };
-    for environment in containers.values().filter_map(|container| container.get("environment")) {
-        match environment {
-            Value::Object(variables) => {
-                let clear = variables
-                    .iter()
-                    .filter(|(name, value)| is_secret(name) && value.as_str().map_or(!value.is_null(), is_clear));
-                out.extend(clear.map(|(name, _)| name.clone()));
-            }
-            Value::Array(lines) => {
-                let pairs = lines.iter().filter_map(|line| line.as_str()?.split_once('='));
-                out.extend(
-                    pairs.filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name.to_string()),
-                );
-            }
-            _ => {}
-        }
-    }
-    out
+fn clear_secrets<'a>(asked: &Asked<'a>) -> BTreeSet<&'a str> {
+    let run = asked.entry().run.iter().flat_map(|run| &run.environment);
+    let own = run.map(|(name, value)| (name.as_str(), value.as_str()));
+    let all = containers(asked.topology.parsed, asked.placement);
+    let contained = all.collect::<Vec<_>>().into_iter().flat_map(|container| container.environment());
+    own.chain(contained).filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name).collect()
 }
 
 fn is_secret(name: &str) -> bool {

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use labwright_model::lab::Host;
-use labwright_model::{Findings, Parsed, Span};
+use labwright_model::{Findings, Span};
 
 use super::carried::{Carried, by_tier, is_production, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Autostart;
 
@@ -39,16 +39,17 @@ impl Rule for Autostart {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let hosts = &parsed.lab.compute.hosts;
         if hosts.values().all(|host| starts(host)) {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         let mut off: Vec<(&str, Span, Vec<&str>)> = Vec::new();
         let mut production = false;
         for (name, host) in hosts.iter().filter(|(_, host)| !starts(host)) {
-            let (things, relied_on) = standing_on(&carried, name);
+            let (things, relied_on) = standing_on(carried, name);
             if !things.is_empty() {
                 let kind = if host.vm.is_some() { "vm" } else { "lxc" };
                 off.push((name, parsed.span_of(&["compute", "hosts", name, kind, "autostart"]), things));

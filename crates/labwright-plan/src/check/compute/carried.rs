@@ -2,6 +2,7 @@
 //! Judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use labwright_model::lab::{Lab, Role, Service, Tier};
 use labwright_model::{Finding, Parsed, Placement, Severity, Span, Spanned};
@@ -17,7 +18,7 @@ pub struct Core<'a> {
 }
 
 pub struct Carried<'a> {
-    pub topology: Topology<'a>,
+    pub topology: Rc<Topology<'a>>,
     /// Services by the host that they are put on.
     on: BTreeMap<&'a str, Vec<&'a Placement>>,
     pub core: Vec<Core<'a>>,
@@ -27,7 +28,7 @@ pub struct Carried<'a> {
 }
 
 impl<'a> Carried<'a> {
-    pub fn of(parsed: &'a Parsed) -> Carried<'a> {
+    pub fn of(parsed: &'a Parsed, topology: Rc<Topology<'a>>) -> Carried<'a> {
         let mut on: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
         for placement in parsed.placements.iter().filter(|placement| placement.entry.external.is_none()) {
             for host in placement.entry.on.iter() {
@@ -36,7 +37,6 @@ impl<'a> Carried<'a> {
         }
         let production = parsed.placements.iter().any(is_production)
             || parsed.lab.compute.hosts.values().any(|host| host.tier == Tier::Production);
-        let topology = Topology::of(parsed);
         let core = core(&parsed.lab, &topology);
         let machines = machines(&topology, on.keys().copied());
         Carried { topology, on, core, production, machines }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::{Finding, Findings, Parsed, Severity, Span, role_hosts};
+use labwright_model::{Finding, Findings, Severity, Span, role_hosts};
 
 use crate::check::references::{Wanted, endpoint, jump_host, references};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct HostAddress;
 
@@ -40,7 +40,8 @@ impl Rule for HostAddress {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let mut reasons: BTreeMap<&str, (String, Span)> = BTreeMap::new();
         let mut because = |host: &str, reason: String, span: Span| {

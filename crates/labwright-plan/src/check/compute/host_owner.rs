@@ -1,10 +1,10 @@
 //! LW-CMP-016: hosts that nobody answers for.
 
+use labwright_model::Findings;
 use labwright_model::lab::Tier;
-use labwright_model::{Findings, Parsed};
 
 use super::carried::{by_tier, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct HostOwner;
 
@@ -35,7 +35,8 @@ impl Rule for HostOwner {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if parsed.lab.owner.is_some() {
             return;
         }

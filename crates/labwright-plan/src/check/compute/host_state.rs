@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use labwright_model::lab::Host;
 use labwright_model::{Finding, Findings, Parsed, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct HostState;
 
@@ -42,7 +42,8 @@ impl Rule for HostState {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for (name, host) in parsed.lab.compute.hosts.iter() {
             let mut fault = |key: String, span: Span, message: String, help: &str| {
                 findings.push(Finding::error(CODE, format!("compute.hosts.{name}.{key}"), span, message).help(help));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use labwright_model::{Findings, Parsed, Span, Spanned};
 
 use super::carried::{Carried, by_tier, is_production, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct IntermittentHost;
 
@@ -40,13 +40,14 @@ impl Rule for IntermittentHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let hosts = &parsed.lab.compute.hosts;
         let away = |name: &str| hosts.get(name).is_some_and(|host| host.intermittent);
         if !hosts.values().any(|host| host.intermittent) {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         // Nobody is left behind when the lab is away as a whole.
         let stays = |name: &&String| !away(name) && !carried.topology.under(name).iter().any(|under| away(under));
         let steady = hosts.iter().any(|(name, host)| stays(&name) && !host.local && !parsed.implied.contains(name));
@@ -54,9 +55,9 @@ impl Rule for IntermittentHost {
             return;
         }
         let mut leaning = Leaning::default();
-        roles(&carried, &away, &mut leaning);
-        guests(&carried, &away, &mut leaning);
-        services(&carried, &away, &mut leaning);
+        roles(carried, &away, &mut leaning);
+        guests(carried, &away, &mut leaning);
+        services(carried, &away, &mut leaning);
         backups(parsed, &away, &mut leaning);
         for (name, things) in leaning.0 {
             let what = list(things.keys().map(String::as_str));

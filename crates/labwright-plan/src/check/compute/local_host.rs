@@ -1,8 +1,8 @@
 //! LW-CMP-004: more than one machine that Labwright runs on.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct LocalHost;
 
@@ -32,7 +32,8 @@ impl Rule for LocalHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let mut local = parsed.lab.compute.hosts.iter().filter(|(_, host)| host.local);
         let Some((first, place)) = local.next().map(|(name, host)| (name, host.span)) else { return };
         for (name, host) in local {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::lab::Tier;
-use labwright_model::{Findings, Parsed, Span};
+use labwright_model::lab::{Os, Tier};
+use labwright_model::{Findings, Span};
 
 use super::carried::{Carried, by_tier, is_platform, is_production, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct MixedHost;
 
@@ -41,12 +41,13 @@ impl Rule for MixedHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let carried = Carried::of(parsed);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
+        let carried = case.carried();
         if !carried.production {
             return;
         }
-        let spared = spared(&carried);
+        let spared = spared(carried);
         for (name, host) in parsed.lab.compute.hosts.iter() {
             let roles = carried.core_on(name);
             if roles.is_empty() {
@@ -64,7 +65,7 @@ impl Rule for MixedHost {
                     experiments.push((&placement.service, on));
                 }
             }
-            let (Some((first, span)), [_, ..]) = (experiments.first(), &other_hosts(&carried, name)[..]) else {
+            let (Some((first, span)), [_, ..]) = (experiments.first(), &other_hosts(carried, name)[..]) else {
                 continue;
             };
             let what = list(experiments.iter().map(|(service, _)| *service));
@@ -73,7 +74,7 @@ impl Rule for MixedHost {
                 _ => ("experiments", "share", "them"),
             };
             let message = format!("{noun} {what} {verb} `{name}` with {}", list(roles.iter().copied()));
-            let elsewhere = match like(&carried, name) {
+            let elsewhere = match like(carried, name) {
                 Some(to) => format!("put {it} elsewhere, `on: {to}`"),
                 None => format!("give {it} a host of its own"),
             };
@@ -102,7 +103,10 @@ fn spared<'a>(carried: &Carried<'a>) -> BTreeSet<&'a str> {
 fn other_hosts<'a>(carried: &Carried<'a>, host: &str) -> Vec<&'a str> {
     let lab = &carried.topology.parsed.lab;
     let container_hosts = lab.compute.docker_hosts.iter().map(|host| host.value.as_str());
-    let with_services = lab.compute.hosts.keys().map(String::as_str).filter(|name| !carried.on(name).is_empty());
+    // Home Assistant's own system is no place for anything else.
+    let is_appliance = |name: &str| lab.host(name).is_some_and(|host| host.os == Os::Other);
+    let with_services = lab.compute.hosts.keys().map(String::as_str);
+    let with_services = with_services.filter(|name| !carried.on(name).is_empty() && !is_appliance(name));
     let all = container_hosts.chain(with_services);
     all.filter(|name| *name != host && carried.core_on(name).is_empty()).collect()
 }

@@ -3,6 +3,7 @@
 mod autostart;
 pub(in crate::check) mod carried;
 mod host_address;
+mod host_keys;
 mod host_owner;
 mod host_state;
 mod intermittent_host;
@@ -19,6 +20,7 @@ mod zone_of_host;
 
 pub use autostart::Autostart;
 pub use host_address::HostAddress;
+pub use host_keys::HostKeys;
 pub use host_owner::HostOwner;
 pub use host_state::HostState;
 pub use intermittent_host::IntermittentHost;

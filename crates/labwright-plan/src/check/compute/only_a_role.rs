@@ -1,9 +1,9 @@
 //! LW-CMP-003: hosts that are only named by their roles.
 
-use labwright_model::{Finding, Findings, Parsed, role_hosts};
+use labwright_model::{Finding, Findings, role_hosts};
 
 use crate::check::lab::misspelt_hosts;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OnlyARole;
 
@@ -33,7 +33,8 @@ impl Rule for OnlyARole {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let misspelt = misspelt_hosts(parsed);
         let mut names: Vec<String> = Vec::new();
         let mut place = None;

@@ -2,10 +2,10 @@
 
 use labwright_model::lab::{Guest, Host, Tier};
 use labwright_model::units::Size;
-use labwright_model::{Finding, Findings, Parsed, Spanned};
+use labwright_model::{Finding, Findings, Spanned};
 
 use super::carried::{Carried, by_tier, is_production, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Overcommit;
 
@@ -42,12 +42,13 @@ impl Rule for Overcommit {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let hosts = &parsed.lab.compute.hosts;
         if hosts.values().all(|host| host.memory.is_none() && host.disk.is_none() && host.cores.is_none()) {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         for (name, host) in hosts.iter() {
             let guests: Vec<(&str, &Host, &Guest)> = carried
                 .topology
@@ -67,13 +68,13 @@ impl Rule for Overcommit {
             if let Some(memory) = &host.memory {
                 let asked = guests.iter().filter(|(name, entry, guest)| guest.autostart && says(name, entry, "memory"));
                 let asked = asked.map(|(name, _, g)| (*name, g.memory));
-                findings.extend(too_much(&carried, (name, "memory", memory), asked.collect()));
+                findings.extend(too_much(carried, (name, "memory", memory), asked.collect()));
             }
             if let Some(disk) = &host.disk {
                 let own = |guest: &Guest| guest.storage.as_ref().is_none_or(|storage| storage.starts_with("local"));
                 let asked = guests.iter().filter(|(name, entry, guest)| own(guest) && says(name, entry, "disk"));
                 let asked = asked.map(|(name, _, g)| (*name, g.disk));
-                findings.extend(too_much(&carried, (name, "disk", disk), asked.collect()));
+                findings.extend(too_much(carried, (name, "disk", disk), asked.collect()));
             }
             let machines = guests.iter().filter(|(_, entry, _)| entry.vm.is_some());
             for (guest, _, asked) in machines {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use labwright_model::{Findings, Parsed, Placement, Severity, Span};
 
-use super::carried::{Carried, by_tier, is_production, list, players, told};
+use super::carried::{by_tier, is_production, list, players, told};
 use crate::application;
-use crate::check::services::stack::containers;
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::{Case, Examples, Rule};
 
 pub struct RunnerHost;
 
@@ -44,13 +44,15 @@ impl Rule for RunnerHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let runners = parsed.lab.platform.runners.as_ref();
-        let by_image: Vec<&Placement> = parsed.placements.iter().filter(|placement| runs_jobs(placement)).collect();
+        let by_image: Vec<&Placement> =
+            parsed.placements.iter().filter(|placement| runs_jobs(parsed, placement)).collect();
         if runners.is_none() && by_image.is_empty() {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         let named = runners.and_then(|runners| runners.service.as_ref()).map(|service| service.value.as_str());
         let own = carried.with_needs(named.into_iter().chain(by_image.iter().map(|one| one.service.as_str())));
         let mut hosts = runners.map_or(Vec::new(), |runners| players(runners, &carried.topology));
@@ -94,10 +96,12 @@ impl Rule for RunnerHost {
 }
 
 /// Whether a service is a runner, by its images or its catalogue entry.
-fn runs_jobs(placement: &Placement) -> bool {
+fn runs_jobs(parsed: &Parsed, placement: &Placement) -> bool {
     let entry = &placement.entry;
     let known = entry.catalogue.as_ref().is_some_and(|name| application::is_runner(name));
-    known || containers(entry).any(|one| one.image().is_some_and(|image| application::is_runner(image.repository)))
+    known
+        || containers(parsed, placement)
+            .any(|one| one.image().is_some_and(|image| application::is_runner(image.repository)))
 }
 
 /// What belongs to building, and is well placed beside it.

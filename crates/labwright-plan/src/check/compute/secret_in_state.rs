@@ -1,9 +1,9 @@
 //! LW-CMP-007: a secret where others could read it.
 
 use labwright_model::units::Mode;
-use labwright_model::{Finding, Findings, Parsed, Span, reference};
+use labwright_model::{Finding, Findings, Span, reference};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SecretInState;
 
@@ -38,7 +38,8 @@ impl Rule for SecretInState {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // A host that only a role names has nothing written of it, and no place of its own.
         let written = parsed.lab.compute.hosts.iter().filter(|(name, _)| !parsed.implied.contains(name));
         for (name, host) in written {

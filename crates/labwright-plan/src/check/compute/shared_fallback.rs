@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::{Findings, Parsed, Severity};
+use labwright_model::{Findings, Severity};
 
 use super::carried::{Carried, Core, by_tier, is_production, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 use crate::topology::Domain;
 
 pub struct SharedFallback;
@@ -41,11 +41,11 @@ impl Rule for SharedFallback {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let carried = Carried::of(parsed);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let carried = case.carried();
         let mut shared: BTreeMap<Domain<'_>, Vec<&Core<'_>>> = BTreeMap::new();
         for core in carried.core.iter().filter(|core| core.on.len() >= 2) {
-            if let Some(domain) = shared_domain(&carried, core) {
+            if let Some(domain) = shared_domain(carried, core) {
                 shared.entry(domain).or_default().push(core);
             }
         }
@@ -53,7 +53,7 @@ impl Rule for SharedFallback {
             let Some((first, others)) = cores.split_first() else { continue };
             let Some((_, span)) = first.on.get(1) else { continue };
             let hosts = list(first.on.iter().map(|(host, _)| *host));
-            let (how, help, movable) = told_of(&carried, &domain, first);
+            let (how, help, movable) = told_of(carried, &domain, first);
             let severity = match domain {
                 Domain::Site(_) => Severity::Advice,
                 _ => by_tier(carried.production && movable),

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use labwright_model::{Findings, Parsed, Severity};
+use labwright_model::{Findings, Severity};
 
 use super::carried::{Carried, is_production, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SinglePoint;
 
@@ -40,11 +40,11 @@ impl Rule for SinglePoint {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let carried = Carried::of(parsed);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let carried = case.carried();
         // Where nobody relies on anything, two roles on a small machine are thrift.
         let several_roles = if carried.production { 2 } else { 3 };
-        let mut heavy: Vec<_> = standing(&carried)
+        let mut heavy: Vec<_> = standing(carried)
             .into_iter()
             .filter(|(_, (services, roles))| services.len() >= 2 || roles.len() >= several_roles)
             .filter(|(machine, _)| carried.elsewhere(machine).is_some())

@@ -1,9 +1,9 @@
 //! LW-CMP-006: state for a host that Labwright does not change.
 
 use labwright_model::lab::Os;
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnmanagedHost;
 
@@ -33,7 +33,8 @@ impl Rule for UnmanagedHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for (name, host) in parsed.lab.compute.hosts.iter() {
             if !matches!(host.os, Os::Nixos | Os::Other) {
                 continue;

@@ -1,8 +1,8 @@
 //! LW-CMP-001: a host without a zone.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct ZoneOfHost;
 
@@ -34,7 +34,8 @@ impl Rule for ZoneOfHost {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let zones = &parsed.lab.network.zones;
         if zones.is_empty() {
             return;

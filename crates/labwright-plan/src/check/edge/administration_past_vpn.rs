@@ -4,14 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{Lab, Os};
 use labwright_model::units::Traffic;
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
 use crate::check::network::management::{administers, opened};
 use crate::check::network::reach::{End, Reach, sole, traffic};
 use crate::check::network::telling::{Stake, listed};
 use crate::check::network::zone_kind::{Kinds, ZoneKind, is_vpn, serves};
-use crate::check::{Examples, Rule};
-use crate::topology::Topology;
+use crate::check::{Case, Examples, Rule};
 
 pub struct AdministrationPastVpn;
 
@@ -48,12 +47,13 @@ impl Rule for AdministrationPastVpn {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         if lab.edge.vpn.as_ref().is_some_and(|vpn| vpn.wireguard.is_some() || vpn.tailscale.is_some()) {
-            past(parsed, findings);
+            past(case, findings);
         } else {
-            findings.extend(without(parsed));
+            findings.extend(without(case));
         }
     }
 }
@@ -66,13 +66,12 @@ pub fn zone_to_add(lab: &Lab) -> &'static str {
     }
 }
 
-fn past(parsed: &Parsed, findings: &mut Findings) {
-    let lab = &parsed.lab;
+fn past(case: &Case<'_>, findings: &mut Findings) {
+    let lab = &case.parsed.lab;
     if lab.network.flows.is_empty() {
         return;
     }
-    let reach = Reach::of(lab);
-    let kinds = Kinds::of(parsed, &reach);
+    let (reach, kinds) = (case.reach(), case.kinds());
     for flow in lab.network.flows.iter() {
         let allow = traffic(flow);
         let explicit = allow.iter().any(|one| *one != Traffic::Any && administers(one));
@@ -84,7 +83,7 @@ fn past(parsed: &Parsed, findings: &mut Findings) {
         for name in flow.from.iter() {
             let Some(End::Zone(zone)) = sole(lab, name) else { continue };
             for end in flow.to.iter().filter_map(|name| sole(lab, name)) {
-                let Some(one) = judged(lab, &reach, &kinds, zone, end, explicit, &allow) else { continue };
+                let Some(one) = judged(lab, reach, kinds, zone, end, explicit, &allow) else { continue };
                 span = span.or(Some(name.span));
                 stake = stake.max(one);
                 from.insert(zone);
@@ -151,9 +150,9 @@ fn keeps_copies(lab: &Lab, host: &str) -> bool {
 }
 
 /// Hosts elsewhere that are administered over SSH, and no VPN.
-fn without(parsed: &Parsed) -> Option<Finding> {
-    let lab = &parsed.lab;
-    let topology = Topology::of(parsed);
+fn without(case: &Case<'_>) -> Option<Finding> {
+    let lab = &case.parsed.lab;
+    let topology = case.topology();
     let mut sites: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, host) in lab.compute.hosts.iter().filter(|(_, host)| !host.local && host.os != Os::Other) {
         if let Some(site) = topology.site(name).filter(|_| host.ssh.jump.is_empty()) {
@@ -161,7 +160,7 @@ fn without(parsed: &Parsed) -> Option<Finding> {
         }
     }
     let (home, at_home) = sites.iter().max_by_key(|(site, hosts)| (hosts.len(), std::cmp::Reverse(**site)))?;
-    let reach = Reach::of(lab);
+    let reach = case.reach();
     let here: BTreeSet<&str> = at_home.iter().filter_map(|host| reach.zones(host)).flatten().copied().collect();
     let away = sites.iter().filter(|(site, _)| site != &home).flat_map(|(_, hosts)| hosts.iter().copied());
     let away: Vec<&str> = away

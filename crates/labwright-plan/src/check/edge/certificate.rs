@@ -8,7 +8,7 @@ use labwright_model::{Finding, Findings, Parsed, Span, Spanned};
 use super::names::{cloudflare, full, is_at_cloudflare, is_exposed, is_in, is_private, is_public_acme, names, zone_of};
 use super::second_domain::is_split;
 use crate::check::network::telling::{Stake, and_here, listed};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Certificate;
 
@@ -53,7 +53,8 @@ impl Rule for Certificate {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let (proxy, cloudflare) = (lab.platform.reverse_proxy.as_ref(), cloudflare(lab));
         if proxy.is_none() && cloudflare.is_none() {

@@ -4,7 +4,7 @@ use labwright_model::lab::ReverseProxy;
 use labwright_model::snapshot::proxy::declared;
 use labwright_model::{Finding, Findings, Parsed, Placement, Span, finding};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Door;
 
@@ -41,7 +41,8 @@ impl Rule for Door {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(proxy) = declared(parsed) else { return };
         of_proxy(parsed, proxy, findings);
         let mut ports: Vec<(u16, &str)> = vec![(proxy.http, "the proxy itself"), (proxy.https, "the proxy itself")];

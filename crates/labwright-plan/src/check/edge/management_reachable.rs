@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use labwright_model::units::Traffic;
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
 
 use super::administration_past_vpn::zone_to_add;
-use crate::check::network::management::{administers, opened};
-use crate::check::network::reach::{End, Reach, sole, traffic};
+use crate::check::network::management::{HARMLESS, administers, opened};
+use crate::check::network::reach::{End, Reach, is_only, sole, traffic};
 use crate::check::network::telling::{Stake, and_here, listed};
 use crate::check::network::zone_kind::{Kinds, ZoneKind, is_vpn};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct ManagementReachable;
 
@@ -45,18 +46,19 @@ impl Rule for ManagementReachable {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
-        let reach = Reach::of(lab);
-        let kinds = Kinds::of(parsed, &reach);
+        let reach = case.reach();
+        let kinds = case.kinds();
         for flow in lab.network.flows.iter() {
             let allow = traffic(flow);
             let mut open: Vec<(Span, String, String, Severity)> = Vec::new();
             for name in flow.from.iter() {
                 let Some(from) = sole(lab, name) else { continue };
-                let Some(user) = user(&kinds, from) else { continue };
+                let Some(user) = user(kinds, from) else { continue };
                 for to in flow.to.iter().filter_map(|name| sole(lab, name)).filter(|to| *to != from) {
-                    let found = opened(lab, &kinds, &reach, to, &allow).or_else(|| match (user, to) {
+                    let found = opened(lab, kinds, reach, to, &allow).or_else(|| match (user, to) {
                         (User::Internet, End::Host(host)) if allow.iter().any(administers) => {
                             Some((format!("host `{host}`"), kinds.stake(host)))
                         }
@@ -74,7 +76,18 @@ impl Rule for ManagementReachable {
             let from: BTreeSet<&str> = open.iter().map(|(_, from, ..)| from.as_str()).collect();
             let what: BTreeSet<&str> = open.iter().map(|(_, _, what, _)| what.as_str()).collect();
             let what: Vec<&str> = what.into_iter().collect();
-            let message = format!("{} may reach {}", listed(from), what.join(", "));
+            let ways = |wanted: &dyn Fn(&Traffic) -> bool| -> Vec<String> {
+                allow.iter().filter(|one| wanted(one)).map(Traffic::to_string).collect()
+            };
+            let mut ports = ways(&administers);
+            if ports.is_empty() {
+                ports = ways(&|one| !is_only(one, HARMLESS));
+            }
+            let with = match allow.contains(&Traffic::Any) {
+                true => "with anything".to_string(),
+                false => format!("with {}", listed(ports.iter().map(String::as_str))),
+            };
+            let message = format!("{} may reach {}, {with}", listed(from), what.join(", "));
             let help = match lab.network.zones.iter().find(|(_, zone)| is_vpn(zone)) {
                 Some((vpn, _)) => format!("let the VPN in instead: `from: {vpn}`"),
                 None if lab.edge.vpn.is_some() => {
@@ -88,7 +101,7 @@ impl Rule for ManagementReachable {
                 Finding { severity: worst, ..Finding::warning(CODE, "network.flows", *span, message) }.help(help),
             );
         }
-        beside_users(parsed, &reach, &kinds, findings);
+        beside_users(parsed, reach, kinds, findings);
     }
 }
 

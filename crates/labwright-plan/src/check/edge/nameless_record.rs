@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use labwright_model::snapshot::proxy::{claims, declared, full_name};
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NamelessRecord;
 
@@ -36,7 +36,8 @@ impl Rule for NamelessRecord {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let (Some(proxy), Some(dns)) = (declared(parsed), &lab.platform.dns) else { return };
         let names: BTreeSet<String> = claims(parsed).into_iter().map(|claim| claim.name).collect();

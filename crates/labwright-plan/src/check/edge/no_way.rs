@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use labwright_model::snapshot::proxy::{Led, claims, declared, lead};
-use labwright_model::{Findings, Parsed, Span};
+use labwright_model::{Findings, Span, codes};
 
 use crate::check::network::telling::Stake;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NoWayIn;
 
@@ -25,8 +25,8 @@ impl Rule for NoWayIn {
         "A service has a name under `url`, the lab has a reverse proxy, and nothing says where the name leads: there is no \
          `port`, or the container does not publish it on its host, or the host has no address. Whoever comes by that name \
          would see a page that says so.\n\n\
-         Not told of services with `use`: the catalogue knows their ports. A Compose file beside the lab file is the user's \
-         own and is not read: `port: web:3000` then means port 3000 of its host.\n\n\
+         Containers count wherever they are written, in the lab file or in a Compose file beside it. Not told of services \
+         with `use`: the catalogue knows their ports. A `port` that is none at all is LW-LAB-004 alone.\n\n\
          A proxy that reaches nobody can only say so (RFC 9110, 15.6.3). Advice; a warning for `tier: production`.\n\n\
          The way out: `port: 8080`; `port: CONTAINER:PORT` with that port under the container's `ports`; or \
          `door: { to: http://HOST:PORT }` for anything else."
@@ -39,7 +39,8 @@ impl Rule for NoWayIn {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(host) = declared(parsed).and_then(|proxy| proxy.on.first()) else { return };
         let mut told = BTreeSet::new();
         for claim in claims(parsed) {
@@ -47,7 +48,13 @@ impl Rule for NoWayIn {
             if entry.catalogue.is_some() || !told.insert(service) {
                 continue;
             }
-            if let Led::Nowhere(why) = lead(parsed, claim.placement, host) {
+            // What is wrong with the words of a `port` was told when they were read.
+            let is_told = entry.port.as_ref().is_some_and(|port| {
+                parsed.findings.iter().any(|told| told.code == codes::WRONG_VALUE && told.span == port.span)
+            });
+            if let Led::Nowhere(why) = lead(parsed, claim.placement, host)
+                && !is_told
+            {
                 let (message, help) = why.words(service);
                 let span = match entry.port.as_ref().map_or(Span::NONE, |port| port.span) {
                     none if none.is_none() => claim.url.span,
@@ -90,12 +97,8 @@ services:
             expect![[r#"
                 6:44 advice LW-EDGE-008: nothing says which port the name of `bare` leads to
                     help: add `port: 8080`, or `port: CONTAINER:PORT`, or `door: { to: http://HOST:PORT }`
-                7:56 advice LW-EDGE-008: `port: http` of `word` is no port
-                    help: write a number from 1 to 65535, or `CONTAINER:PORT`
                 7:56 error LW-LAB-004: `http` is no port: a number from 1 to 65535 is
                     help: write `port: 8080`, or `port: CONTAINER:8080`
-                9:50 advice LW-EDGE-008: `other` has no container `web`, which its `port` names
-                    help: name one that stands under its `containers`
                 9:50 error LW-LAB-004: service `other` has no container `web`
                     help: its containers are `app`
                 10:50 advice LW-EDGE-008: container `web` of `inner` does not publish its port 80, so no proxy reaches it

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use labwright_model::snapshot::proxy::{Claim, claims, declared};
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OneName;
 
@@ -36,7 +36,8 @@ impl Rule for OneName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if declared(parsed).is_none() {
             return;
         }

@@ -5,7 +5,7 @@ use labwright_model::{Finding, Findings, Parsed, Span};
 
 use super::names::{cloudflare, names, zone_of};
 use crate::check::network::telling::{Stake, and_here, listed};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct PublicName;
 
@@ -40,7 +40,8 @@ impl Rule for PublicName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(cloudflare) = cloudflare(&parsed.lab) else { return };
         let public: Vec<_> =
             parsed.placements.iter().filter(|placement| placement.entry.expose == Expose::Public).collect();

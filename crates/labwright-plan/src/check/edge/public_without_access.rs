@@ -7,7 +7,7 @@ use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
 use super::names::{cloudflare, full, is_in, names};
 use crate::check::network::telling::{Stake, and_here, listed};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct PublicWithoutAccess;
 
@@ -43,7 +43,8 @@ impl Rule for PublicWithoutAccess {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         both(parsed, findings);
         // Without anything that carries public traffic there is a greater fault, told by LW-PLT-001.

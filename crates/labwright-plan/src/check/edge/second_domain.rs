@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use labwright_model::lab::{Expose, Lab};
-use labwright_model::{Findings, Parsed, Placement, Span};
+use labwright_model::{Findings, Placement, Span};
 
 use super::names::{Name, cloudflare, is_at_cloudflare, is_exposed, is_private, names, zone_of};
 use crate::check::network::telling::{Stake, and_here, listed};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SecondDomain;
 
@@ -41,7 +41,8 @@ impl Rule for SecondDomain {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let Some(cloudflare) = cloudflare(lab) else { return };
         // One missing zone is one fault, however many services have a name in it.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
 use crate::check::references::{Wanted, endpoint, references};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct AmbiguousName;
 
@@ -36,7 +36,8 @@ impl Rule for AmbiguousName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // Told once for each name, with all its places.
         let mut told: BTreeMap<&str, Finding> = BTreeMap::new();
         for reference in references(parsed).into_iter().filter(|reference| reference.wants == Wanted::Endpoint) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use labwright_model::{Finding, Findings, Parsed, Span};
 
 use crate::check::references::jump_host;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 use crate::order::{numbered, topological};
 
 pub struct Cycle;
@@ -110,7 +110,8 @@ impl Rule for Cycle {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let hosts = &parsed.lab.compute.hosts;
         // What goes round in several environments is one fault.
         let mut told: Vec<(Circle, Vec<Option<&str>>)> = Vec::new();

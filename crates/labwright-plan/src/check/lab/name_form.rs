@@ -1,8 +1,8 @@
 //! LW-LAB-103: a name that cannot be a name in DNS, or that means something else.
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NameForm;
 
@@ -35,7 +35,8 @@ impl Rule for NameForm {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let mut judge = |name: &str, span: Span, section: &str, kind: &str| {
             let message = if RESERVED.contains(&name) {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct RenamedFrom;
 
@@ -38,7 +38,8 @@ impl Rule for RenamedFrom {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let hosts = &parsed.lab.compute.hosts;
         let mut had: BTreeMap<&str, (&str, Span)> = BTreeMap::new();
         for (name, host) in hosts.iter() {

@@ -7,7 +7,7 @@ use labwright_model::{Finding, Findings, Parsed, Span, role_hosts};
 
 use crate::check::references::{Reference, Wanted, endpoint, references, suspects};
 use crate::check::spelling::misspelling;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnknownName;
 
@@ -42,7 +42,8 @@ impl Rule for UnknownName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         // A name that is missing in five places is one fault: the first place tells it, the others are shown.
         let mut told: BTreeMap<(Wanted, &str), Finding> = BTreeMap::new();

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use labwright_model::{Findings, Parsed, Placement, Span};
-use serde_json::Value;
 
-use super::containers::{containers, strings};
 use super::telling::Stake;
-use crate::check::{Examples, Rule};
+use crate::check::containers;
+use crate::check::services::backing;
+use crate::check::{Case, Examples, Rule};
 
 pub struct AddressForName;
 
@@ -29,8 +29,8 @@ impl Rule for AddressForName {
          containers start in another order, when the address changes, when a VPN gateway comes in between. The change to \
          names takes ten seconds, and the whole class of failures is gone. Document 1 has the same in its own lab, a mount \
          from the address of the NAS.\n\n\
-         Looked at are `environment`, `command` and `entrypoint` of containers in the lab file, and `environment` and \
-         `command` under `run`. What is an address by nature is left alone: networks (`10.0.0.0/8`), resolvers, and \
+         Looked at are `environment` (files of variables too), `command` and `entrypoint` of containers, in the lab file and \
+         in Compose files, and `environment` and `command` under `run`. What is an address by nature is left alone: networks (`10.0.0.0/8`), resolvers, and \
          settings about listening, binding, trusting and announcing, or about what a program calls itself (`BASE_URL`). So is `${host.nas-01.address}`, which follows when the \
          address changes. Advice; a warning for `tier: production`.\n\n\
          The way out: the container's name for a container of the same service, the name in the lab's domain for anything \
@@ -44,25 +44,28 @@ impl Rule for AddressForName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let known = Known::of(parsed);
         if known.names.is_empty() {
             return;
         }
         let mut told: BTreeMap<&str, Vec<Hit<'_>>> = BTreeMap::new();
-        for container in containers(parsed) {
-            for key in ["environment", "command", "entrypoint"] {
-                for (path, name, value) in strings(container.entry, key) {
-                    let way: Vec<&str> = std::iter::once(key).chain(path.iter().map(String::as_str)).collect();
-                    let place = || container.span(parsed, &way);
-                    let Some((address, span)) = known.literal(parsed, name, value, place) else { continue };
-                    let at = format!("{}.{}", container.at(), way.join("."));
-                    told.entry(&container.placement.service).or_default().push(Hit {
-                        placement: container.placement,
-                        address,
-                        span,
-                        at,
-                    });
+        for container in containers::all(parsed) {
+            let (placement, says) = (container.placement, &container.says.value);
+            let mut look = |key: &str, item: String, name: &str, value: &str, span: Span| {
+                let place = || if span.is_none() { container.span(parsed, &[key, &item]) } else { span };
+                let Some((address, span)) = known.literal(parsed, name, value, place) else { return };
+                let at = format!("{}.{key}.{item}", container.at(parsed));
+                told.entry(&placement.service).or_default().push(Hit { placement, address, span, at });
+            };
+            for (name, value) in says.environment.iter() {
+                look("environment", name.clone(), name, value.value.as_deref().unwrap_or_default(), value.span);
+            }
+            for (key, words) in [("command", &says.command), ("entrypoint", &says.entrypoint)] {
+                for (number, word) in words.iter().flat_map(|words| words.0.iter()).enumerate() {
+                    let (name, value) = word.split_once('=').unwrap_or(("", word));
+                    look(key, number.to_string(), name, value, Span::NONE);
                 }
             }
         }
@@ -104,6 +107,8 @@ enum Owner<'a> {
 /// The addresses of the lab, by what has them.
 struct Known<'a> {
     names: HashMap<IpAddr, Owner<'a>>,
+    /// Those that everybody asks for names, by address.
+    resolvers: HashSet<IpAddr>,
 }
 
 impl<'a> Known<'a> {
@@ -113,18 +118,21 @@ impl<'a> Known<'a> {
         let resolvers: HashSet<&str> =
             lab.platform.dns.iter().flat_map(|dns| dns.on.iter()).map(|on| on.value.as_str()).collect();
         let mut names = HashMap::new();
-        for (name, host) in lab.compute.hosts.iter().filter(|(name, _)| !resolvers.contains(name.as_str())) {
+        let mut asked = HashSet::new();
+        for (name, host) in lab.compute.hosts.iter() {
             let addresses = host.address.iter().map(|address| address.value).filter(|address| !address.is_loopback());
+            asked.extend(addresses.clone().filter(|_| resolvers.contains(name.as_str())));
             names.extend(addresses.map(|address| (address, Owner::Host(name))));
         }
-        for container in containers(parsed) {
-            let networks = container.entry.get("networks").and_then(Value::as_object).into_iter().flatten();
-            let addresses = networks.filter_map(|(_, network)| network.get("ipv4_address")?.as_str()?.parse().ok());
+        for container in containers::all(parsed) {
+            let networks = container.says.value.networks.0.values().filter_map(|network| network.value.as_ref());
+            let given = networks.flat_map(|network| [&network.ipv4_address, &network.ipv6_address]).flatten();
+            let addresses = given.filter_map(|address| address.value.parse().ok());
             names.extend(
                 addresses.map(|address| (address, Owner::Container(container.name, &container.placement.service))),
             );
         }
-        Known { names }
+        Known { names, resolvers: asked }
     }
 
     /// An address of the lab in a value, if it was typed there and stands for what is talked to.
@@ -135,44 +143,11 @@ impl<'a> Known<'a> {
         value: &str,
         place: impl FnOnce() -> Span,
     ) -> Option<(IpAddr, Span)> {
-        const ASIDE: &[&str] = &[
-            "LISTEN",
-            "BIND",
-            "ADVERTISE",
-            "ANNOUNCE",
-            "ALLOW",
-            "TRUST",
-            "WHITELIST",
-            "DNS",
-            "RESOLVER",
-            "SUBNET",
-            "CIDR",
-            "NETWORK",
-            "NODE_IP",
-            "HOST_IP",
-            "SERVERIP",
-            "LOCAL_IP",
-            "EXTERNAL_IP",
-            "PUBLIC_IP",
-            "NAMESERVER",
-            "INTERFACE",
-            "FTLCONF",
-            // What a program calls itself.
-            "APP_URL",
-            "BASE_URL",
-            "ROOT_URL",
-            "SITE_URL",
-            "PUBLIC",
-            "EXTERNAL",
-            "ORIGIN",
-            "DOMAIN",
-            "HOSTNAME",
-            "CORS",
-        ];
         let upper = name.to_ascii_uppercase();
         let address = addresses(value).into_iter().find(|address| self.names.contains_key(address))?;
-        let flag = value.trim_start_matches('-').to_ascii_uppercase();
-        if ASIDE.iter().any(|aside| upper.contains(aside) || (value.starts_with('-') && flag.starts_with(aside))) {
+        // `DB_HOSTNAME` is no name of its own, and a database is no resolver.
+        let talked_to = !backing::hosts(name, value).is_empty();
+        if !talked_to && (self.resolvers.contains(&address) || is_aside(&upper, value)) {
             return None;
         }
         let span = place();
@@ -180,6 +155,45 @@ impl<'a> Known<'a> {
         // What a reference gave is not in the text.
         text.contains(&address.to_string()).then_some((address, span))
     }
+}
+/// Whether a variable or an option says where something listens, whom it trusts, or what it calls itself.
+fn is_aside(upper: &str, value: &str) -> bool {
+    const ASIDE: &[&str] = &[
+        "LISTEN",
+        "BIND",
+        "ADVERTISE",
+        "ANNOUNCE",
+        "ALLOW",
+        "TRUST",
+        "WHITELIST",
+        "DNS",
+        "RESOLVER",
+        "SUBNET",
+        "CIDR",
+        "NETWORK",
+        "NODE_IP",
+        "HOST_IP",
+        "SERVERIP",
+        "LOCAL_IP",
+        "EXTERNAL_IP",
+        "PUBLIC_IP",
+        "NAMESERVER",
+        "INTERFACE",
+        "FTLCONF",
+        // What a program calls itself.
+        "APP_URL",
+        "BASE_URL",
+        "ROOT_URL",
+        "SITE_URL",
+        "PUBLIC",
+        "EXTERNAL",
+        "ORIGIN",
+        "DOMAIN",
+        "HOSTNAME",
+        "CORS",
+    ];
+    let flag = value.trim_start_matches('-').to_ascii_uppercase();
+    ASIDE.iter().any(|aside| upper.contains(aside) || (value.starts_with('-') && flag.starts_with(aside)))
 }
 
 /// The addresses in a text, those of networks aside.

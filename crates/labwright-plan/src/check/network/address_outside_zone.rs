@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use labwright_model::{Finding, Findings, Parsed, Spanned};
+use labwright_model::{Finding, Findings, Spanned};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct AddressOutsideZone;
 
@@ -36,7 +36,8 @@ impl Rule for AddressOutsideZone {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let zones = &parsed.lab.network.zones;
         for (name, host) in parsed.lab.compute.hosts.iter() {
             let Some(zone_name) = &host.zone else { continue };

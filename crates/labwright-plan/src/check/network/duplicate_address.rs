@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct DuplicateAddress;
 
@@ -37,7 +37,8 @@ impl Rule for DuplicateAddress {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let mut owners: BTreeMap<IpAddr, Vec<Owner<'_>>> = BTreeMap::new();
         for (name, host) in lab.compute.hosts.iter() {

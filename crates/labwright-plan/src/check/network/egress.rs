@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use labwright_model::compose::service::NetworkMode;
 use labwright_model::{Findings, Parsed, Placement, Span};
-use serde_json::Value;
 
-use super::containers::{Container, containers};
 use super::reach::{Placed, hosts};
 use super::telling::{Stake, and_here, listed};
+use crate::check::containers::{self, Container};
 use crate::check::references::at;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Egress;
 
@@ -32,10 +32,10 @@ impl Rule for Egress {
          `tier: production`, a warning for an experiment);\n\
          - a container of the service sets a `network_mode` of its own that leads past the gateway (the same);\n\
          - the gateway is, as far as its name, its image and its rights tell, no VPN or proxy (advice);\n\
-         - a container takes `network_mode: \"service:gluetun\"`, and there is no such container in its service: Compose looks \
-         no further (a warning);\n\
          - a download client (qBittorrent, Transmission and the like) has no egress, and there is a gateway on its host that \
          others go through (advice).\n\n\
+         A `network_mode: \"service:gluetun\"` for a gateway that is no container of the same service is LW-SVC-105: Compose \
+         looks no further.\n\n\
          The way out: put both on one host, name the gateway with `egress:`, and leave `network_mode` to Labwright."
     }
 
@@ -46,15 +46,16 @@ impl Rule for Egress {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let containers = containers(parsed);
-        let placed = Placed::of(&parsed.placements);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
+        let containers = containers::all(parsed);
+        let placed = case.placed();
         let mut gateways: BTreeSet<&str> = BTreeSet::new();
         for placement in &parsed.placements {
             let Some(egress) = &placement.entry.egress else { continue };
             let Some((gateway, _)) = parsed.lab.services.get_key_value(&egress.value) else { continue };
             gateways.insert(gateway);
-            across_hosts(&placed, placement, gateway, egress.span, findings);
+            across_hosts(placed, placement, gateway, egress.span, findings);
         }
         no_gateways(parsed, &containers, &gateways, findings);
         modes(parsed, &containers, findings);
@@ -96,11 +97,12 @@ fn no_gateways(parsed: &Parsed, containers: &[Container<'_>], gateways: &BTreeSe
         };
         let Some(gateway) = parsed.lab.services.get(&egress.value) else { continue };
         let inline = by_service.get(egress.value.as_str()).map_or(&[][..], Vec::as_slice);
-        // A Compose file is not looked into, and what has an egress itself is one in a chain.
-        let unknown = gateway.external.is_some() || gateway.compose.is_some() || gateway.egress.is_some();
+        // What could not be read may be one, and what has an egress itself is one in a chain.
+        let unread = gateway.compose.is_some() && inline.is_empty();
+        let unknown = gateway.external.is_some() || unread || gateway.egress.is_some();
         let run = gateway.run.iter().flat_map(|run| run.command.iter()).map(|word| word.value.as_str());
         let names = [egress.value.as_str(), gateway.catalogue.as_ref().map_or("", |catalogue| &catalogue.value)];
-        let told = names.into_iter().chain(run).chain(inline.iter().map(|one| one.image())).any(is_gateway);
+        let told = names.into_iter().chain(run).chain(inline.iter().map(|one| one.program())).any(is_gateway);
         if unknown || told || inline.iter().any(|one| may_route(one)) {
             continue;
         }
@@ -148,64 +150,39 @@ fn is_gateway(name: &str) -> bool {
 
 /// Whether a container has the rights that a VPN needs.
 fn may_route(container: &Container<'_>) -> bool {
-    let has = |key: &str, wanted: &str| {
-        let list = container.entry.get(key).and_then(Value::as_array);
-        list.is_some_and(|items| items.iter().filter_map(Value::as_str).any(|item| item.contains(wanted)))
-    };
-    has("cap_add", "NET_ADMIN") || has("devices", "/dev/net/tun")
+    container.says.cap_add.iter().any(|right| right.contains("NET_ADMIN"))
+        || container.says.devices.iter().any(|device| device.value.source.value == "/dev/net/tun")
 }
 
 /// What containers say of their network.
 fn modes(parsed: &Parsed, containers: &[Container<'_>], findings: &mut Findings) {
-    let own: BTreeSet<(&str, &str)> = containers.iter().map(|one| (one.placement.service.as_str(), one.name)).collect();
-    let mut told: BTreeMap<(&str, &str), (u8, Vec<&Container<'_>>)> = BTreeMap::new();
+    let mut told: BTreeMap<(&str, String), Vec<&Container<'_>>> = BTreeMap::new();
     for container in containers {
         let (service, Some(mode)) = (container.placement.service.as_str(), container.network_mode()) else { continue };
-        let sibling = mode.strip_prefix("service:").filter(|other| !own.contains(&(service, *other)));
-        let bypass = match &container.placement.entry.egress {
-            Some(egress) => {
-                let inside = mode.strip_prefix("service:").is_some_and(|other| own.contains(&(service, other)));
-                let through =
-                    ["service:", "container:"].iter().any(|kind| mode.strip_prefix(kind) == Some(&egress.value));
-                !inside && !through && mode != "none" && !mode.starts_with("container:")
-            }
-            None => false,
+        let past = match mode {
+            // The network of its own stack leaves as that container does, and one that is not there is LW-SVC-105.
+            NetworkMode::Service(_) | NetworkMode::None | NetworkMode::Container(_) => false,
+            NetworkMode::Host | NetworkMode::Bridge | NetworkMode::Named(_) => true,
         };
-        let kind = match (bypass, sibling) {
-            (true, _) => 0,
-            (false, Some(_)) => 1,
-            (false, None) => continue,
-        };
-        told.entry((service, mode)).or_insert((kind, Vec::new())).1.push(container);
+        if past && container.placement.entry.egress.is_some() {
+            told.entry((service, mode.to_string())).or_default().push(container);
+        }
     }
-    for ((service, mode), (kind, all)) in told {
+    for ((service, mode), all) in told {
         let Some(first) = all.first() else { continue };
+        let Some(egress) = &first.placement.entry.egress else { continue };
         let place = |one: &Container<'_>| one.span(parsed, &["network_mode"]);
-        let (path, span) = (format!("{}.network_mode", first.at()), place(first));
-        let entry = &first.placement.entry;
-        let finding = match (kind, &entry.egress) {
-            (0, Some(egress)) => {
-                let message = format!(
-                    "container `{}` of `{service}` has `network_mode: {mode}`, which leads past its gateway `{}`",
-                    first.name, egress.value
-                );
-                let finding = Stake::of(entry.tier).contradiction(CODE, path, span, message);
-                finding.help("take `network_mode` out: `egress` says where it leaves")
-            }
-            _ => {
-                let other = mode.strip_prefix("service:").unwrap_or(mode);
-                let message =
-                    format!("`{service}` has no container `{other}` whose network `{}` could share", first.name);
-                let help = match parsed.lab.services.contains_key(other) {
-                    true => format!("take `network_mode` out, and write `egress: {other}` in the service"),
-                    false => {
-                        format!("add the container `{other}`, or name the service that is the gateway with `egress:`")
-                    }
-                };
-                labwright_model::Finding::warning(CODE, path, span, message).help(help)
-            }
-        };
-        findings.push(and_here(finding, all.iter().skip(1).map(|one| (place(one), one.name)), "{} has it too"));
+        let message = format!(
+            "container `{}` of `{service}` has `network_mode: {mode}`, which leads past its gateway `{}`",
+            first.name, egress.value
+        );
+        let (stake, at) = (Stake::of(first.placement.entry.tier), format!("{}.network_mode", first.at(parsed)));
+        let finding = stake.contradiction(CODE, at, place(first), message);
+        findings.push(and_here(
+            finding.help("take `network_mode` out: `egress` says where it leaves"),
+            all.iter().skip(1).map(|one| (place(one), one.name)),
+            "{} has it too",
+        ));
     }
 }
 
@@ -219,7 +196,7 @@ fn download_clients(parsed: &Parsed, containers: &[Container<'_>], gateways: &BT
     // A container that shares another one's network goes out with that.
     let by_image: BTreeSet<&str> = containers
         .iter()
-        .filter(|one| CLIENTS.contains(&one.image()) && one.network_mode().is_none_or(|mode| mode == "bridge"))
+        .filter(|one| CLIENTS.contains(&one.program()) && one.has_own_network())
         .map(|one| one.placement.service.as_str())
         .collect();
     let mut bare: BTreeMap<&str, Vec<(Span, &str)>> = BTreeMap::new();
@@ -327,11 +304,6 @@ services:
       five: { image: five, network_mode: "service:four" }
 "#,
             expect![[r#"
-                10:46 warning LW-NET-012: `stack` has no container `gluetun` whose network `radarr` could share
-                    help: take `network_mode` out, and write `egress: gluetun` in the service
-                    11:50: `prowlarr` has it too
-                12:44 warning LW-NET-012: `stack` has no container `nothing` whose network `other` could share
-                    help: add the container `nothing`, or name the service that is the gateway with `egress:`
                 18:40 error LW-NET-012: container `one` of `past` has `network_mode: bridge`, which leads past its gateway `gluetun`
                     help: take `network_mode` out: `egress` says where it leaves
                     19:40: `two` has it too

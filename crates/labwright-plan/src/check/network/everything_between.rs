@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::units::Traffic;
-use labwright_model::{Finding, Findings, Parsed, role_hosts};
+use labwright_model::{Finding, Findings, role_hosts};
 
 use super::flat_zone::flat;
-use super::reach::{End, Placed, Reach, ends, hosts, traffic};
-use super::zone_kind::{Kinds, serves};
-use crate::check::{Examples, Rule};
+use super::reach::{End, ends, hosts, traffic};
+use super::zone_kind::serves;
+use crate::check::{Case, Examples, Rule};
 
 pub struct EverythingBetween;
 
@@ -41,16 +41,16 @@ impl Rule for EverythingBetween {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let mut open = lab.network.flows.iter().filter(|flow| {
             flow.because.is_none() && flow.from.len() * flow.to.len() > 0 && traffic(flow).contains(&Traffic::Any)
         });
         let Some(first) = open.next() else { return };
-        let reach = Reach::of(lab);
-        let kinds = Kinds::of(parsed, &reach);
+        let kinds = case.kinds();
         // One zone for everything is the greater fault, and has its own page.
-        if flat(parsed, &kinds).is_some() {
+        if flat(parsed, kinds).is_some() {
             return;
         }
         let mut pairs: Option<Pairs<'_>> = None;
@@ -64,7 +64,7 @@ impl Rule for EverythingBetween {
                     if !to.contains(&end) || !served || !told.insert(zone) {
                         continue;
                     }
-                    let pairs = pairs.get_or_insert_with(|| Pairs::of(parsed));
+                    let pairs = pairs.get_or_insert_with(|| Pairs::of(case));
                     let Some((a, b)) = pairs.apart(kinds.hosts_in(zone)) else { continue };
                     let message = format!(
                         "every host in zone `{zone}` may reach every other on every port; `{a}` and `{b}` need nothing of each \
@@ -86,8 +86,8 @@ struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    fn of(parsed: &'a Parsed) -> Pairs<'a> {
-        let placed = Placed::of(&parsed.placements);
+    fn of(case: &Case<'a>) -> Pairs<'a> {
+        let (parsed, placed) = (case.parsed, case.placed());
         // What plays a role is there for others.
         let roles: BTreeSet<String> = role_hosts(&parsed.lab)
             .into_iter()

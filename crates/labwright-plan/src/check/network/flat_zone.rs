@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use labwright_model::lab::Expose;
 use labwright_model::{Finding, Findings, Parsed};
 
-use super::reach::{End, Reach, ends, traffic};
+use super::reach::{End, ends, traffic};
 use super::telling::listed;
 use super::zone_kind::{Kinds, is_vpn};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct FlatZone;
 
@@ -42,10 +42,10 @@ impl Rule for FlatZone {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let reach = Reach::of(&parsed.lab);
-        let kinds = Kinds::of(parsed, &reach);
-        let Some((zone, kept)) = flat(parsed, &kinds) else { return };
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
+        let kinds = case.kinds();
+        let Some((zone, kept)) = flat(parsed, kinds) else { return };
         let hosts = kinds.hosts_in(zone).len();
         let message = format!("all {hosts} hosts of the lab are in zone `{zone}`: {}", kept.join(", "));
         let span = parsed.lab.network.zones.get(zone).map_or(labwright_model::Span::NONE, |zone| zone.span);

@@ -1,10 +1,10 @@
 //! LW-NET-015: a router that Labwright does not set, in a lab that enforces.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
+use crate::network::Guard;
 use crate::network::flows::unenforced;
-use crate::network::{Guard, Matrix};
 
 pub struct ForeignRouter;
 
@@ -38,16 +38,17 @@ impl Rule for ForeignRouter {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if !super::firewall_is_asked_for(parsed) || parsed.lab.network.zones.len() < 2 {
             return;
         }
-        let matrix = Matrix::of(parsed);
+        let matrix = case.matrix();
         let parties = &matrix.parties;
         let Some(router) = parties.router.filter(|_| parties.enforces() && parties.guarding_router().is_none()) else {
             return;
         };
-        let across: usize = unenforced(&matrix).iter().filter(|one| one.from != one.to).map(|one| one.pairs).sum();
+        let across: usize = unenforced(matrix).iter().filter(|one| one.from != one.to).map(|one| one.pairs).sum();
         if across == 0 {
             return;
         }

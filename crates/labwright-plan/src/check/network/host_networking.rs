@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use labwright_model::compose::service::NetworkMode;
 use labwright_model::{Findings, Parsed};
 
-use super::containers::{Container, containers};
 use super::telling::Stake;
-use crate::check::{Examples, Rule};
+use crate::check::containers::{self, Container};
+use crate::check::{Case, Examples, Rule};
 
 pub struct HostNetworking;
 
@@ -27,7 +28,7 @@ impl Rule for HostNetworking {
          same port. Document 3 makes it one of its three rules: a network for each service, containers talk by name, never \
          over the host's network.\n\n\
          Programs that have to see the host's network are left alone: those that find devices by broadcast, that are a VPN \
-         or a firewall, or that measure the host (Home Assistant, Matter and mDNS, node exporter, Tailscale, keepalived and \
+         or a firewall, or that measure the host (Home Assistant, Matter and mDNS, Pi-hole, node exporter, Tailscale, keepalived and \
          the like, known by the name of their image). Advice; a warning for `tier: production`.\n\n\
          The way out: take `network_mode` out, publish the port that is needed under `ports`, and talk to other containers \
          by their names. If the program needs it, say so: `# labwright: allow LW-NET-008 because …`."
@@ -40,10 +41,11 @@ impl Rule for HostNetworking {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let mut by_service: BTreeMap<&str, Vec<Container<'_>>> = BTreeMap::new();
-        for container in containers(parsed) {
-            if container.network_mode() == Some("host") && !needs_it(container.image()) {
+        for container in containers::all(parsed) {
+            if container.network_mode() == Some(&NetworkMode::Host) && !needs_it(container.program()) {
                 by_service.entry(&container.placement.service).or_default().push(container);
             }
         }
@@ -52,8 +54,9 @@ impl Rule for HostNetworking {
             let stake = on_host.iter().map(|one| Stake::of(one.placement.entry.tier)).max().unwrap_or(Stake::Lab);
             let message = format!("container `{}` of `{service}` is on its host's network", first.name);
             let span = first.span(parsed, &["network_mode"]);
-            let mut finding =
-                stake.finding(CODE, format!("{}.network_mode", first.at()), span, message).help(help(parsed, first));
+            let mut finding = stake
+                .finding(CODE, format!("{}.network_mode", first.at(parsed)), span, message)
+                .help(help(parsed, first));
             for other in on_host.iter().skip(1).take(5) {
                 finding = finding.related(other.span(parsed, &["network_mode"]), format!("so is `{}`", other.name));
             }
@@ -107,6 +110,8 @@ fn needs_it(image: &str) -> bool {
         "suricata",
         "ntopng",
         "dhcp",
+        "adguardhome",
+        "pihole",
         "unbound",
         "omada",
         "unifi",

@@ -1,13 +1,13 @@
 //! LW-NET-006: devices or guests that may open connections inwards.
 
 use labwright_model::units::Traffic;
-use labwright_model::{Finding, Findings, Parsed, Severity};
+use labwright_model::{Finding, Findings, Severity};
 
 use super::management::opened;
 use super::reach::{End, Reach, is_only, sole, traffic};
 use super::telling::{Stake, listed};
 use super::zone_kind::{Kinds, ZoneKind};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Inward;
 
@@ -44,13 +44,14 @@ impl Rule for Inward {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         if lab.network.flows.is_empty() {
             return;
         }
-        let reach = Reach::of(lab);
-        let kinds = Kinds::of(parsed, &reach);
+        let reach = case.reach();
+        let kinds = case.kinds();
         for flow in lab.network.flows.iter() {
             let allow: Vec<Traffic> = traffic(flow).into_iter().filter(|one| !is_only(one, ALWAYS)).collect();
             let untrusted = flow.from.iter().filter_map(|name| match sole(lab, name)? {
@@ -64,11 +65,11 @@ impl Rule for Inward {
             for (span, zone, guest) in untrusted.filter(|_| !allow.is_empty()) {
                 for end in flow.to.iter().filter_map(|name| sole(lab, name)) {
                     // That a management interface is open is told by LW-EDGE-003.
-                    if opened(lab, &kinds, &reach, end, &allow).is_some() {
+                    if opened(lab, kinds, reach, end, &allow).is_some() {
                         continue;
                     }
                     let source = Source { zone, guest, because: flow.because.is_some() };
-                    let Some(grade) = grade(&source, &reach, &kinds, end, &allow) else { continue };
+                    let Some(grade) = grade(&source, reach, kinds, end, &allow) else { continue };
                     worst = worst.max(Some(grade));
                     for (list, item) in [(&mut from, (span, zone.to_string())), (&mut to, (span, reach.spelled(end)))] {
                         if !list.contains(&item) {

@@ -1,10 +1,12 @@
 //! LW-NET-016: a host that enforces, and that nobody could log in to any more.
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use std::collections::HashMap;
 
-use crate::check::{Examples, Rule};
+use labwright_model::{Finding, Findings, Span};
+
+use crate::check::{Case, Examples, Rule};
 use crate::network::nft::forwards;
-use crate::network::{Guard, Matrix, Party, Try};
+use crate::network::{Allowed, End, Guard, Party, Try};
 
 pub struct LockedOut;
 
@@ -37,21 +39,25 @@ impl Rule for LockedOut {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if !super::firewall_is_asked_for(parsed) {
             return;
         }
-        let matrix = Matrix::of(parsed);
-        let everybody = matrix.everybody();
+        let matrix = case.matrix();
+        let mut ways: HashMap<End, Vec<(End, &Allowed)>> = HashMap::new();
+        for (from, to, allowed, _) in matrix.cells() {
+            ways.entry(to).or_default().push((from, allowed));
+        }
         let mut locked: Vec<usize> = Vec::new();
         for (number, host) in matrix.parties.hosts.iter().enumerate() {
             if host.guard != Guard::Enforced || host.entry.local {
                 continue;
             }
-            let to = Party::Host(number);
-            let open =
-                everybody.iter().any(|from| *from != to && matrix.between(*from, to).lets(Try::Tcp(host.ssh_port)));
-            if !open {
+            // A way from a zone is one from its other devices at least; what a host may open to itself lets nobody in.
+            let ends = matrix.parties.ends(Party::Host(number));
+            let mut into = ends.iter().filter_map(|end| ways.get(end)).flatten();
+            if !into.any(|(from, allowed)| *from != End::Host(number) && allowed.lets(Try::Tcp(host.ssh_port))) {
                 locked.push(number);
             }
         }
@@ -67,7 +73,7 @@ impl Rule for LockedOut {
             );
             let mut finding = Finding::error(CODE, format!("compute.hosts.{}", host.name), place, message).help(format!(
                 "add to `network: {{ flows: … }}`, from where you administer the lab: `- {{ from: ZONE, to: {}, allow: {} }}`",
-                matrix.parties.spelled(crate::network::End::Host(*first)),
+                matrix.parties.spelled(End::Host(*first)),
                 if port == 22 { "ssh".to_string() } else { format!("{port}/tcp") }
             ));
             for other in locked.iter().skip(1).take(5) {
@@ -77,7 +83,7 @@ impl Rule for LockedOut {
             }
             findings.push(finding);
         }
-        for conflict in forwards(&matrix).1.iter().filter(|_| matrix.parties.guarding_router().is_some()) {
+        for conflict in forwards(matrix).1.iter().filter(|_| matrix.parties.guarding_router().is_some()) {
             let (first, second) =
                 (matrix.parties.hosts[conflict.first].name, matrix.parties.hosts[conflict.second].name);
             let message = format!(

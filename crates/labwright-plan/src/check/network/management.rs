@@ -9,7 +9,7 @@ use super::telling::Stake;
 use super::zone_kind::{Kinds, ZoneKind, router};
 
 /// Names, time, addresses, logs, and the VPN itself: what a management zone may be asked for without being administered.
-const HARMLESS: &[u16] = &[53, 67, 123, 514, 5353, 51820];
+pub const HARMLESS: &[u16] = &[53, 67, 123, 514, 5353, 51820];
 
 /// Whether it is a way in for an administrator: SSH, or the web interface of Proxmox.
 pub fn administers(traffic: &Traffic) -> bool {

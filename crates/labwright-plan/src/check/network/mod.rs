@@ -7,7 +7,6 @@ pub(crate) mod zone_kind;
 
 mod address_for_name;
 mod address_outside_zone;
-mod containers;
 mod duplicate_address;
 mod egress;
 mod everything_between;

@@ -1,8 +1,8 @@
 //! LW-NET-013: zones and flows are declared, and nothing enforces them.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NotEnforced;
 
@@ -36,7 +36,8 @@ impl Rule for NotEnforced {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let said = lab.network.firewall.is_some() || lab.compute.hosts.values().any(|host| host.firewall.is_some());
         if said || lab.network.zones.is_empty() || lab.network.flows.is_empty() {

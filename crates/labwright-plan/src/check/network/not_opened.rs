@@ -2,9 +2,9 @@
 
 use labwright_model::{Finding, Findings, Parsed};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
+use crate::network::Why;
 use crate::network::flows::add;
-use crate::network::{Matrix, Why};
 
 pub struct NotOpened;
 
@@ -40,11 +40,12 @@ impl Rule for NotOpened {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if !super::firewall_is_asked_for(parsed) {
             return;
         }
-        let matrix = Matrix::of(parsed);
+        let matrix = case.matrix();
         if !matrix.parties.enforces() {
             return;
         }
@@ -55,7 +56,7 @@ impl Rule for NotOpened {
             }
             let (from, to) = (matrix.parties.name(one.from), matrix.parties.name(one.to));
             let message = format!("`{from}` may not open {} to `{to}`, {}: {}", one.allowed, one.crosses, one.reason);
-            let flow = add(&matrix, one.from, one.to, &one.allowed);
+            let flow = add(matrix, one.from, one.to, &one.allowed);
             let span = if one.span.is_none() { firewall(parsed) } else { one.span };
             findings.push(
                 Finding::warning(CODE, "network.flows", span, message)

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OverlappingSubnets;
 
@@ -34,7 +34,8 @@ impl Rule for OverlappingSubnets {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // Sorted by first address, each subnet can only overlap one that began before it and has not ended. IPv4 sorts
         // before IPv6, so the two families never meet.
         let zones = parsed.lab.network.zones.iter();

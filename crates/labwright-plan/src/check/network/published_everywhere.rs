@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use labwright_model::compose::ports;
 use labwright_model::lab::{Expose, Service};
 use labwright_model::units::Traffic;
-use labwright_model::{Finding, Findings, Parsed, Severity, Span};
-use serde_json::Value;
+use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
-use super::containers::{Container, containers};
-use super::reach::{End, Placed, Reach, ends, hosts};
+use super::reach::{End, Reach, ends, hosts};
 use super::telling::Stake;
-use crate::check::{Examples, Rule};
+use crate::check::containers::{self, Container};
+use crate::check::{Case, Examples, Rule};
 
 pub struct PublishedEverywhere;
 
@@ -35,7 +35,8 @@ impl Rule for PublishedEverywhere {
          - the host has an address on the internet, and the service is not `expose: public` (a warning);\n\
          - it is a database, exposed nowhere or beside the container that the service's name leads to, and nothing on \
          another host needs it;\n\
-         - the only way to it is a reverse proxy on the same host.\n\n\
+         - the only way to it is a reverse proxy on the same host; one that is a container with a network of its own reaches \
+         it by that port, unless it names the service under `needs`.\n\n\
          The last two are advice, and warnings for `tier: production`. A flow that names the service or lets its port \
          through to the host is a reason, as is a need from another host.\n\n\
          The way out: leave `ports` out, containers reach each other by name; or publish to this host alone, \
@@ -49,8 +50,9 @@ impl Rule for PublishedEverywhere {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        let published: Vec<_> = containers(parsed)
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
+        let published: Vec<_> = containers::all(parsed)
             .into_iter()
             .map(|one| (open_ports(&one), one))
             .filter(|(open, _)| !open.is_empty())
@@ -58,7 +60,7 @@ impl Rule for PublishedEverywhere {
         if published.is_empty() {
             return;
         }
-        let reasons = reasons(parsed);
+        let reasons = reasons(case);
         let mut by_service: BTreeMap<&str, Vec<(Port, Container<'_>, Fault)>> = BTreeMap::new();
         for (open, container) in published {
             let Some(ports) = fault(parsed, &reasons, &container, open) else { continue };
@@ -68,28 +70,25 @@ impl Rule for PublishedEverywhere {
         for (service, mut all) in by_service {
             all.sort_by_key(|(_, _, fault)| std::cmp::Reverse(fault.severity));
             let Some((port, container, fault)) = all.first() else { continue };
-            let place =
-                |port: &Port, container: &Container<'_>| container.span(parsed, &["ports", &port.number.to_string()]);
             let place_of = if port.everywhere { "every interface" } else { "its host's address" };
             let message = format!("`{service}` publishes `{}` on {place_of}{}", port.text, fault.says);
-            let at = format!("{}.ports", container.at());
-            let mut finding =
-                Finding { severity: fault.severity, ..Finding::warning(CODE, at, place(port, container), message) }
-                    .help(format!("write `127.0.0.1:{}`, or leave it out: {}", port.text, fault.instead));
+            let at = format!("{}.ports", container.at(parsed));
+            let mut finding = Finding { severity: fault.severity, ..Finding::warning(CODE, at, port.span, message) }
+                .help(format!("write `127.0.0.1:{}`, or leave it out: {}", port.text, fault.instead));
             for (port, container, _) in all.iter().skip(1).take(5) {
-                finding = finding.related(place(port, container), format!("so does `{}`", container.name));
+                finding = finding.related(port.span, format!("so does `{}`", container.name));
             }
             findings.push(finding);
         }
     }
 }
 
-/// A published port: where it stands in the list, its short form, the port outside and the one inside.
+/// A published port: where it stands, its short form, the port outside and the one inside.
 struct Port {
-    number: usize,
+    span: Span,
     text: String,
-    outside: Option<u16>,
-    inside: Option<u16>,
+    outside: u16,
+    inside: u16,
     udp: bool,
     /// In so many words; otherwise on the host's own address.
     everywhere: bool,
@@ -101,59 +100,28 @@ struct Fault {
     instead: &'static str,
 }
 
-/// The ports that a container publishes on every address, or without saying on which.
+/// The ports that a container publishes on every address, or without saying on which. One that changes with each start is
+/// none: nobody counts on it.
 fn open_ports(container: &Container<'_>) -> Vec<Port> {
-    // With another network mode than a bridge, nothing is published.
-    if container.network_mode().is_some_and(|mode| mode != "bridge") {
+    if !container.has_own_network() {
         return Vec::new();
     }
-    let Some(ports) = container.entry.get("ports").and_then(Value::as_array) else { return Vec::new() };
-    let open = |(number, port): (usize, &Value)| match port {
-        Value::String(text) => short(number, text),
-        Value::Object(long) => {
-            let said = long.get("host_ip").and_then(Value::as_str);
-            let address = said.unwrap_or("0.0.0.0");
-            let inside = long.get("target").and_then(number_of)?;
-            let outside = long.get("published").and_then(number_of)?;
-            let udp = long.get("protocol").and_then(Value::as_str) == Some("udp");
-            let text = format!("{outside}:{inside}");
-            let everywhere = said.is_some();
-            let port = Port { number, text, outside: Some(outside), inside: Some(inside), udp, everywhere };
-            is_everywhere(address).then_some(port)
-        }
-        _ => None,
+    let open = |port: &Spanned<ports::Port>| {
+        let (outside, last) = port.published_range()?;
+        let said = port.host_ip.as_ref().map(|address| address.value.as_str());
+        let protocol = if port.protocol == "tcp" { String::new() } else { format!("/{}", port.protocol) };
+        let (inside, udp, everywhere) = (port.target, port.protocol == "udp", said.is_some());
+        let text = format!("{outside}:{inside}{protocol}");
+        (outside == last && said.is_none_or(is_everywhere)).then_some(Port {
+            span: port.span,
+            text,
+            outside,
+            inside,
+            udp,
+            everywhere,
+        })
     };
-    ports.iter().enumerate().filter_map(open).collect()
-}
-
-fn number_of(value: &Value) -> Option<u16> {
-    match value {
-        Value::String(text) => text.parse().ok(),
-        other => other.as_u64()?.try_into().ok(),
-    }
-}
-
-/// `8080:80` as a port, if it publishes on every interface.
-fn short(number: usize, text: &str) -> Option<Port> {
-    // What a variable stands for is not known here.
-    if text.contains('$') {
-        return None;
-    }
-    let (address, ports) = match text.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
-        Some(split) => split,
-        None => match text.matches(':').count() {
-            1 => ("0.0.0.0", text),
-            2 => text.split_once(':')?,
-            // A port alone is published on one that changes with each start: nobody counts on that one.
-            _ => return None,
-        },
-    };
-    let (outside, inside) = ports.split_once(':')?;
-    let (inside, protocol) = inside.split_once('/').unwrap_or((inside, "tcp"));
-    let (outside, inside) = (outside.parse().ok(), inside.parse().ok());
-    let everywhere = ports.len() < text.len();
-    let port = Port { number, text: ports.to_string(), outside, inside, udp: protocol == "udp", everywhere };
-    is_everywhere(address).then_some(port)
+    container.says.ports.iter().filter_map(open).collect()
 }
 
 fn is_everywhere(address: &str) -> bool {
@@ -161,16 +129,16 @@ fn is_everywhere(address: &str) -> bool {
 }
 
 /// What speaks for a published port.
-struct Reasons<'a> {
+struct Reasons<'r, 'a> {
     /// The hosts of those that need a service, by the service's name.
     needed: BTreeMap<&'a str, BTreeSet<&'a str>>,
     /// Ports, first and last, that flows let through to an end by number; all of them to a service.
     let_in: BTreeMap<End<'a>, BTreeSet<(u16, u16)>>,
-    reach: Reach<'a>,
+    reach: &'r Reach<'a>,
 }
 
-fn reasons(parsed: &Parsed) -> Reasons<'_> {
-    let placed = Placed::of(&parsed.placements);
+fn reasons<'r, 'a>(case: &'r Case<'a>) -> Reasons<'r, 'a> {
+    let (parsed, placed) = (case.parsed, case.placed());
     let mut needed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for placement in &parsed.placements {
         for need in placement.entry.needs.iter() {
@@ -190,22 +158,27 @@ fn reasons(parsed: &Parsed) -> Reasons<'_> {
             let_in.entry(end).or_default().extend(ports);
         }
     }
-    Reasons { needed, let_in, reach: Reach::of(&parsed.lab) }
+    Reasons { needed, let_in, reach: case.reach() }
 }
 
-impl Reasons<'_> {
+impl Reasons<'_, '_> {
     /// Whether a flow lets this port through to a service on this host.
     fn is_let_in(&self, service: &str, host: &str, port: &Port) -> bool {
         let through = |end: &End<'_>| {
             let ranges = self.let_in.get(end).into_iter().flatten();
-            ranges.into_iter().any(|(first, last)| port.outside.is_none_or(|port| (*first..=*last).contains(&port)))
+            ranges.into_iter().any(|(first, last)| (*first..=*last).contains(&port.outside))
         };
         self.let_in.contains_key(&End::Service(service)) || self.reach.host(host).iter().any(through)
     }
 }
 
 /// The first of these ports that need not be published so, and why; `None` where there may be a reason for all.
-fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open: Vec<Port>) -> Option<(Port, Fault)> {
+fn fault(
+    parsed: &Parsed,
+    reasons: &Reasons<'_, '_>,
+    container: &Container<'_>,
+    open: Vec<Port>,
+) -> Option<(Port, Fault)> {
     let lab = &parsed.lab;
     let (name, service) = (container.placement.service.as_str(), &container.placement.entry);
     let on: BTreeSet<&str> = hosts(service).collect();
@@ -234,14 +207,14 @@ fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open
         if elsewhere || reasons.is_let_in(name, host, port) {
             return None;
         }
-        let by_proxy = !service.url.is_empty() && !proxies.is_empty() && proxies == on;
-        let says = if is_database(container.image()) && (service.expose == Expose::Nowhere || is_aside(container)) {
+        let by_proxy = !service.url.is_empty() && !proxies.is_empty() && proxies == on && !is_apart(parsed, name);
+        let says = if is_database(container.program()) && (service.expose == Expose::Nowhere || is_aside(container)) {
             match (needed.is_some(), service.expose) {
                 (true, _) => ", and all that needs it is on the same host",
                 (false, Expose::Nowhere) => ", and is exposed nowhere",
                 (false, _) => ", and only its own stack needs that database",
             }
-        } else if service.expose != Expose::Nowhere && by_proxy && led_to.is_some() && port.inside == led_to {
+        } else if service.expose != Expose::Nowhere && by_proxy && Some(port.inside) == led_to {
             ", and the proxy that leads to it is on the same host"
         } else {
             return None;
@@ -249,6 +222,17 @@ fn fault(parsed: &Parsed, reasons: &Reasons<'_>, container: &Container<'_>, open
         Some(Fault { severity, says: says.to_string(), instead })
     };
     open.into_iter().find_map(|port| judge(&port).map(|fault| (port, fault)))
+}
+
+/// Whether the proxy is a service in containers that shares no network with this one: what is published is its way in.
+fn is_apart(parsed: &Parsed, service: &str) -> bool {
+    let proxy = parsed.lab.platform.reverse_proxy.as_ref().and_then(|proxy| proxy.service.as_ref());
+    let of_proxy = |placement: &&Placement| proxy.is_some_and(|proxy| placement.service == proxy.value);
+    let mut placed = parsed.placements.iter().filter(of_proxy);
+    placed.any(|proxy| {
+        let contained = containers::containers(parsed, proxy).any(|one| one.has_own_network());
+        contained && !proxy.entry.needs.iter().any(|need| need.value == service)
+    })
 }
 
 /// Whether the service's name leads to another of its containers.
@@ -272,9 +256,7 @@ fn exposed(service: &Service) -> &'static str {
 fn is_for_all(parsed: &Parsed, host: &str, port: &Port) -> bool {
     const MAIL: &[u16] = &[25, 143, 465, 587, 993, 995, 4190];
     let mut proxy = parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
-    port.udp
-        || port.inside.is_some_and(|port| MAIL.contains(&port))
-        || (matches!(port.inside, Some(80 | 443)) && proxy.any(|on| on.value == host))
+    port.udp || MAIL.contains(&port.inside) || (matches!(port.inside, 80 | 443) && proxy.any(|on| on.value == host))
 }
 
 fn is_database(image: &str) -> bool {

@@ -10,7 +10,7 @@ use super::missing_flow::{Gathered, Missing, Need, Words, port_of};
 use super::reach::{End, Flows, Placed, Reach, hosts, is_only, lets};
 use super::telling::Stake;
 use super::zone_kind::{Kinds, is_vpn, router};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UndecidedPair;
 
@@ -52,19 +52,20 @@ impl Rule for UndecidedPair {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         // Where the firewall is enforced, needs are opened by themselves, and LW-NET-014 tells which are not.
         if lab.network.flows.is_empty() || super::firewall_is_asked_for(parsed) {
             return;
         }
-        let reach = Reach::of(lab);
-        let kinds = Kinds::of(parsed, &reach);
+        let reach = case.reach();
+        let kinds = case.kinds();
         let sight = Sight {
             parsed,
-            reach: &reach,
-            kinds: &kinds,
-            placed: Placed::of(&parsed.placements),
+            reach,
+            kinds,
+            placed: case.placed(),
             carrying: reach.flows_for(|traffic| !is_only(traffic, ASIDE)),
             https: reach.flows_for(|traffic| lets(traffic, 443, Protocol::Tcp)),
         };
@@ -75,7 +76,7 @@ impl Rule for UndecidedPair {
         mounts(&sight, &mut missing);
         doors(&sight, &mut missing);
         resolvers(&sight, &mut missing);
-        missing.tell(CODE, &reach, findings);
+        missing.tell(CODE, reach, findings);
     }
 }
 
@@ -83,7 +84,7 @@ struct Sight<'s, 'a> {
     parsed: &'a Parsed,
     reach: &'s Reach<'a>,
     kinds: &'s Kinds<'a>,
-    placed: Placed<'a>,
+    placed: &'s Placed<'a>,
     /// Flows that could carry an application.
     carrying: Flows,
     https: Flows,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Vlan;
 
@@ -34,7 +34,8 @@ impl Rule for Vlan {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let mut first: BTreeMap<u16, (&str, Span)> = BTreeMap::new();
         for (name, zone) in parsed.lab.network.zones.iter() {
             let Some(vlan) = &zone.vlan else { continue };

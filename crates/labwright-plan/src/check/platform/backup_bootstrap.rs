@@ -6,7 +6,7 @@ use labwright_model::lab::Repository;
 use labwright_model::{Findings, Parsed, Placement, Span, reference};
 
 use crate::check::compute::carried::{Carried, by_tier, is_production, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct BackupBootstrap;
 
@@ -40,19 +40,20 @@ impl Rule for BackupBootstrap {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let protection = &parsed.lab.protection;
         if protection.repositories.is_empty() {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         let mut kept: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
         for placement in &parsed.placements {
             if let Some(policy) = placement.entry.backup.as_ref().and_then(|backup| backup.policy.as_ref()) {
                 kept.entry(policy.value.as_str()).or_default().push(placement);
             }
         }
-        passphrases(&carried, &kept, findings);
+        passphrases(carried, &kept, findings);
     }
 }
 

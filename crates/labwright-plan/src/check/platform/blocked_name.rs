@@ -6,7 +6,7 @@ use labwright_model::lab::{Dns, Lab};
 use labwright_model::snapshot::dns::{host_of_url, in_domain, record_name, service_names, upstream};
 use labwright_model::{Finding, Findings, Parsed, Span, Spanned};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct BlockedName;
 
@@ -40,7 +40,8 @@ impl Rule for BlockedName {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let Some(dns) = &lab.platform.dns else { return };
         let (own, needed) = (own(parsed, dns), needed(lab, dns));

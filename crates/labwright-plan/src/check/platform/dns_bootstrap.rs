@@ -7,7 +7,7 @@ use labwright_model::lab::{Dns, Host};
 use labwright_model::{Finding, Findings, Parsed, Severity, Span, Spanned};
 
 use crate::check::compute::carried::{Carried, by_tier, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct DnsBootstrap;
 
@@ -47,12 +47,13 @@ impl Rule for DnsBootstrap {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(dns) = &parsed.lab.platform.dns else { return };
-        let carried = Carried::of(parsed);
-        upstreams(&carried, dns, findings);
-        mounts(&carried, dns, findings);
-        vault(&carried, dns, findings);
+        let carried = case.carried();
+        upstreams(carried, dns, findings);
+        mounts(carried, dns, findings);
+        vault(carried, dns, findings);
     }
 }
 

@@ -7,7 +7,7 @@ use labwright_model::lab::{Dns, DnsRecord};
 use labwright_model::snapshot::dns::{mx, record_name, service_names, srv};
 use labwright_model::{Finding, Findings, Parsed, Span};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnservableRecord;
 
@@ -43,7 +43,8 @@ impl Rule for UnservableRecord {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(dns) = &parsed.lab.platform.dns else { return };
         for (name, record) in dns.records.iter() {
             let mut found = faults(parsed, name, record);

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use labwright_model::lab::{Dns, Lab};
 use labwright_model::snapshot::dns::{MAX_LISTS, in_domain, upstream};
-use labwright_model::{Finding, Findings, Parsed, Spanned};
+use labwright_model::{Finding, Findings, Spanned};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnaskableUpstream;
 
@@ -41,7 +41,8 @@ impl Rule for UnaskableUpstream {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(dns) = &parsed.lab.platform.dns else { return };
         let sets = std::iter::once(("platform.dns.upstream".to_string(), &dns.upstream.0))
             .chain(dns.forward.iter().map(|(domain, to)| (format!("platform.dns.forward.{domain}"), &to.value.0)));

@@ -1,9 +1,9 @@
 //! LW-PLT-014: only one resolver.
 
-use labwright_model::{Findings, Parsed};
+use labwright_model::Findings;
 
-use crate::check::compute::carried::{Carried, by_tier, told};
-use crate::check::{Examples, Rule};
+use crate::check::compute::carried::{by_tier, told};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OneResolver;
 
@@ -36,7 +36,8 @@ impl Rule for OneResolver {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let lab = &parsed.lab;
         let [only] = lab.platform.dns.as_ref().map_or(&[][..], |dns| &dns.on[..]) else { return };
         let router = lab.edge.router.as_ref().and_then(|router| router.on.as_ref());
@@ -44,7 +45,7 @@ impl Rule for OneResolver {
         if !named || router.is_some_and(|router| router.value == only.value) {
             return;
         }
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         let Some(other) = carried.elsewhere(carried.machine(&only.value)) else { return };
         let message = format!("`{}` is the only resolver: while it is away, no name is found", only.value);
         let help = match carried.topology.guests_of(other) {

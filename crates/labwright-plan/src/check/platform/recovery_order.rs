@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{Expose, Host};
-use labwright_model::{Findings, Parsed, Span, Spanned};
+use labwright_model::{Findings, Span, Spanned};
 
 use crate::check::compute::carried::{Carried, by_tier, is_platform, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 #[path = "recovery_declared.rs"]
 mod declared;
@@ -49,18 +49,19 @@ impl Rule for RecoveryOrder {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let platform = &parsed.lab.platform;
         if !parsed.lab.protection.recovery.is_empty() {
-            declared::check(&Carried::of(parsed), findings);
+            declared::check(case.carried(), findings);
         }
         let vault = platform.secrets.as_ref().is_some_and(|secrets| secrets.vault.is_some());
         if platform.identity.is_none() && !vault {
             return;
         }
-        let carried = Carried::of(parsed);
-        needs(&carried, findings);
-        mounts(&carried, findings);
+        let carried = case.carried();
+        needs(carried, findings);
+        mounts(carried, findings);
     }
 }
 

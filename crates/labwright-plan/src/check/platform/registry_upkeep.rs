@@ -5,8 +5,8 @@ use labwright_model::{Finding, Findings, Parsed, Placement, Severity};
 
 use crate::application;
 use crate::check::compute::carried::{by_tier, told};
-use crate::check::services::stack::containers;
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::{Case, Examples, Rule};
 
 pub struct RegistryUpkeep;
 
@@ -43,7 +43,8 @@ impl Rule for RegistryUpkeep {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let platform = &parsed.lab.platform;
         let Some(registry) = &platform.registry else {
             findings.extend(undeclared(parsed));
@@ -74,10 +75,10 @@ impl Rule for RegistryUpkeep {
 /// A registry that is a service like others: nothing says who cleans it.
 fn undeclared(parsed: &Parsed) -> Option<Finding> {
     let is_registry = |placement: &&Placement| {
-        containers(&placement.entry).any(|container| {
+        containers(parsed, placement).any(|container| {
             let image = container.image().is_some_and(|image| application::is_registry(image.repository));
             // One that caches another drops what is old by itself.
-            image && !container.environment().iter().any(|(name, _)| name.starts_with("REGISTRY_PROXY"))
+            image && !container.environment().any(|(name, _)| name.starts_with("REGISTRY_PROXY"))
         })
     };
     let placement = parsed.placements.iter().find(is_registry)?;

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use labwright_model::lab::{Generate, GenerateKind};
 use labwright_model::store::UNENCRYPTED;
-use labwright_model::{Finding, Findings, Parsed, Span, Spanned, Table, finding};
+use labwright_model::{Finding, Findings, Span, Spanned, Table, finding};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SenselessGenerator;
 
@@ -52,7 +52,8 @@ impl Rule for SenselessGenerator {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(declared) = &parsed.lab.platform.secrets else { return };
         let all = &declared.generate;
         for (name, entry) in all.iter() {

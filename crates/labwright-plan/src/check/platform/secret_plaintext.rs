@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use labwright_model::{Allow, Finding, Findings, Parsed, Severity, Span, Step, Text};
+use labwright_model::{Finding, Findings, Parsed, Severity, Span, Step, Text};
 
 use super::secret_shapes::{
     Glance, HINTS, is_cloudflare_token, is_wireguard_key, known, looks_random, stands_for_another,
 };
-use crate::check::{Examples, Rule};
+use crate::check::passage::{PROSE, joined, key, source, told_at};
+use crate::check::{Case, Examples, Rule};
 
 pub struct PlaintextSecret;
 
@@ -45,10 +46,12 @@ impl Rule for PlaintextSecret {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // An option and its value may be two items of a command.
         let mut option: Option<(Vec<Step<'_>>, &str)> = None;
         let glance = Glance::new();
+        let mut carried: Vec<(String, Hit)> = Vec::new();
         parsed.texts(&mut |text| {
             let before = option.take().filter(|(path, _)| follows(path, text.path)).map(|(_, name)| name);
             let key = before.or(key(text.path)).unwrap_or_default();
@@ -56,14 +59,42 @@ impl Rule for PlaintextSecret {
                 let written = source(parsed, text.span);
                 // What a variable puts here is told where the variable is set.
                 let is_here = |hit: &Hit| !written.contains('$') || written.contains(&text.text[hit.range.clone()]);
-                let hits = hits(&text, key, written).into_iter().filter(is_here);
-                findings.extend(hits.map(|hit| finding(parsed, &text, hit)));
+                let (here, elsewhere): (Vec<_>, Vec<_>) = hits(&text, key, written).into_iter().partition(is_here);
+                findings.extend(here.into_iter().map(|hit| finding(parsed, &text, hit)));
+                carried.extend(elsewhere.into_iter().map(|hit| (text.text[hit.range.clone()].to_string(), hit)));
             }
             let name = text.text.strip_prefix("--").filter(|name| is_name(name));
             option = name.map(|name| (text.path.to_vec(), name));
         });
         files(parsed, findings);
+        variables(parsed, &carried, findings);
     }
+}
+
+/// Variables that say nothing by their own names, and are secrets by what they are put in for: `WG_KEY`.
+fn variables(parsed: &Parsed, carried: &[(String, Hit)], findings: &mut Findings) {
+    for (key, project) in parsed.projects.iter().filter(|_| !carried.is_empty()) {
+        let service = key.split('@').next().unwrap_or(key);
+        for (name, variable) in &project.variables {
+            let Some((_, hit)) = carried.iter().find(|(value, _)| *value == variable.value) else { continue };
+            let within = |span: Span| {
+                span.file == variable.span.file && span.start < variable.span.end && variable.span.start < span.end
+            };
+            if findings.iter().any(|told| told.code == CODE && within(told.span)) {
+                continue;
+            }
+            let at = format!("services.{service}.compose.{name}");
+            let finding = Finding { severity: hit.severity, ..Finding::error(CODE, at, variable.span, &hit.message) };
+            findings.push(finding.help(way_out(&hit.name)));
+        }
+    }
+}
+
+fn way_out(name: &str) -> String {
+    format!(
+        "put it into the store: `labwright secret set {name}`, write `${{secret.{name}}}` here, and replace it where it came \
+         from if this file was ever shared"
+    )
 }
 
 /// Files that Compose projects take secrets from: they lie in the clear beside the lab.
@@ -96,45 +127,15 @@ struct Hit {
 }
 
 fn finding(parsed: &Parsed, text: &Text<'_, '_>, hit: Hit) -> Finding {
-    let at = text.path.iter().map(Step::to_string).collect::<Vec<_>>().join(".");
     let help = match is_of_secrets(text.path) {
         // The one place where nobody means a secret: it was taken for its public half.
         true => {
             "write the public half here (`age-keygen -y FILE`); if this file was ever shared, make a new key".into()
         }
-        false => format!(
-            "put it into the store: `labwright secret set {name}`, write `${{secret.{name}}}` here, and replace it where \
-             it came from if this file was ever shared",
-            name = hit.name
-        ),
+        false => way_out(&hit.name),
     };
-    // No comment can stand inside a text of several lines, so one at its key counts.
-    let line = parsed.place(text.key).map(|place| place.line);
-    let at_key = |allow: &Allow| allow.code == CODE && allow.span.file == text.key.file && Some(allow.line) == line;
-    let several = text.text.contains('\n');
-    let span = match several && parsed.allows.iter().any(at_key) {
-        true => text.key,
-        false => place(parsed, text, &hit.range),
-    };
-    Finding { severity: hit.severity, ..Finding::error(CODE, at, span, hit.message).help(help) }
-}
-
-fn source(parsed: &Parsed, span: Span) -> &str {
-    let source = parsed.sources.get(span.file);
-    source.and_then(|source| source.text.get(span.start as usize..span.end as usize)).unwrap_or_default()
-}
-
-/// Where a part of a text stands in the file; the whole text where it is written in another way there.
-fn place(parsed: &Parsed, Text { text, span, .. }: &Text<'_, '_>, range: &Range<usize>) -> Span {
-    let part = &text[range.clone()];
-    let earlier = text[..range.start].matches(part).count();
-    match source(parsed, *span).match_indices(part).nth(earlier) {
-        Some((at, _)) if *range != (0..text.len()) => {
-            let start = span.start + at as u32;
-            Span { start, end: start + part.len() as u32, ..*span }
-        }
-        _ => *span,
-    }
+    let span = told_at(parsed, CODE, text, &hit.range);
+    Finding { severity: hit.severity, ..Finding::error(CODE, joined(text.path), span, hit.message).help(help) }
 }
 
 /// Whether one item of a list comes right after another.
@@ -143,14 +144,6 @@ fn follows(before: &[Step<'_>], path: &[Step<'_>]) -> bool {
         (Some((Step::Item(first), list)), Some((Step::Item(second), other))) => list == other && *second == first + 1,
         _ => false,
     }
-}
-
-/// The key that a text is the value of, or among the values of.
-fn key<'a>(path: &[Step<'a>]) -> Option<&'a str> {
-    path.iter().rev().find_map(|step| match step {
-        Step::Key(key) => Some(*key),
-        Step::Item(_) => None,
-    })
 }
 
 fn hits(Text { path, text, .. }: &Text<'_, '_>, key: &str, source: &str) -> Vec<Hit> {
@@ -187,9 +180,6 @@ fn hits(Text { path, text, .. }: &Text<'_, '_>, key: &str, source: &str) -> Vec<
 fn is_of_secrets(path: &[Step<'_>]) -> bool {
     matches!(path, [Step::Key("platform"), Step::Key("secrets"), ..])
 }
-
-/// Keys whose values are read by people.
-const PROSE: &[&str] = &["description", "because", "comment", "summary", "restore_notes", "expr"];
 
 /// Whether a key is worth taking apart: most have nothing to do with secrets.
 fn speaks_of_anything(key: &str) -> bool {

@@ -1,9 +1,9 @@
 //! LW-PLT-006: a key that can open the store and is nobody's, or somebody's that cannot.
 
 use labwright_model::lab::Secrets;
-use labwright_model::{Finding, Findings, Parsed, Spanned, Store};
+use labwright_model::{Finding, Findings, Spanned, Store};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnownedKey;
 
@@ -39,7 +39,8 @@ impl Rule for UnownedKey {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let (Some(declared), Some(store)) = (&parsed.lab.platform.secrets, &parsed.store) else { return };
         // A store without any key is told by another rule.
         if store.recipients.is_empty() {

@@ -1,8 +1,8 @@
 //! LW-PLT-007: a store without a key for the day on which all others are lost.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NoRecoveryKey;
 
@@ -36,8 +36,13 @@ impl Rule for NoRecoveryKey {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let (Some(declared), Some(store)) = (&parsed.lab.platform.secrets, &parsed.store) else { return };
+        // One that is not there has no keys yet, and that is told already.
+        if store.missing.is_some() {
+            return;
+        }
         if declared.recovery.as_ref().is_some_and(|key| !key.trim().is_empty()) {
             return;
         }

@@ -6,7 +6,7 @@ use labwright_model::{Finding, Findings, Parsed, Placement, Span, reference};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SharedSecret;
 
@@ -43,7 +43,8 @@ impl Rule for SharedSecret {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         if parsed.secrets.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use labwright_model::{Finding, Findings, Parsed, Severity, Span, Store};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnusableStore;
 
@@ -35,7 +35,8 @@ impl Rule for UnusableStore {
         Examples { fails: "platform: { secrets: missing.yaml }", passes: "platform: { secrets: secrets.yaml }" }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let (Some(declared), Some(store)) = (&parsed.lab.platform.secrets, &parsed.store) else { return };
         let named = declared.age.as_ref().map_or_else(|| parsed.span_of(&["platform", "secrets"]), |age| age.span);
         let error = |span: Span, message: String| Finding::error(CODE, "platform.secrets.age", span, message);

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use labwright_model::{Finding, Findings, Parsed, Span, finding, reference};
+use labwright_model::{Finding, Findings, Span, finding, reference};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UndefinedSecret;
 
@@ -38,7 +38,8 @@ impl Rule for UndefinedSecret {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let (Some(declared), Some(store)) = (&parsed.lab.platform.secrets, &parsed.store) else { return };
         if store.missing.is_some() || declared.vault.is_some() {
             return;

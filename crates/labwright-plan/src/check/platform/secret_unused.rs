@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use labwright_model::store::UNENCRYPTED;
 use labwright_model::{Finding, Findings, Parsed};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnusedSecret;
 
@@ -37,7 +37,8 @@ impl Rule for UnusedSecret {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(declared) = &parsed.lab.platform.secrets else { return };
         let mut used: BTreeSet<&str> = parsed.secrets.iter().map(|secret| secret.value.as_str()).collect();
         for generator in declared.generate.values() {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use labwright_model::lab::Vault;
-use labwright_model::{Findings, Parsed, Severity};
+use labwright_model::{Findings, Severity};
 
 use super::dns_bootstrap::is_inside;
 use crate::check::compute::carried::{Carried, by_tier, told};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SecretsBootstrap;
 
@@ -43,13 +43,14 @@ impl Rule for SecretsBootstrap {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(secrets) = &parsed.lab.platform.secrets else { return };
         let Some(vault) = &secrets.vault else { return };
-        let carried = Carried::of(parsed);
-        unseal(&carried, vault, findings);
+        let carried = case.carried();
+        unseal(carried, vault, findings);
         if secrets.age.is_none() {
-            own_secrets(&carried, vault, findings);
+            own_secrets(carried, vault, findings);
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use labwright_model::lab::{AlertRoute, Monitoring};
-use labwright_model::{Findings, Parsed, Severity, Span};
+use labwright_model::{Findings, Severity, Span};
 
 use super::watcher::is_prober;
-use crate::check::compute::carried::{Carried, by_tier, list, told};
-use crate::check::{Examples, Rule};
+use crate::check::compute::carried::{by_tier, list, told};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SilentAlerts;
 
@@ -46,14 +46,15 @@ impl Rule for SilentAlerts {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(monitoring) = &parsed.lab.platform.monitoring else { return };
         let Some(watcher) = monitoring.on.first() else { return };
-        let production = Carried::of(parsed).production;
+        let production = case.carried().production;
         let routed = monitoring.routes.iter().flat_map(|route| route.to.iter()).any(|to| to.value != "none");
         if monitoring.notify.is_empty() {
             // What probes by itself usually has receivers of its own.
-            let own = parsed.placements.iter().any(is_prober);
+            let own = parsed.placements.iter().any(|placement| is_prober(parsed, placement));
             let silent = !monitoring.alerts.is_empty() || !monitoring.routes.is_empty() || (production && !own);
             // Routed to receivers that are not there: LW-PLT-001.
             if silent && !routed {

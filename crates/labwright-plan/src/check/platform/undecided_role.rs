@@ -3,7 +3,9 @@
 use labwright_model::lab::{Expose, Lab, Role};
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
-use crate::check::{Examples, Rule};
+use crate::check::network::is_public;
+use crate::check::network::reach::End;
+use crate::check::{Case, Examples, Rule};
 
 pub struct UndecidedRole;
 
@@ -41,8 +43,9 @@ impl Rule for UndecidedRole {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
-        exposure(parsed, findings);
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
+        exposure(case, findings);
         edge(parsed, findings);
         names(parsed, findings);
         secrets(parsed, findings);
@@ -91,16 +94,35 @@ fn leaning(found: &[(&str, Span)], severity: Severity, at: &str, what: &str, hel
     Some(finding)
 }
 
-fn exposure(parsed: &Parsed, findings: &mut Findings) {
+/// Whether the internet comes to a public service by itself: the host of the door before it, or its own, has an address
+/// there, or a flow lets the internet in to one of them, which is what a router forwards.
+fn is_reached(case: &Case<'_>, placement: &Placement) -> bool {
+    let (lab, reach) = (&case.parsed.lab, case.reach());
+    let proxies = lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
+    let doors = proxies.filter(|_| !placement.entry.url.is_empty());
+    let any = reach.flows_for(|_| true);
+    let service = placement.service.as_str();
+    doors.chain(placement.entry.on.iter()).any(|host| {
+        let addresses = lab.host(host).into_iter().flat_map(|host| host.address.iter());
+        let has_address = addresses.into_iter().any(|address| is_public(&address.value));
+        has_address
+            || [reach.host(host), &[End::Service(service)]].iter().any(|to| reach.allows(&[End::Internet], to, &any))
+    })
+}
+
+fn exposure(case: &Case<'_>, findings: &mut Findings) {
+    let parsed = case.parsed;
     let edge = &parsed.lab.edge;
     if edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none()) {
-        let public = services(parsed, |placement| placement.entry.expose == Expose::Public);
+        let left = |placement: &Placement| placement.entry.expose == Expose::Public && !is_reached(case, placement);
+        let public = services(parsed, left);
         findings.extend(leaning(
             &public,
             Severity::Error,
             "edge.public",
             "{services} {is} public, and nothing carries public traffic",
-            "declare `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`, or expose it to `vpn` or `lan`",
+            "declare a tunnel, `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`; or say what the router \
+             forwards, `- { from: internet, to: HOST, allow: https }`; or expose it to `vpn` or `lan`",
         ));
     }
     if edge.vpn.as_ref().is_none_or(|vpn| vpn.wireguard.is_none() && vpn.tailscale.is_none()) {
@@ -130,12 +152,14 @@ fn edge(parsed: &Parsed, findings: &mut Findings) {
     if let Some(dns01) = proxy.and_then(|proxy| proxy.tls.dns01.as_ref())
         && dns01.value == "cloudflare"
         && lab.edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none())
+        && proxy.is_none_or(|proxy| proxy.tls.proof.token.is_none())
     {
         findings.push(error(
             "platform.reverse_proxy.tls.dns01",
             dns01.span,
-            "certificates are proven at Cloudflare, and no Cloudflare account is declared",
-            "declare `edge: { public: { cloudflare: … } }`, or use `tls: internal`",
+            "certificates are proven at Cloudflare, and nothing says with which token",
+            "give it one, `tls: { …, proof: { token: \"${secret.NAME}\" } }`, or declare `edge: { public: { cloudflare: … } }`; \
+             or use `tls: internal`",
         ));
     }
 }
@@ -298,12 +322,12 @@ protection:
             expect![[r#"
                 2:14 error LW-PLT-001: WireGuard has no host to run on
                     help: give it `on: HOST`, or declare `edge: { router: HOST }`
-                4:67 error LW-PLT-001: certificates are proven at Cloudflare, and no Cloudflare account is declared
-                    help: declare `edge: { public: { cloudflare: … } }`, or use `tls: internal`
+                4:67 error LW-PLT-001: certificates are proven at Cloudflare, and nothing says with which token
+                    help: give it one, `tls: { …, proof: { token: "${secret.NAME}" } }`, or declare `edge: { public: { cloudflare: … } }`; or use `tls: internal`
                 5:58 error LW-PLT-001: alerts are routed to `phone`, and there is no receiver
                     help: declare receivers: `notify: { phone: "ntfy://ntfy.sh/TOPIC" }`
                 7:3 error LW-PLT-001: services `a`, `b` and `c` are public, and nothing carries public traffic
-                    help: declare `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`, or expose it to `vpn` or `lan`
+                    help: declare a tunnel, `edge: { public: { cloudflare: { zones: …, tunnel: HOST } } }`; or say what the router forwards, `- { from: internet, to: HOST, allow: https }`; or expose it to `vpn` or `lan`
                     8:3: and here
                     9:3: and here
                 11:3 warning LW-PLT-001: services `e` and `f` are reached by a name of the lab's own, and nothing answers for it
@@ -318,6 +342,22 @@ protection:
                     21:51: nor have those by `weekly`
             "#]],
         );
+    }
+
+    #[test]
+    fn the_internet_comes_by_a_tunnel_a_forwarded_port_or_an_address_of_its_own() {
+        let lab = |flow: &str, address: &str| {
+            format!(
+                "network: {{ zones: {{ lan: {{ subnet: 10.0.0.0/24 }} }}{flow} }}\nplatform: {{ dns: a, reverse_proxy: door }}\ncompute: {{ hosts: {{ a: {{ zone: lan, address: 10.0.0.5 }}, door: {{ address: {address} }} }} }}\nservices: {{ wiki: {{ run: x, on: a, port: 80, url: wiki, expose: public, access: everyone }} }}\n"
+            )
+        };
+        let count = |flow: &str, address: &str| {
+            let (_, findings) = crate::check::tests::found(&lab(flow, address));
+            findings.iter().filter(|finding| finding.code == super::CODE).count()
+        };
+        assert_eq!((count("", "10.0.0.6"), count("", "203.0.113.9")), (1, 0));
+        assert_eq!(count(", flows: [{ from: internet, to: door, allow: https }]", "10.0.0.6"), 0);
+        assert_eq!(count(", flows: [{ from: internet, to: lan, allow: https }]", "10.0.0.6"), 0);
     }
 
     #[test]

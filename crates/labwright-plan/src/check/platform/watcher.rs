@@ -7,9 +7,9 @@ use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Spanned};
 
 use crate::application;
 use crate::check::compute::carried::{Carried, by_tier, is_production, list, told};
+use crate::check::containers::{Container, containers};
 use crate::check::edge::names::{full, names};
-use crate::check::services::stack::{Container, containers};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Watcher;
 
@@ -50,16 +50,17 @@ impl Rule for Watcher {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(monitoring) = &parsed.lab.platform.monitoring else {
-            findings.extend(by_services(parsed));
+            findings.extend(by_services(case));
             return;
         };
         let Some(first) = monitoring.on.first() else { return };
-        let carried = Carried::of(parsed);
+        let carried = case.carried();
         let own: BTreeSet<&str> = monitoring.on.iter().map(|host| carried.machine(&host.value)).collect();
         if let Some(heartbeat) = &monitoring.heartbeat {
-            findings.extend(to_itself(&carried, heartbeat, &own));
+            findings.extend(to_itself(carried, heartbeat, &own));
             return;
         }
         let is_inside = |placement: &&Placement| placement.entry.external.is_none() && !placement.entry.on.is_empty();
@@ -71,7 +72,7 @@ impl Rule for Watcher {
         // With one machine in all there is only the outside to look from, and an experiment is not worth that.
         let other = carried.elsewhere(machine);
         let idle = watched.is_empty() || (relied_on.is_empty() && other.is_none());
-        if idle || is_watched(&carried, monitoring, machine) {
+        if idle || is_watched(carried, monitoring, machine) {
             return;
         }
         let hosts = || watched.iter().flat_map(|placement| placement.entry.on.iter());
@@ -80,11 +81,11 @@ impl Rule for Watcher {
         let (severity, message, other) = if hosts().all(|host| carried.machine(&host.value) == machine) {
             let message = format!("monitoring stands on `{machine}`, and so does all that it watches: {names}");
             (by_tier(!relied_on.is_empty() && other.is_some()), message, other)
-        } else if let Some(site) = carried.topology.site(machine).filter(|site| is_all_at(&carried, hosts, site)) {
+        } else if let Some(site) = carried.topology.site(machine).filter(|site| is_all_at(carried, hosts, site)) {
             let message = format!(
                 "monitoring and all that it watches ({names}) are at site `{site}`: what takes it down takes the alert along"
             );
-            (Severity::Advice, message, host_off(&carried, site))
+            (Severity::Advice, message, host_off(carried, site))
         } else if !relied_on.is_empty() {
             (Severity::Advice, format!("`{0}` watches {names}, and nobody watches `{0}`", first.value), other)
         } else {
@@ -101,14 +102,15 @@ impl Rule for Watcher {
 }
 
 /// Services that probe others are all the monitoring there is, on the machine that all they probe stands on.
-fn by_services(parsed: &Parsed) -> Option<Finding> {
-    let probers: Vec<&Placement> = parsed.placements.iter().filter(|placement| is_prober(placement)).collect();
+fn by_services(case: &Case<'_>) -> Option<Finding> {
+    let parsed = case.parsed;
+    let probers: Vec<&Placement> = parsed.placements.iter().filter(|placement| is_prober(parsed, placement)).collect();
     let first = probers.first()?;
     // Somebody outside looks too.
     if probers.iter().any(|prober| prober.entry.external.is_some()) {
         return None;
     }
-    let carried = Carried::of(parsed);
+    let carried = case.carried();
     let machines = |placements: &[&Placement]| -> BTreeSet<String> {
         let on = placements.iter().flat_map(|placement| placement.entry.on.iter());
         on.filter_map(|on| parsed.lab.compute.hosts.get_key_value(&on.value))
@@ -218,11 +220,12 @@ fn is_watched(carried: &Carried<'_>, monitoring: &Monitoring, machine: &str) -> 
         let mut on = placement.entry.on.iter();
         placement.entry.external.is_some() || on.any(|host| carried.machine(&host.value) != machine)
     };
-    carried.topology.parsed.placements.iter().any(|placement| is_prober(placement) && elsewhere(placement))
+    let parsed = carried.topology.parsed;
+    parsed.placements.iter().any(|placement| is_prober(parsed, placement) && elsewhere(placement))
 }
 
 /// Whether a service probes others, by its name, its catalogue entry or its provider.
-pub(super) fn is_prober(placement: &Placement) -> bool {
+pub(super) fn is_prober(parsed: &Parsed, placement: &Placement) -> bool {
     let entry = &placement.entry;
     let provider = entry.external.as_ref().and_then(|external| external.provider.as_ref());
     let names = [entry.catalogue.as_ref(), provider].into_iter().flatten().map(|name| name.value.as_str());
@@ -231,7 +234,7 @@ pub(super) fn is_prober(placement: &Placement) -> bool {
     let image = |container: Container<'_>| {
         container.image().is_some_and(|image| known(&plain(&application::of_image(image.repository))))
     };
-    names.any(|name| known(&name)) || containers(entry).any(image)
+    names.any(|name| known(&name)) || containers(parsed, placement).any(image)
 }
 
 fn plain(name: &str) -> String {

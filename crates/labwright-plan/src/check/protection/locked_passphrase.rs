@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use labwright_model::lab::Repository;
-use labwright_model::{Finding, Findings, Parsed, Placement, reference};
+use labwright_model::{Finding, Findings, Placement, reference};
 
 use super::policies::used;
 use crate::check::services::told::{at_tier, is_production, place, quoted};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct LockedPassphrase;
 
@@ -46,7 +46,8 @@ impl Rule for LockedPassphrase {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(secrets) = &parsed.lab.platform.secrets else { return };
         let (None, Some(vault)) = (&secrets.age, secrets.vault.as_ref().and_then(|vault| vault.on.as_ref())) else {
             return;

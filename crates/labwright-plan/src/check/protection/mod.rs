@@ -12,8 +12,8 @@ mod too_few_copies;
 mod unused;
 
 mod interval;
-mod places;
-mod policies;
+pub(super) mod places;
+pub(super) mod policies;
 
 pub use locked_passphrase::LockedPassphrase;
 pub use no_drill::NoDrill;

@@ -1,10 +1,10 @@
 //! LW-DAT-004: a backup that nobody ever restores.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
 use super::policies::used;
 use crate::check::services::told::{at_tier, services};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct NoDrill;
 
@@ -37,7 +37,8 @@ impl Rule for NoDrill {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for policy in used(parsed).iter().filter(|policy| policy.policy.drill.is_none()) {
             let name = policy.name;
             let asked = match &policy.policy.proof_within {

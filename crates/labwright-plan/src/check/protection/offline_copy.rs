@@ -1,10 +1,10 @@
 //! LW-DAT-008: an offline copy that nobody is reminded of.
 
 use labwright_model::lab::Offline;
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
 use crate::check::services::told::{all_of, fold, quoted};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OfflineCopy;
 
@@ -36,7 +36,8 @@ impl Rule for OfflineCopy {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let offline = &parsed.lab.protection.offline;
         let lacking = offline.iter().filter(|(_, copy)| copy.label.is_none() || copy.every.is_none());
         let lacking: Vec<(&str, Span)> = lacking.map(|(name, copy)| (name.as_str(), copy.span)).collect();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct OverdueCopy;
 
@@ -39,7 +39,8 @@ impl Rule for OverdueCopy {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(as_of) = parsed.as_of else { return };
         for (name, copy) in parsed.lab.protection.offline.iter() {
             let (Some(last), Some(every)) = (&copy.last, &copy.every) else { continue };

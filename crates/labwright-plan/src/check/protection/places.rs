@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use labwright_model::lab::{Mount, Repository, Zone};
 use labwright_model::{Parsed, Placement};
@@ -10,7 +11,7 @@ use labwright_model::{Parsed, Placement};
 use crate::topology::{Domain, Topology};
 
 pub struct Places<'a> {
-    topology: Topology<'a>,
+    topology: Rc<Topology<'a>>,
     /// Hosts by their names and addresses, and by those of the services on them.
     names: HashMap<String, &'a str>,
 }
@@ -35,7 +36,7 @@ pub enum Shared<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub fn of(parsed: &'a Parsed) -> Places<'a> {
+    pub fn of(parsed: &'a Parsed, topology: Rc<Topology<'a>>) -> Places<'a> {
         let lab = &parsed.lab;
         let mut names: HashMap<String, &str> = HashMap::new();
         for (name, host) in lab.compute.hosts.iter() {
@@ -44,7 +45,6 @@ impl<'a> Places<'a> {
                 names.entry(known).or_insert(name);
             }
         }
-        let topology = Topology::of(parsed);
         for placement in parsed.placements.iter().filter(|placement| placement.environment.is_none()) {
             let [on] = placement.entry.on.as_slice() else { continue };
             let Some((host, _)) = lab.compute.hosts.get_key_value(&on.value) else { continue };
@@ -223,7 +223,7 @@ services:
   store: { external: x, on: e, url: s3 }
 "#),
         );
-        let places = Places::of(&parsed);
+        let places = Places::of(&parsed, Rc::new(Topology::of(&parsed)));
         for (path, place) in [
             ("/srv", Place::Host("a")),
             ("", Place::Host("a")),

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use labwright_model::lab::{Policy, Repository};
 use labwright_model::{Parsed, Placement, Span, Spanned};
 
+use crate::check::keeps_nothing;
 use crate::check::services::told::{distinct, is_production};
 
 pub struct Used<'a> {
     pub name: &'a str,
     pub span: Span,
     pub policy: &'a Policy,
-    /// The placed services that name it, in the order of the file.
+    /// The placed services that it copies, in the order of the file.
     pub placements: Vec<&'a Placement>,
     /// The repositories that it writes to, each once.
     pub to: Vec<(&'a Spanned<String>, &'a Repository)>,
@@ -28,12 +29,29 @@ impl<'a> Used<'a> {
     }
 }
 
-/// Every policy that a service names and whose repositories are all known: another fault was told of the others.
+/// The policy that copies a placed service: its own, or that by which every machine that it runs on is copied whole.
+pub fn of<'a>(parsed: &'a Parsed, placement: &'a Placement) -> Option<&'a Spanned<String>> {
+    let entry = &placement.entry;
+    if let Some(backup) = &entry.backup {
+        return backup.policy.as_ref();
+    }
+    let whole = |host: &str| parsed.lab.host(host)?.backup.as_ref();
+    let policy = whole(entry.on.first()?)?;
+    // What keeps nothing loses nothing with its machine.
+    (entry.on.iter().all(|on| whole(on).is_some()) && !keeps_nothing(parsed, placement)).then_some(policy)
+}
+
+/// Whether anything copies a placed service.
+pub fn is_copied(parsed: &Parsed, placement: &Placement) -> bool {
+    placement.entry.backup.is_some() || of(parsed, placement).is_some()
+}
+
+/// Every policy that copies a service and whose repositories are all known: another fault was told of the others.
 pub fn used(parsed: &Parsed) -> Vec<Used<'_>> {
     let protection = &parsed.lab.protection;
     let mut placements: HashMap<&str, Vec<&Placement>> = HashMap::new();
     for placement in &parsed.placements {
-        if let Some(policy) = placement.entry.backup.as_ref().and_then(|backup| backup.policy.as_ref()) {
+        if let Some(policy) = of(parsed, placement) {
             placements.entry(&policy.value).or_default().push(placement);
         }
     }

@@ -1,11 +1,11 @@
 //! LW-DAT-005: a proof that is too old before the next one is made.
 
-use labwright_model::{Finding, Findings, Parsed};
+use labwright_model::{Finding, Findings};
 
 use super::interval::{longest_gap, spoken};
 use super::policies::used;
 use crate::check::services::told::at_tier;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct ProofExpires;
 
@@ -39,7 +39,8 @@ impl Rule for ProofExpires {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for policy in used(parsed) {
             let (Some(drill), Some(within)) = (&policy.policy.drill, &policy.policy.proof_within) else { continue };
             let Some(gap) = longest_gap(drill).filter(|gap| within.0 < *gap) else { continue };

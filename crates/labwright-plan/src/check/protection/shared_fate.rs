@@ -7,7 +7,7 @@ use labwright_model::{Finding, Findings, Parsed, Placement};
 use super::places::{Place, Places, Shared};
 use super::policies::{Used, used};
 use crate::check::services::told::{at_tier, distinct, is_production, place, services};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SharedFate;
 
@@ -46,15 +46,16 @@ impl Rule for SharedFate {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let used = used(parsed);
         if used.is_empty() {
             return;
         }
-        let places = Places::of(parsed);
+        let places = case.places();
         for policy in &used {
-            for (shared, fate) in fates(&places, policy) {
-                findings.push(finding(parsed, &places, policy, shared, &fate));
+            for (shared, fate) in fates(places, policy) {
+                findings.push(finding(parsed, places, policy, shared, &fate));
             }
         }
     }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use labwright_model::lab::Engine;
-use labwright_model::{Finding, Findings, Parsed, Placement};
+use labwright_model::{Finding, Findings, Placement};
 
 use super::interval::{DAY, longest_gap, reach, spoken};
 use super::policies::used;
 use crate::check::services::told::{distinct, is_production, services};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct ShortRetention;
 
@@ -46,7 +46,8 @@ impl Rule for ShortRetention {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for policy in used(parsed) {
             let relying: Vec<&Placement> =
                 policy.placements.iter().copied().filter(|placement| is_production(placement)).collect();

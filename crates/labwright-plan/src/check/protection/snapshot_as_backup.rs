@@ -1,12 +1,12 @@
 //! LW-DAT-002: a snapshot counted as a backup.
 
 use labwright_model::lab::Repository;
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 use serde_json::Value;
 
 use super::policies::used;
 use crate::check::services::told::at_tier;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct SnapshotAsBackup;
 
@@ -41,7 +41,8 @@ impl Rule for SnapshotAsBackup {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let repositories = &parsed.lab.protection.repositories;
         if !repositories.values().any(|repository| is_snapshot(repository)) {
             return;

@@ -7,7 +7,7 @@ use super::policies::{Used, used};
 use super::shared_fate::fates;
 use super::snapshot_as_backup::is_snapshot;
 use crate::check::services::told::at_tier;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct TooFewCopies;
 
@@ -46,15 +46,16 @@ impl Rule for TooFewCopies {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let used = used(parsed);
         if used.is_empty() {
             return;
         }
-        let places = Places::of(parsed);
+        let places = case.places();
         // Copies that fail with the data are the nearer fault, and mending it changes the count.
-        for policy in used.iter().filter(|policy| fates(&places, policy).is_empty()) {
-            findings.extend(judge(parsed, &places, policy));
+        for policy in used.iter().filter(|policy| fates(places, policy).is_empty()) {
+            findings.extend(judge(parsed, places, policy));
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use labwright_model::{Finding, Findings, Parsed, Span};
+use labwright_model::{Finding, Findings, Span};
 
 use crate::check::services::told::{fold, quoted};
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct UnusedProtection;
 
@@ -38,13 +38,15 @@ impl Rule for UnusedProtection {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let protection = &parsed.lab.protection;
         let of_services = parsed.lab.services.values().map(|service| &service.value.backup);
         let of_placements = parsed.placements.iter().map(|placement| &placement.entry.backup);
         let backups = of_services.chain(of_placements).flatten();
+        let machines = parsed.lab.compute.hosts.values().filter_map(|host| host.value.backup.as_ref());
         let named: HashSet<&str> =
-            backups.filter_map(|backup| backup.policy.as_ref()).map(|name| name.as_str()).collect();
+            backups.filter_map(|backup| backup.policy.as_ref()).chain(machines).map(|name| name.as_str()).collect();
         // A policy that leads nowhere is told as that.
         let leads = |to: &[labwright_model::Spanned<String>]| {
             !to.is_empty() && to.iter().all(|to| protection.repositories.contains_key(&to.value))
@@ -69,7 +71,7 @@ impl Rule for UnusedProtection {
             .collect();
         findings.extend(fold(parsed, CODE, &policies, "nor this", |names, span| {
             let (noun, first) = (if names.len() == 1 { "policy" } else { "policies" }, names[0]);
-            let message = format!("no service names backup {noun} {}", quoted(names));
+            let message = format!("no service and no host names backup {noun} {}", quoted(names));
             let help = format!("add `backup: {first}` to the services that it is meant for, or take it out");
             Finding::advice(CODE, format!("protection.policies.{first}"), span, message).help(help)
         }));

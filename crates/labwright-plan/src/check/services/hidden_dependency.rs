@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
 use super::backing;
-use super::stack::containers;
 use super::told::{all_of, at_tier, is_production, place, place_in, quoted};
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::{Case, Examples, Rule};
 
 pub struct HiddenDependency;
 
@@ -45,7 +45,8 @@ impl Rule for HiddenDependency {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let names = Names::of(parsed);
         // Environments that lack the same are one finding, and so is all that one service lacks.
         let mut told: HashSet<&str> = HashSet::new();
@@ -114,7 +115,7 @@ impl<'a> Names<'a> {
         }
         for placement in &parsed.placements {
             let mut count = 0;
-            for container in containers(&placement.entry) {
+            for container in containers(parsed, placement) {
                 count += 1;
                 for known in container.names() {
                     names.containers.entry(known).or_default().insert(&placement.service);
@@ -132,7 +133,7 @@ impl<'a> Names<'a> {
     /// The service that a host's name stands for, and the container if it is known by that.
     fn find(&self, parsed: &Parsed, placement: &Placement, host: &str) -> Option<(&'a str, Option<&'a str>)> {
         let own = placement.service.as_str();
-        if containers(&placement.entry).any(|container| container.names().contains(&host)) {
+        if containers(parsed, placement).any(|container| container.names().any(|name| name == host)) {
             return None;
         }
         if let Some(found) = self.services.get(host) {
@@ -159,7 +160,7 @@ fn uses<'a>(parsed: &'a Parsed, placement: &'a Placement, names: &Names<'a>) -> 
             }
         }
     };
-    for container in containers(entry) {
+    for container in containers(parsed, placement) {
         for (key, value) in container.environment() {
             look(&["containers", container.name, "environment", key], key, value);
         }

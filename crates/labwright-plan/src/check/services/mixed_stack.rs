@@ -2,11 +2,11 @@
 
 use labwright_model::{Finding, Findings, Parsed, Placement};
 
-use super::stack::containers;
 use super::state::is_people_s;
 use super::told::{all_of, at_tier, is_production, place, quoted};
 use crate::application;
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::{Case, Examples, Rule};
 
 pub struct MixedStack;
 
@@ -43,10 +43,11 @@ impl Rule for MixedStack {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let mut last: Option<&str> = None;
         for placement in &parsed.placements {
-            let roles = roles(placement);
+            let roles = roles(parsed, placement);
             let name = placement.service.as_str();
             if last == Some(name) {
                 continue;
@@ -72,7 +73,7 @@ impl Rule for MixedStack {
 /// Several applications that each keep what people put into them, in one stack.
 fn applications(parsed: &Parsed, placement: &Placement) -> Option<Finding> {
     let mut found: Vec<String> = Vec::new();
-    for image in containers(&placement.entry).filter_map(|container| container.image()) {
+    for image in containers(parsed, placement).filter_map(|container| container.image()) {
         let application = application::of_image(image.repository);
         if is_people_s(&application) && !found.contains(&application) {
             found.push(application);
@@ -111,9 +112,9 @@ const ROLES: &[(&str, &str)] = &[
 ];
 
 /// Each role once, with the first container that plays it.
-fn roles(placement: &Placement) -> Vec<(&'static str, &str)> {
+fn roles<'a>(parsed: &'a Parsed, placement: &'a Placement) -> Vec<(&'static str, &'a str)> {
     let mut roles: Vec<(&str, &str)> = Vec::new();
-    for container in containers(&placement.entry) {
+    for container in containers(parsed, placement) {
         let Some(image) = container.image() else { continue };
         // A registry's own name and port come before the path, and `registry.example.net` is no registry here.
         let path = match image.repository.split_once('/') {

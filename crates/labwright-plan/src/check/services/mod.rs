@@ -1,5 +1,7 @@
 //! Rules about services.
 
+use super::containers::containers;
+
 mod hidden_dependency;
 mod mixed_stack;
 mod moving_image;
@@ -10,8 +12,7 @@ mod shared_tag;
 mod unprobed;
 mod unprotected;
 
-mod backing;
-pub(super) mod stack;
+pub(super) mod backing;
 mod state;
 pub(super) mod told;
 
@@ -34,6 +35,6 @@ pub fn keeps_nothing(parsed: &labwright_model::Parsed, placement: &labwright_mod
 }
 
 /// Whether all images of a service are named by digest, and not only by a tag.
-pub fn names_digests(service: &labwright_model::lab::Service) -> bool {
-    stack::containers(service).all(|container| container.image().is_some_and(|image| image.has_digest))
+pub fn names_digests(parsed: &labwright_model::Parsed, placement: &labwright_model::Placement) -> bool {
+    containers(parsed, placement).all(|container| container.image().is_some_and(|image| image.has_digest))
 }

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use labwright_model::{Finding, Findings, Parsed, Placement};
 
 use super::shared_tag::is_shared;
-use super::stack::{Image, containers};
 use super::told::{distinct, fold, is_production, place_in, places, quoted, services};
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::image::Image;
+use crate::check::{Case, Examples, Rule};
 
 pub struct MovingImage;
 
@@ -47,13 +48,14 @@ impl Rule for MovingImage {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let environments: HashSet<&str> = parsed.lab.environments.iter().map(|name| name.value.as_str()).collect();
         let mut told: HashSet<&str> = HashSet::new();
         let mut lab: Vec<(&Placement, &str)> = Vec::new();
         let mut without_digest: Vec<(&Placement, &str)> = Vec::new();
         for placement in &parsed.placements {
-            let all = images(placement);
+            let all = images(parsed, placement);
             // A tag of an environment is moved on purpose.
             let own = |image: &Image<'_>| image.tag.is_some_and(|tag| environments.contains(tag));
             let moving: Vec<(&str, Image<'_>)> = all
@@ -84,8 +86,8 @@ impl Rule for MovingImage {
     }
 }
 
-fn images(placement: &Placement) -> Vec<(&str, Image<'_>)> {
-    containers(&placement.entry).filter_map(|container| Some((container.name, container.image()?))).collect()
+fn images<'a>(parsed: &'a Parsed, placement: &'a Placement) -> Vec<(&'a str, Image<'a>)> {
+    containers(parsed, placement).filter_map(|container| Some((container.name, container.image()?))).collect()
 }
 
 fn moves(parsed: &Parsed, placement: &Placement, moving: &[(&str, Image<'_>)]) -> Finding {

@@ -4,7 +4,7 @@ use labwright_model::lab::{Lab, Os, Service};
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
 use crate::check::references::at;
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct PlacementRule;
 
@@ -38,7 +38,8 @@ impl Rule for PlacementRule {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // Environments that share what is wrong are one finding.
         let mut told: Vec<(&Placement, Fault, usize)> = Vec::new();
         for placement in &parsed.placements {

@@ -1,10 +1,10 @@
 //! LW-SVC-009: a container that can do more to its host than run its program.
 
-use labwright_model::{Finding, Findings, Parsed, Severity};
+use labwright_model::{Finding, Findings, Severity};
 
-use super::stack::{Container, containers};
 use super::told::{at_tier, is_production, place_in};
-use crate::check::{Examples, Rule};
+use crate::check::containers::{Container, containers};
+use crate::check::{Case, Examples, Rule};
 
 pub struct Powers;
 
@@ -44,14 +44,15 @@ impl Rule for Powers {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let mut last: Option<&str> = None;
         for placement in &parsed.placements {
             let service = placement.service.as_str();
             if last == Some(service) {
                 continue;
             }
-            let all: Vec<Power<'_>> = containers(&placement.entry).flat_map(powers).collect();
+            let all: Vec<Power<'_>> = containers(parsed, placement).flat_map(powers).collect();
             let Some(first) = all.first() else { continue };
             last = Some(service);
             let path = |power: &Power<'_>| place_in(parsed, placement, &["containers", power.container, power.key]);
@@ -99,7 +100,7 @@ fn powers(container: Container<'_>) -> Vec<Power<'_>> {
     let name = container.name;
     let mut all = Vec::new();
     let mut add = |key, says: String, help| all.push(Power { container: name, key, says, help });
-    if container.is_privileged() {
+    if container.says.privileged.0 {
         add(
             "privileged",
             "is privileged: it can do all that root on the host can".into(),
@@ -116,7 +117,9 @@ fn powers(container: Container<'_>) -> Vec<Power<'_>> {
         );
     }
     let rights: Vec<String> = container
-        .texts("cap_add")
+        .says
+        .cap_add
+        .iter()
         .map(|right| right.trim_start_matches("CAP_").to_ascii_uppercase())
         .filter(|right| GRAVE.contains(&right.as_str()))
         .map(|right| format!("`{right}`"))
@@ -125,7 +128,7 @@ fn powers(container: Container<'_>) -> Vec<Power<'_>> {
         let says = format!("has rights of the host's root: {}", rights.join(", "));
         add("cap_add", says, "take them out, or say what they are for: `# labwright: allow LW-SVC-009 because …`");
     }
-    if container.texts("user").any(|user| matches!(user.split(':').next(), Some("root" | "0"))) {
+    if container.says.user.as_ref().is_some_and(|user| matches!(user.split(':').next(), Some("root" | "0"))) {
         add(
             "user",
             "runs as root in so many words".into(),

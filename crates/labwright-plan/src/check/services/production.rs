@@ -4,7 +4,8 @@ use labwright_model::{Finding, Findings, Parsed, Placement};
 
 use super::state::{State, dumped, state};
 use super::told::{all_of, is_production, place};
-use crate::check::{Examples, Rule};
+use crate::check::protection::policies::is_copied;
+use crate::check::{Case, Examples, Rule};
 
 pub struct Production;
 
@@ -40,7 +41,8 @@ impl Rule for Production {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let dumped = dumped(parsed);
         // What every environment lacks is one finding.
         let mut told: Vec<(Vec<Part>, Vec<&Placement>)> = Vec::new();
@@ -70,7 +72,10 @@ enum Part {
 
 fn lacks(parsed: &Parsed, placement: &Placement, is_dumped: bool) -> Vec<Part> {
     let service = &placement.entry;
-    let is_said = service.compose.is_some() || service.run.is_some() || !service.containers.0.is_null();
+    let is_said = service.compose.is_some()
+        || service.run.is_some()
+        || service.built_in.is_some()
+        || !service.containers.0.is_null();
     if service.external.is_some() || !(is_said || service.catalogue.is_some()) {
         return Vec::new();
     }
@@ -78,7 +83,10 @@ fn lacks(parsed: &Parsed, placement: &Placement, is_dumped: bool) -> Vec<Part> {
     let blank = |notes: &Option<String>| notes.as_ref().is_none_or(|notes| notes.trim().is_empty());
     [
         (Part::Owner, service.owner.as_ref().is_none_or(|owner| owner.trim().is_empty())),
-        (Part::Backup, own && !is_dumped && service.backup.is_none() && state(parsed, placement) == State::Unknown),
+        (
+            Part::Backup,
+            own && !is_dumped && !is_copied(parsed, placement) && state(parsed, placement) == State::Unknown,
+        ),
         (Part::Probe, own && service.probe.is_none()),
         (Part::Notes, own && blank(&service.restore_notes)),
     ]

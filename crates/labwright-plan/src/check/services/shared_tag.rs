@@ -2,9 +2,10 @@
 
 use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
-use super::stack::{Image, containers};
 use super::told::{all_of, place_in, quoted};
-use crate::check::{Examples, Rule};
+use crate::check::containers::{Container, containers};
+use crate::check::image::Image;
+use crate::check::{Case, Examples, Rule};
 
 pub struct SharedTag;
 
@@ -37,7 +38,8 @@ impl Rule for SharedTag {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         // A service's placements follow one another.
         for placements in parsed.placements.chunk_by(|a, b| a.service == b.service).filter(|all| all.len() > 1) {
             let shared = shared(parsed, placements);
@@ -69,13 +71,13 @@ fn shared<'a>(parsed: &'a Parsed, placements: &'a [Placement]) -> Vec<Shared<'a>
     let mut found: Vec<Shared<'_>> = Vec::new();
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for placement in placements {
-        for container in containers(&placement.entry) {
+        for container in containers(parsed, placement) {
             let Some(image) = container.image().filter(|image| is_pushed_again(parsed, image)) else { continue };
             if seen.contains(&(container.name, image.text)) {
                 continue;
             }
             seen.push((container.name, image.text));
-            let environments = environments_with(placements, container.name, &image);
+            let environments = environments_with(parsed, placements, container.name, &image);
             if environments.len() > 1 {
                 let span = place_in(parsed, placement, &["containers", container.name, "image"]);
                 found.push(Shared { image: image.text, repository: image.repository, environments, span });
@@ -95,15 +97,20 @@ pub fn is_shared(parsed: &Parsed, placement: &Placement, container: &str, image:
     let own = position(&placement.service);
     let start = parsed.placements.partition_point(|other| position(&other.service) < own);
     let end = parsed.placements.partition_point(|other| position(&other.service) <= own);
-    environments_with(&parsed.placements[start..end], container, image).len() > 1
+    environments_with(parsed, &parsed.placements[start..end], container, image).len() > 1
 }
 
-fn environments_with<'a>(placements: &'a [Placement], container: &str, image: &Image<'_>) -> Vec<&'a str> {
+fn environments_with<'a>(
+    parsed: &Parsed,
+    placements: &'a [Placement],
+    container: &str,
+    image: &Image<'_>,
+) -> Vec<&'a str> {
     let runs = |placement: &&Placement| {
-        let same = |other: super::stack::Container<'_>| {
+        let same = |other: Container<'_>| {
             other.name == container && other.image().is_some_and(|other| other.text == image.text)
         };
-        containers(&placement.entry).any(same)
+        containers(parsed, placement).any(same)
     };
     placements.iter().filter(runs).filter_map(|placement| placement.environment.as_deref()).collect()
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use labwright_model::{Parsed, Placement};
 
-use super::stack::{Container, Image, Mounted, containers};
 use super::told::place_in;
 use crate::application;
+use crate::check::containers::{Container, Mounted, containers};
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum State<'a> {
@@ -104,7 +104,7 @@ pub fn is_people_s(application: &str) -> bool {
     is_stateful(application) && !PARTS.contains(&application)
 }
 
-pub fn state<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
+pub fn state<'a>(parsed: &'a Parsed, placement: &'a Placement) -> State<'a> {
     let service = &placement.entry;
     let data: Vec<&str> = service.data.iter().map(|data| data.value.as_str()).collect();
     if !data.is_empty() {
@@ -121,7 +121,7 @@ pub fn state<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
     }
 }
 
-fn of_kind<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
+fn of_kind<'a>(parsed: &'a Parsed, placement: &'a Placement) -> State<'a> {
     let service = &placement.entry;
     if let Some(application) = &service.catalogue {
         return match is_stateful(application) {
@@ -129,15 +129,15 @@ fn of_kind<'a>(parsed: &Parsed, placement: &'a Placement) -> State<'a> {
             false => State::Catalogue,
         };
     }
-    let mut unknown = service.compose.is_some() || service.run.is_some();
+    let mut unknown = service.compose.is_some() || service.run.is_some() || service.built_in.is_some();
     let mut folder = None;
-    for container in containers(service) {
+    for container in containers(parsed, placement) {
         for mounted in container.writable() {
             match mounted {
                 Mounted::Volume(name) => return State::Volume(name),
                 Mounted::Path(source, target) => {
                     unknown = true;
-                    if folder.is_none() && is_content(source, target) && is_known(parsed, placement, &container) {
+                    if folder.is_none() && is_content(source, target) && is_known(&container) {
                         folder = Some(source);
                     }
                 }
@@ -156,11 +156,8 @@ fn is_stateful(application: &str) -> bool {
 }
 
 /// Whether a container's image is an application that is known to keep what people put into it.
-fn is_known(parsed: &Parsed, placement: &Placement, container: &Container<'_>) -> bool {
-    // The project has its variables filled in.
-    let project = parsed.project(placement).and_then(|project| project.services.get(container.name));
-    let image = project.and_then(|service| Image::parse(service.image.as_ref()?)).or_else(|| container.image());
-    image.is_some_and(|image| is_stateful(&application::of_image(image.repository)))
+fn is_known(container: &Container<'_>) -> bool {
+    container.image().is_some_and(|image| is_stateful(&application::of_image(image.repository)))
 }
 
 /// Whether a mounted path can be what people put in: a folder, and no place for settings, scripts or keys.

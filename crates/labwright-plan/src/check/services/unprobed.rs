@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use labwright_model::{Finding, Findings, Parsed, Placement};
 
-use super::stack::containers;
 use super::told::{fold, is_production, places, quoted, services};
-use crate::check::{Examples, Rule};
+use crate::check::containers::containers;
+use crate::check::{Case, Examples, Rule};
 
 pub struct Unprobed;
 
@@ -41,7 +41,8 @@ impl Rule for Unprobed {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let probed = |placement: &Placement| placement.entry.probe.is_some();
         if parsed.lab.platform.monitoring.is_none() && !parsed.placements.iter().any(probed) {
             return;
@@ -58,7 +59,7 @@ impl Rule for Unprobed {
         let mut unprobed: Vec<&str> = Vec::new();
         for all in parsed.placements.chunk_by(|a, b| a.service == b.service) {
             let name = all[0].service.as_str();
-            let watched = |placement: &Placement| is_watched(placement) || is_production(placement);
+            let watched = |placement: &Placement| is_watched(parsed, placement) || is_production(placement);
             if needed_by.contains_key(name) && !all.iter().any(watched) {
                 unprobed.push(name);
             }
@@ -82,10 +83,10 @@ impl Rule for Unprobed {
 }
 
 /// Whether anything asks it, or somebody else does.
-fn is_watched(placement: &Placement) -> bool {
+fn is_watched(parsed: &Parsed, placement: &Placement) -> bool {
     let service = &placement.entry;
     let asked = service.probe.is_some() || service.catalogue.is_some() || service.external.is_some();
-    asked || containers(service).any(|container| container.has_healthcheck())
+    asked || containers(parsed, placement).any(|container| container.has_healthcheck())
 }
 
 #[cfg(test)]

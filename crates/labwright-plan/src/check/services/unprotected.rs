@@ -6,7 +6,8 @@ use labwright_model::{Finding, Findings, Parsed, Placement};
 
 use super::state::{State, dumped, state};
 use super::told::{at_tier, distinct, fold, is_production, place, place_in, places, quoted, services};
-use crate::check::{Examples, Rule};
+use crate::check::protection::policies::is_copied;
+use crate::check::{Case, Examples, Rule};
 
 pub struct Unprotected;
 
@@ -44,7 +45,8 @@ impl Rule for Unprotected {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let policies = &parsed.lab.protection.policies;
         let dumped = dumped(parsed);
         let mut told: BTreeSet<&str> = BTreeSet::new();
@@ -59,7 +61,7 @@ impl Rule for Unprotected {
                 Some(backup) if backup.policy.is_some() => continue,
                 Some(_) if told.insert(name) => findings.push(at_tier(production, never_runs(parsed, placement))),
                 Some(_) => {}
-                None if dumped.contains(name) || told.contains(name) => {}
+                None if dumped.contains(name) || told.contains(name) || is_copied(parsed, placement) => {}
                 None => match state(parsed, placement) {
                     State::Catalogue | State::Nothing | State::Unknown => {}
                     state if production => {
@@ -89,7 +91,8 @@ fn unprotected(parsed: &Parsed, name: &str, state: &State<'_>) -> Finding {
     let what = match state {
         State::Declared(data) => format!("keeps data ({})", quoted(data)),
         State::Volume(volume) => format!("keeps data in volume `{volume}`"),
-        State::Folder(folder) => format!("keeps data in `{folder}`"),
+        State::Folder(folder) if folder.starts_with('/') => format!("keeps data in `{folder}`"),
+        State::Folder(folder) => format!("keeps data in `./{folder}`"),
         State::Application(application) => format!("keeps the data of `{application}`"),
         State::Catalogue | State::Nothing | State::Unknown => "keeps data".to_string(),
     };

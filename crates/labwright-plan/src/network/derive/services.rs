@@ -30,7 +30,7 @@ pub fn exposed(matrix: &mut Matrix<'_>) {
         let span = parsed.span_of(&["services", name, "expose"]);
         let homes = matrix.hosts_named(service.on.iter());
         let proxied = !service.url.is_empty() && !proxies.is_empty();
-        let allowed = ports::web(service);
+        let allowed = ports::web(parsed, placement);
         if allowed.is_empty() && !homes.is_empty() {
             // On one machine nothing is in between, and where a flow lets something through the port is somebody's decision.
             let decided = |home: &usize| {
@@ -159,7 +159,7 @@ pub fn needs(matrix: &mut Matrix<'_>) {
                     .flat_map(|from| targets.iter().map(move |to| (*from, *to)))
                     .filter(|(from, to)| from != to)
                     .collect();
-                let allowed = ports::of(&there.entry);
+                let allowed = ports::of(parsed, there);
                 let by_name = allowed.is_empty() && !there.entry.url.is_empty() && !proxies.is_empty();
                 let reason = format!("`{name}` needs `{}`", need.value);
                 if by_name {

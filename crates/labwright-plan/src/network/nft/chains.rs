@@ -128,7 +128,7 @@ impl Page<'_, '_> {
         let mut own = Allowed::default();
         for placement in &parties.parsed.placements {
             if placement.entry.on.iter().any(|on| on.value == name) {
-                own.extend(&ports::of(&placement.entry));
+                own.extend(&ports::of(parties.parsed, placement));
             }
         }
         if lab.platform.dns.iter().flat_map(|dns| dns.on.iter()).any(|on| on.value == name) {
