@@ -52,20 +52,24 @@ pub struct SshArgs {
     pub ssh_config: Option<PathBuf>,
 }
 
+/// Why a file was not read, in few words.
+fn unread(error: std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "no such file".to_string(),
+        ErrorKind::PermissionDenied => "permission denied".to_string(),
+        _ => error.to_string(),
+    }
+}
+
 pub struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let error = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => "no such file".to_string(),
-            ErrorKind::PermissionDenied => "permission denied".to_string(),
-            _ => error.to_string(),
-        };
-        let length = fs::metadata(path).map_err(error)?.len();
+        let length = fs::metadata(path).map_err(unread)?.len();
         if length > 16 * MAX_FILE_BYTES as u64 {
             return Err(format!("it has {} MiB, and a lab file may have {}", length >> 20, MAX_FILE_BYTES >> 20));
         }
-        fs::read(path).map_err(error)
+        fs::read(path).map_err(unread)
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {
@@ -94,7 +98,7 @@ fn assets(paths: &[String], in_place: &[String]) -> BTreeMap<String, Result<Vec<
             continue;
         }
         let Some(bare) = path.strip_suffix('/') else {
-            assets.insert(path.clone(), Disk.read(path));
+            assets.insert(path.clone(), one(path));
             continue;
         };
         match fs::metadata(bare) {
@@ -111,6 +115,21 @@ fn assets(paths: &[String], in_place: &[String]) -> BTreeMap<String, Result<Vec<
         }
     }
     assets
+}
+
+/// The most that one file beside a lab may have: a list of five million names. All of it goes to a host in one piece.
+const MAX_ONE_BYTES: u64 = 160 << 20;
+
+fn one(path: &str) -> Result<Vec<u8>, String> {
+    let length = fs::metadata(path).map_or(0, |found| found.len());
+    if length > MAX_ONE_BYTES {
+        return Err(format!(
+            "it has {} MiB, and a file beside a lab may have {}; put it on the host yourself, and name it by its whole path there",
+            length >> 20,
+            MAX_ONE_BYTES >> 20
+        ));
+    }
+    fs::read(path).map_err(unread)
 }
 
 /// Folders of Compose files that run on this very machine where they lie: what containers write there is data.

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 // Another program reads this file by its path, so the folder beside it is named.
 #[path = "schemas/answers.rs"]
 mod answers;
+#[path = "schemas/dns.rs"]
+mod dns;
 #[path = "schemas/network.rs"]
 mod network;
 #[path = "schemas/running.rs"]
@@ -16,7 +18,7 @@ mod running;
 pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
-pub const NAMES: [&str; 26] = [
+pub const NAMES: [&str; 28] = [
     "check",
     "inventory",
     "model",
@@ -43,6 +45,8 @@ pub const NAMES: [&str; 26] = [
     "written",
     "status",
     "logs",
+    "dns-status",
+    "dns-queries",
 ];
 
 /// The schema of a document.
@@ -71,7 +75,8 @@ pub fn schema(name: &str) -> Option<Value> {
         "secrets" => ("`labwright secret list --json`", document(json!({ "secrets": list("kept_secret") }))),
         "doctor" => ("`labwright secret doctor --json`", document(json!({ "complaints": list("complaint") }))),
         _ => {
-            answers::document_of(name).or_else(|| network::document_of(name)).or_else(|| running::document_of(name))?
+            let ours = answers::document_of(name).or_else(|| network::document_of(name));
+            ours.or_else(|| running::document_of(name)).or_else(|| dns::document_of(name))?
         }
     };
     let mut schema = json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": title });
@@ -418,7 +423,8 @@ fn definition(name: &str) -> Option<Value> {
         _ => {
             return answers::definition(name)
                 .or_else(|| network::definition(name))
-                .or_else(|| running::definition(name));
+                .or_else(|| running::definition(name))
+                .or_else(|| dns::definition(name));
         }
     })
 }

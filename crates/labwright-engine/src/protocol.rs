@@ -36,6 +36,8 @@ pub enum Request {
     Running { parts: Vec<Part> },
     /// What runs there beside what the lab has. Changes nothing.
     Found { ask: FoundAsk },
+    /// What only this part's product knows, in its own form. Changes nothing that the lab declares.
+    Ask { part: Box<Part>, ask: serde_json::Value },
     /// The logs of these, as a stream of lines in the order of their times, until they end or `Stop` comes.
     Logs { parts: Vec<Part>, ask: LogsAsk },
     /// Runs a command beside a part. It is ended by `Stop`, and by the end of the link.
@@ -159,6 +161,7 @@ pub enum Reply {
         clock: i64,
     },
     Found(Vec<Found>),
+    Answered(serde_json::Value),
     /// Lines, each with the number of its part as it was asked for.
     Lines(Vec<(usize, Line)>),
     /// A part has no log, or no more.

@@ -57,6 +57,26 @@ pub fn running(targets: &[Target], parts: &[Part], providers: Providers) -> Answ
     targets.iter().map(|target| target.host.clone()).zip(answers).collect()
 }
 
+/// Asks the part on every target the same, what only its product knows, all at once.
+pub fn ask(
+    targets: &[Target],
+    parts: &[Part],
+    ask: &serde_json::Value,
+    providers: Providers,
+) -> Answers<serde_json::Value> {
+    let answers = everywhere(targets, |target| {
+        let part = parts.iter().find(|part| part.id.host() == target.host).ok_or_else(unasked)?;
+        let mut link = open(target, providers)?;
+        link.send(Request::Ask { part: Box::new(part.clone()), ask: ask.clone() })?;
+        match link.receive()? {
+            Reply::Answered(answer) => Ok(answer),
+            Reply::Failed(error) => Err(error),
+            _ => Err(unasked()),
+        }
+    });
+    targets.iter().map(|target| target.host.clone()).zip(answers).collect()
+}
+
 /// Asks a host what runs there beside what the lab has.
 pub fn found(target: &Target, ask: &FoundAsk, providers: Providers) -> Result<Vec<Found>, ProviderError> {
     let mut link = open(target, providers)?;

@@ -318,6 +318,12 @@ pub trait Runtime: Send + Sync {
         tell: &mut dyn FnMut(Told<'_>),
     ) -> Result<i64, ProviderError>;
 
+    /// Asks a part what only its product knows, or tells it something for a while. What is asked and answered is JSON of the
+    /// product's own form; nothing that the lab declares is changed.
+    fn ask(&self, part: &Part, _ask: &serde_json::Value) -> Result<serde_json::Value, ProviderError> {
+        Err(ProviderError::bug(format!("`{}` answers no questions", part.id)))
+    }
+
     /// What runs there beside what the lab has, as a lab would say it. No secret is in it.
     fn found(&self, _ask: &FoundAsk) -> Result<Vec<Found>, ProviderError> {
         Ok(Vec::new())

@@ -24,7 +24,7 @@ pub struct Logs {
     #[arg(long, short)]
     follow: bool,
     /// Nothing from before: a time ago (`10m`, `2h`, `1d`), or a time (`2026-11-20T14:00:00Z`).
-    #[arg(long, value_name = "WHEN", value_parser = since)]
+    #[arg(long, value_name = "WHEN", value_parser = looking::ago)]
     since: Option<i64>,
     /// The last lines of each container only.
     #[arg(long, short = 'n', value_name = "LINES")]
@@ -45,21 +45,6 @@ pub struct Logs {
     /// Print one object of JSON for each line.
     #[arg(long)]
     json: bool,
-}
-
-/// Nanoseconds since 1970.
-fn since(text: &str) -> Result<i64, String> {
-    let at = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at,
-        Err(_) => {
-            let wrong =
-                || "a time ago such as `10m`, `2h` or `1d`, or a time such as `2026-11-20T14:00:00Z`".to_string();
-            let span: jiff::Span = text.parse().map_err(|_| wrong())?;
-            let ago = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
-            labwright_engine::now().checked_sub(ago.abs()).map_err(|_| wrong())?
-        }
-    };
-    i64::try_from(at.as_nanosecond()).map_err(|_| "a time of this century".to_string())
 }
 
 const INKS: [Ink; 4] = [Ink::Cyan, Ink::Green, Ink::Yellow, Ink::Bold];
@@ -202,11 +187,11 @@ mod tests {
 
     #[test]
     fn times_are_read() {
-        let then = since("1h").unwrap();
+        let then = looking::ago("1h").unwrap();
         let hour = labwright_engine::now().as_nanosecond() as i64 - then;
         assert!((3_600_000_000_000..3_700_000_000_000).contains(&hour), "{hour}");
-        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1_000_000_000));
-        assert!(since("1d").is_ok() && since("90s").is_ok() && since("soon").is_err());
+        assert_eq!(looking::ago("1970-01-01T00:00:01Z"), Ok(1_000_000_000));
+        assert!(looking::ago("1d").is_ok() && looking::ago("90s").is_ok() && looking::ago("soon").is_err());
     }
 
     #[test]

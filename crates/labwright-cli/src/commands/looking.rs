@@ -86,6 +86,21 @@ impl Looked {
     }
 }
 
+/// A time ago, or a time, in nanoseconds since 1970.
+pub fn ago(text: &str) -> Result<i64, String> {
+    let at = match text.parse::<jiff::Timestamp>() {
+        Ok(at) => at,
+        Err(_) => {
+            let wrong =
+                || "a time ago such as `10m`, `2h` or `1d`, or a time such as `2026-11-20T14:00:00Z`".to_string();
+            let span: jiff::Span = text.parse().map_err(|_| wrong())?;
+            let ago = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(|_| wrong())?;
+            labwright_engine::now().checked_sub(ago.abs()).map_err(|_| wrong())?
+        }
+    };
+    i64::try_from(at.as_nanosecond()).map_err(|_| "a time of this century".to_string())
+}
+
 /// `wiki`, `wiki@dev`
 pub fn address(part: &Part) -> String {
     match &part.environment {

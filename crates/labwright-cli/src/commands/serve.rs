@@ -8,11 +8,11 @@ use labwright_daemons::serve::{Options, run};
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
 
-/// Does what this host's roles are, until it is told to end: the reverse proxy.
+/// Does what this host's roles are, until it is told to end: the resolver, the reverse proxy.
 ///
 /// `labwright apply` puts it on its host as `labwright-serve.service` and tells it what to do over its control socket. What
 /// it was told last is kept in the state folder, and served again at boot. A second one that is started with the same
-/// runtime folder takes everything over from the first, without a refused connection.
+/// runtime folder takes everything over from the first, without a refused connection or a lost query.
 #[derive(clap::Args)]
 pub struct Serve {
     /// Where its state is kept.

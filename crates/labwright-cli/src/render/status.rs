@@ -87,7 +87,7 @@ fn image(image: &ImageSeen) -> String {
 }
 
 /// Seconds as people say them: one unit.
-fn span(seconds: i64) -> String {
+pub fn span(seconds: i64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         120..7200 => format!("{} min", seconds / 60),

@@ -30,6 +30,7 @@ mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
 mod serve;
+mod serve_dns;
 mod stacks;
 mod systemd;
 mod tailscale;

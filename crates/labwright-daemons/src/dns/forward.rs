@@ -149,6 +149,11 @@ impl Forwarder {
         })
     }
 
+    /// Every upstream of every set.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.everything).chain(&self.domains).flat_map(|asker| &asker.upstreams.0.members)
+    }
+
     /// The set for a domain by its number, or for everything else.
     pub fn asker(&self, domain: Option<u32>) -> &Asker {
         domain.and_then(|domain| self.domains.get(domain as usize)).unwrap_or(&self.everything)

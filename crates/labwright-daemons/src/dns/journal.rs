@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use labwright_model::snapshot::dns::told::{Line, Top};
 
 use super::stats::{NO_LIST, Outcome, Query};
 use super::wire::{Code, shown};
@@ -17,25 +17,15 @@ const RECENT: usize = 1000;
 /// Names and clients that one hour's counts hold.
 const COUNTED: usize = 2000;
 const HOURS: usize = 24;
+/// What a day's file is called, before and behind its day.
+const FRONT: &str = "queries-";
+const END: &str = ".jsonl";
 /// Octets of one day's file; a flood must not fill the disk.
 const MAX_DAY: u64 = 256 << 20;
 
-/// One query as log and dashboard show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    /// RFC 3339, UTC.
-    pub at: String,
-    /// The client's name in the lab, or its address; nothing where clients are not told apart.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub client: Option<String>,
-    pub name: String,
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub outcome: String,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub list: Option<String>,
-    pub code: String,
-    pub micros: u32,
+/// The day whose queries a file of this name holds.
+pub fn day_of(name: &str) -> Option<jiff::civil::Date> {
+    name.strip_prefix(FRONT)?.strip_suffix(END)?.parse().ok()
 }
 
 /// Counts of one hour. When there are too many kinds, all counts go down together and the rare ones fall out
@@ -69,14 +59,6 @@ struct Hour {
     names: Counts,
     blocked: Counts,
     clients: Counts,
-}
-
-/// The most frequent of the last day, with how often.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Top {
-    pub names: Vec<(String, u64)>,
-    pub blocked: Vec<(String, u64)>,
-    pub clients: Vec<(String, u64)>,
 }
 
 /// How queries are to be kept.
@@ -152,7 +134,7 @@ impl Journal {
         let day = line.at.get(..10).unwrap_or_default();
         if self.file.as_ref().is_none_or(|(of, ..)| of != day) {
             fs::create_dir_all(&self.folder)?;
-            let path = self.folder.join(format!("queries-{day}.jsonl"));
+            let path = self.folder.join(format!("{FRONT}{day}{END}"));
             let file = OpenOptions::new().create(true).append(true).open(path)?;
             let length = file.metadata()?.len();
             self.file = Some((day.to_string(), BufWriter::new(file), length));
@@ -167,14 +149,19 @@ impl Journal {
         file.write_all(&bytes)
     }
 
-    /// Puts what was written on its way to the disk, and once a day removes files that are too old.
-    pub fn settle(&mut self, days: u32, today: &str) {
+    /// Puts what was written on its way to the disk.
+    pub fn flush(&mut self) {
         if let Some((_, file, _)) = &mut self.file
             && let Err(error) = file.flush()
         {
             tracing::warn!(%error, "queries are not written down");
             self.file = None;
         }
+    }
+
+    /// The same, and once a day removes files that are too old.
+    pub fn settle(&mut self, days: u32, today: &str) {
+        self.flush();
         if self.swept != today {
             self.swept = today.to_string();
             self.sweep(days, today);
@@ -184,10 +171,7 @@ impl Journal {
     fn sweep(&self, days: u32, today: &str) {
         let Ok(today) = today.parse::<jiff::civil::Date>() else { return };
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let day = name.to_string_lossy();
-            let day = day.strip_prefix("queries-").and_then(|name| name.strip_suffix(".jsonl"));
-            let Some(day) = day.and_then(|day| day.parse::<jiff::civil::Date>().ok()) else { continue };
+            let Some(day) = day_of(&entry.file_name().to_string_lossy()) else { continue };
             let age = today.since(day).map_or(0, |span| span.get_days());
             if age > i32::try_from(days).unwrap_or(i32::MAX)
                 && let Err(error) = fs::remove_file(entry.path())

@@ -17,7 +17,7 @@ use super::view::{Filtering, View};
 use super::wire::shown;
 
 /// How often files are looked at.
-const LOOK: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What the thread is told.
 pub enum Told {

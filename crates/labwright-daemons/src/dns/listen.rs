@@ -13,8 +13,8 @@ const BACKLOG: i32 = 256;
 /// Why an address could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Somebody else answers there.
-    #[error("{address} is taken: {help}")]
+    /// Somebody else answers there, or it is not this host's to take.
+    #[error("cannot answer on {address}: {help}")]
     Taken { address: SocketAddr, help: String },
     #[error("{address} cannot be listened on: {error}")]
     System { address: SocketAddr, error: io::Error },
@@ -57,9 +57,13 @@ fn one(address: SocketAddr, kind: SocketType, shared: bool) -> io::Result<OwnedF
     Ok(socket)
 }
 
-fn explain(address: SocketAddr, error: io::Error) -> ListenError {
+/// What is in the way of an address, and what to do about it.
+pub fn explain(address: SocketAddr, error: io::Error) -> ListenError {
     match error.kind() {
         io::ErrorKind::AddrInUse => ListenError::Taken { address, help: help(address, resolved_stub()) },
+        io::ErrorKind::AddrNotAvailable => {
+            ListenError::Taken { address, help: "this host has no such address; `platform.dns.listen` names it".into() }
+        }
         io::ErrorKind::PermissionDenied => ListenError::Taken {
             address,
             help: "ports below 1024 need the capability CAP_NET_BIND_SERVICE; \
@@ -70,10 +74,11 @@ fn explain(address: SocketAddr, error: io::Error) -> ListenError {
     }
 }
 
-/// Whether systemd-resolved's stub is what holds port 53 of this machine.
+/// Whether systemd-resolved's stub is what holds port 53 of this machine: it listens on 127.0.0.53, as nobody else does.
 fn resolved_stub() -> bool {
-    std::fs::read_link("/etc/resolv.conf").is_ok_and(|to| to.to_string_lossy().contains("systemd/resolve"))
-        || std::path::Path::new("/run/systemd/resolve/stub-resolv.conf").exists()
+    // An address is written as the machine keeps it; proc_net_udp(5).
+    let stub = format!(" {:08X}:{:04X} ", u32::from_ne_bytes([127, 0, 0, 53]), 53);
+    std::fs::read_to_string("/proc/net/udp").is_ok_and(|sockets| sockets.contains(&stub))
 }
 
 fn help(address: SocketAddr, resolved: bool) -> String {
@@ -82,13 +87,16 @@ fn help(address: SocketAddr, resolved: bool) -> String {
                 mkdir -p /etc/systemd/resolved.conf.d\n  \
                 printf '[Resolve]\\nDNSStubListener=no\\n' > /etc/systemd/resolved.conf.d/labwright.conf\n  \
                 ln -sf /run/systemd/resolve/resolv.conf /etc/resolv.conf\n  \
-                systemctl restart systemd-resolved"
+                systemctl restart systemd-resolved\n\
+                or leave it there, and let this one listen on the address that the lab knows alone: \
+                `platform: { dns: { on: …, listen: ADDRESS } }`"
             .into();
     }
     let port = address.port();
     format!(
         "another program answers there; `ss -lntup sport = :{port}` says which. \
-         Stop it, or let it listen on another address"
+         Stop it, or let one of the two listen on another address: `platform: {{ dns: {{ on: …, listen: ADDRESS }} }}`. \
+         If it is the resolver that shall stay, name it: `platform.dns.service`"
     )
 }
 
@@ -114,8 +122,9 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "{address} is taken: another program answers there; `ss -lntup sport = :{}` says which. \
-                     Stop it, or let it listen on another address",
+                    "cannot answer on {address}: another program answers there; `ss -lntup sport = :{}` says which. \
+                     Stop it, or let one of the two listen on another address: `platform: {{ dns: {{ on: …, listen: ADDRESS }} }}`. \
+                     If it is the resolver that shall stay, name it: `platform.dns.service`",
                     address.port()
                 )
             );

@@ -11,17 +11,18 @@ use prometheus_client::registry::Registry;
 use super::answer::Core;
 use super::stats::OUTCOMES;
 
-struct Of(Arc<Core>);
+/// The resolver of this moment; there may be none.
+struct Of<F>(F);
 
-impl std::fmt::Debug for Of {
+impl<F> std::fmt::Debug for Of<F> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("dns")
     }
 }
 
 /// Adds the resolver's metrics; they are read when somebody asks.
-pub fn register(core: &Arc<Core>, registry: &mut Registry) {
-    registry.register_collector(Box::new(Of(core.clone())));
+pub fn register(registry: &mut Registry, core: impl Fn() -> Option<Arc<Core>> + Send + Sync + 'static) {
+    registry.register_collector(Box::new(Of(core)));
 }
 
 /// Samples of one metric: each a pair of label and value.
@@ -62,9 +63,9 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, samples: 
     Ok(())
 }
 
-impl Collector for Of {
+impl<F: Fn() -> Option<Arc<Core>> + Send + Sync + 'static> Collector for Of<F> {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
-        let core = &self.0;
+        let Some(core) = (self.0)() else { return Ok(()) };
         let view = core.view();
         let outcomes =
             OUTCOMES.iter().map(|(outcome, word)| (Some(("outcome", word.to_string())), core.tallies.total(*outcome)));

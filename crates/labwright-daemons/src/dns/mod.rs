@@ -2,7 +2,8 @@
 //! answered.
 //!
 //! It is fed with snapshots and with sockets that somebody else has bound; it reads no configuration and needs no rights.
-//! `answer.rs` is the way of a query; `view.rs` is what is served at one moment; `resolve.rs` asks others.
+//! `answer.rs` is the way of a query; `view.rs` is what is served at one moment; `resolve.rs` asks others; `role.rs` is its
+//! place among the roles of `labwright serve`.
 
 mod answer;
 mod cache;
@@ -14,7 +15,9 @@ mod limit;
 mod listen;
 pub mod lists;
 mod metrics;
+mod queries;
 mod resolve;
+mod role;
 mod roots;
 mod stats;
 mod tcp;
@@ -23,7 +26,8 @@ mod view;
 pub mod wire;
 mod zone;
 
-use std::net::{TcpListener, UdpSocket};
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -33,14 +37,14 @@ use std::time::Duration;
 
 use hickory_proto::dnssec::TrustAnchors;
 use labwright_model::snapshot::dns::DnsSnapshot;
+use labwright_model::snapshot::dns::told::{Paused, QueriesAsk, UpstreamStatus};
 use prometheus_client::registry::Registry;
-use serde::Serialize;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-pub use journal::{Line, Top};
+pub use labwright_model::snapshot::dns::told::{Line, ListStatus, Statistics, Top};
 pub use listen::{ListenError, listen};
-pub use lists::Status as ListStatus;
+pub use role::{Resolver, Setting};
 pub use stats::{OUTCOMES, Outcome};
 
 use answer::Core;
@@ -90,30 +94,44 @@ pub struct Server {
     trust: Trust,
     stop: Arc<AtomicBool>,
     stop_streams: watch::Sender<bool>,
+    connections: Arc<tcp::Connections>,
+    doors: Mutex<HashMap<SocketAddr, Vec<Door>>>,
     keeper: Sender<Told>,
     journal: Arc<Mutex<Journal>>,
+    log: PathBuf,
     threads: Mutex<Vec<JoinHandle<()>>>,
     runtime: Option<Runtime>,
 }
 
-/// What the dashboard shows.
-#[derive(Clone, Debug, Serialize)]
-pub struct Statistics {
-    pub generation: u64,
-    pub queries: u64,
-    pub blocked: u64,
-    /// By the words of `OUTCOMES`.
-    pub outcomes: Vec<(&'static str, u64)>,
-    pub top: Top,
-    pub lists: Vec<ListStatus>,
-    /// Names of all lists together.
-    pub listed: usize,
-    /// Groups for which nothing is blocked now, with the seconds that are left.
-    pub paused: Vec<(String, u32)>,
+/// A pair of sockets, as long as it is answered on.
+struct Door {
+    stop: Arc<AtomicBool>,
+    accepting: tokio::task::AbortHandle,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Door {
+    /// What has come over UDP is answered; connections that are open stay.
+    fn close(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.accepting.abort();
+        for reader in self.readers {
+            let _ = reader.join();
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn system(what: &'static str) -> impl Fn(std::io::Error) -> StartError {
+    move |error| StartError::System { what, error }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+    let thread = std::thread::Builder::new().name(name.to_string()).spawn(work);
+    thread.map_err(system("a thread cannot be started"))
 }
 
 impl Server {
@@ -130,7 +148,7 @@ impl Server {
         Server::start_with(sockets, snapshot, 0, &Settings::below(folder))
     }
 
-    /// The same with everything said.
+    /// The same with everything said. Without sockets it gets ready, and answers from `listen` on.
     ///
     /// # Errors
     /// As `start`.
@@ -140,7 +158,6 @@ impl Server {
         generation: u64,
         settings: &Settings,
     ) -> Result<Server, StartError> {
-        let system = |what| move |error| StartError::System { what, error };
         let trust = Trust { roots: roots::read(settings.roots.as_deref()), anchors: settings.anchors.clone() };
         let view = View::new(generation, snapshot, &trust, None).map_err(StartError::Snapshot)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -151,42 +168,85 @@ impl Server {
             .map_err(system("threads for upstreams cannot be started"))?;
         let core = Arc::new(Core::new(view, runtime.handle().clone()));
         let stop = Arc::new(AtomicBool::new(false));
-        let (stop_streams, stopped) = watch::channel(false);
         let mut threads = Vec::new();
-        let mut spawn = |name: &str, work: Box<dyn FnOnce() + Send>| -> Result<(), StartError> {
-            let thread = std::thread::Builder::new().name(name.to_string()).spawn(work);
-            threads.push(thread.map_err(system("a thread cannot be started"))?);
-            Ok(())
+        let (keeper, told) = channel();
+        let fetcher = Fetcher::new(&settings.lists, &trust.roots, lookup(&core));
+        let (of_keeper, lists) = (Arc::downgrade(&core), settings.lists.clone());
+        threads.push(thread("dns-lists", move || keeper::keep(&of_keeper, lists, fetcher, &told))?);
+        let journal = Arc::new(Mutex::new(Journal::new(&settings.log)));
+        let (of_journal, book, stop_journal) = (core.clone(), journal.clone(), stop.clone());
+        threads.push(thread("dns-log", move || write(&of_journal, &book, &stop_journal))?);
+        let server = Server {
+            core,
+            trust,
+            stop,
+            stop_streams: watch::channel(false).0,
+            connections: Arc::default(),
+            doors: Mutex::default(),
+            keeper,
+            journal,
+            log: settings.log.clone(),
+            threads: Mutex::new(threads),
+            runtime: Some(runtime),
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // Sockets that share a port share the load; one alone is read by as many threads as there are cores.
         let readers = cores.div_ceil(sockets.len().max(1));
-        let connections = Arc::new(tcp::Connections::default());
-        for (udp, tcp) in sockets {
-            let socket = Arc::new(udp::Socket::new(udp).map_err(system("a UDP socket cannot be used"))?);
-            for _ in 0..readers {
-                let (core, socket, stop) = (core.clone(), socket.clone(), stop.clone());
-                spawn("dns-udp", Box::new(move || udp::serve(&core, &socket, &stop)))?;
-            }
-            tcp.set_nonblocking(true).map_err(system("a TCP socket cannot be used"))?;
-            let _inside = runtime.enter();
-            let listener = tokio::net::TcpListener::from_std(tcp).map_err(system("a TCP socket cannot be used"))?;
-            runtime.spawn(tcp::serve(core.clone(), listener, connections.clone(), stopped.clone()));
+        for pair in sockets {
+            server.listen(pair, readers)?;
         }
-        let (keeper, told) = channel();
-        let fetcher = Fetcher::new(&settings.lists, &trust.roots, lookup(&core));
-        let (of_keeper, lists) = (Arc::downgrade(&core), settings.lists.clone());
-        spawn("dns-lists", Box::new(move || keeper::keep(&of_keeper, lists, fetcher, &told)))?;
-        let journal = Arc::new(Mutex::new(Journal::new(&settings.log)));
-        let (of_journal, book, stop_journal) = (core.clone(), journal.clone(), stop.clone());
-        spawn("dns-log", Box::new(move || write(&of_journal, &book, &stop_journal)))?;
-        let threads = Mutex::new(threads);
-        Ok(Server { core, trust, stop, stop_streams, keeper, journal, threads, runtime: Some(runtime) })
+        Ok(server)
+    }
+
+    /// Answers on a pair of sockets as well, with so many threads for datagrams.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn listen(&self, (udp, tcp): (UdpSocket, TcpListener), readers: usize) -> Result<(), StartError> {
+        let address = udp.local_addr().map_err(system("a UDP socket cannot be used"))?;
+        tcp.set_nonblocking(true).map_err(system("a TCP socket cannot be used"))?;
+        let socket = Arc::new(udp::Socket::new(udp).map_err(system("a UDP socket cannot be used"))?);
+        let listener = {
+            let _inside = self.core.runtime.enter();
+            tokio::net::TcpListener::from_std(tcp).map_err(system("a TCP socket cannot be used"))?
+        };
+        let (core, connections) = (self.core.clone(), self.connections.clone());
+        let accepting = self.core.runtime.spawn(tcp::serve(core, listener, connections, self.stop_streams.subscribe()));
+        let mut door =
+            Door { stop: Arc::default(), accepting: accepting.abort_handle(), readers: Vec::with_capacity(readers) };
+        for _ in 0..readers.max(1) {
+            let (core, socket, stop) = (self.core.clone(), socket.clone(), door.stop.clone());
+            door.readers.push(thread("dns-udp", move || udp::serve(&core, &socket, &stop))?);
+        }
+        lock(&self.doors).entry(address).or_default().push(door);
+        Ok(())
+    }
+
+    /// Answers no more on an address.
+    pub fn close(&self, address: SocketAddr) {
+        let doors = lock(&self.doors).remove(&address);
+        doors.into_iter().flatten().for_each(Door::close);
+    }
+
+    /// Where it answers.
+    pub fn listening(&self) -> Vec<SocketAddr> {
+        let mut all: Vec<SocketAddr> = lock(&self.doors).keys().copied().collect();
+        all.sort();
+        all
+    }
+
+    /// Whether a snapshot could be served. Changes nothing.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub fn check(&self, generation: u64, snapshot: &DnsSnapshot) -> Result<(), String> {
+        View::new(generation, snapshot.clone(), &self.trust, Some(&self.core.view())).map(drop)
     }
 
     /// Adds the resolver's metrics to those of the process.
     pub fn metrics(&self, registry: &mut Registry) {
-        metrics::register(&self.core, registry);
+        let core = Arc::downgrade(&self.core);
+        metrics::register(registry, move || core.upgrade());
     }
 
     /// The generation that is served.
@@ -217,26 +277,56 @@ impl Server {
         self.core.view().filter.pause(group, until)
     }
 
+    /// The groups of clients, by name.
+    pub fn groups(&self) -> Vec<String> {
+        self.core.view().filter.filter.groups.iter().map(|group| group.name.clone()).collect()
+    }
+
     /// The last queries, the newest first; at most a thousand.
     pub fn recent(&self, count: usize) -> Vec<Line> {
         self.read();
         lock(&self.journal).recent(count)
     }
 
+    /// Queries that fit, the newest first: of those in memory, or of the log's files where it is asked how far back.
+    ///
+    /// # Errors
+    /// The time cannot be read, or a file cannot.
+    pub fn queries(&self, ask: &QueriesAsk) -> Result<Vec<Line>, String> {
+        self.read();
+        lock(&self.journal).flush();
+        match (&ask.since, self.core.view().keeping.days) {
+            (Some(since), 1..) => queries::of_files(&self.log, since, ask),
+            _ => queries::of_lines(self.recent(usize::MAX), ask),
+        }
+    }
+
     pub fn statistics(&self, tops: usize) -> Statistics {
         self.read();
         let view = self.core.view();
-        let outcomes: Vec<(&'static str, u64)> =
-            OUTCOMES.iter().map(|(outcome, word)| (*word, self.core.tallies.total(*outcome))).collect();
+        let outcomes = OUTCOMES.iter().map(|(outcome, word)| (word.to_string(), self.core.tallies.total(*outcome)));
+        let outcomes: std::collections::BTreeMap<String, u64> = outcomes.collect();
+        let paused = view.filter.pauses(self.core.clock.now());
+        let upstreams = view.forwarder.members().map(|member| UpstreamStatus {
+            upstream: member.shown(),
+            asked: member.asked.load(Ordering::Relaxed),
+            failed: member.failed.load(Ordering::Relaxed),
+            micros: member.rtt_micros(),
+        });
         Statistics {
             generation: view.generation,
-            queries: outcomes.iter().map(|(_, count)| count).sum(),
+            listening: self.listening().iter().map(SocketAddr::to_string).collect(),
+            up: u64::from(self.core.clock.now() - 1),
+            queries: outcomes.values().sum(),
             blocked: self.core.tallies.total(Outcome::Blocked),
             outcomes,
             top: lock(&self.journal).top(tops),
             lists: view.filter.compiled.status.clone(),
+            lists_ready: view.filter.filter == view.snapshot.filter,
             listed: view.filter.compiled.table.names(),
-            paused: view.filter.pauses(self.core.clock.now()),
+            local_names: view.zones.len(),
+            paused: paused.into_iter().map(|(group, left)| Paused { group, left }).collect(),
+            upstreams: upstreams.collect(),
         }
     }
 
@@ -245,12 +335,15 @@ impl Server {
         read(&self.core, &self.journal);
     }
 
-    /// Stops taking queries. What has come is answered, what waits for upstreams has `grace`.
+    /// Stops taking queries. What has come is answered; what waits for upstreams, and connections that are open, have
+    /// `grace`.
     pub fn stop(mut self, grace: Duration) {
         self.end();
         if let Some(runtime) = self.runtime.take() {
             let deadline = std::time::Instant::now() + grace;
-            while self.core.resolver.waiting() > 0 && std::time::Instant::now() < deadline {
+            while (self.core.resolver.waiting() > 0 || self.connections.are_open())
+                && std::time::Instant::now() < deadline
+            {
                 std::thread::sleep(Duration::from_millis(10));
             }
             runtime.shutdown_timeout(Duration::from_millis(200));
@@ -258,8 +351,11 @@ impl Server {
     }
 
     fn end(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        let doors: Vec<Door> = lock(&self.doors).drain().flat_map(|(_, doors)| doors).collect();
+        doors.iter().for_each(|door| door.stop.store(true, Ordering::Relaxed));
+        doors.into_iter().for_each(Door::close);
         let _ = self.stop_streams.send(true);
+        self.stop.store(true, Ordering::Relaxed);
         let _ = self.keeper.send(Told::End);
         for thread in lock(&self.threads).drain(..) {
             // The thread of lists may be in the middle of a fetch: it ends by itself, and holds nothing that matters.

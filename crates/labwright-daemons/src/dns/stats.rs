@@ -217,8 +217,9 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_place() {
-        for (at, (outcome, _)) in OUTCOMES.iter().enumerate() {
+        for (at, (outcome, word)) in OUTCOMES.iter().enumerate() {
             assert_eq!(*outcome as usize, at);
+            assert_eq!(*word, labwright_model::snapshot::dns::told::OUTCOMES[at]);
         }
     }
 }

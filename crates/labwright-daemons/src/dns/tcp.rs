@@ -16,6 +16,8 @@ use super::wire::{HEADER, Query};
 
 /// How long a connection may be silent.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long one may be silent once no more are taken in.
+const LAST_IDLE: Duration = Duration::from_millis(500);
 /// Connections at one time, of all clients and of one.
 const ALL: usize = 1024;
 const OF_ONE: usize = 64;
@@ -32,6 +34,11 @@ struct Held {
 }
 
 impl Connections {
+    /// Whether any client has one.
+    pub fn are_open(&self) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     fn take(self: &Arc<Self>, client: IpAddr) -> Option<Held> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let total: usize = all.values().sum();
@@ -56,19 +63,10 @@ impl Drop for Held {
     }
 }
 
-/// Accepts connections until told to stop; those that are open end when they are idle.
-pub async fn serve(
-    core: Arc<Core>,
-    listener: TcpListener,
-    connections: Arc<Connections>,
-    mut stop: watch::Receiver<bool>,
-) {
+/// Accepts connections until its task is ended; those that are open end when they are idle, and soon once `stop` is true.
+pub async fn serve(core: Arc<Core>, listener: TcpListener, connections: Arc<Connections>, stop: watch::Receiver<bool>) {
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stop.changed() => return,
-        };
-        match accepted {
+        match listener.accept().await {
             Ok((stream, peer)) => {
                 let client = peer.ip().to_canonical();
                 // Who has too many is closed without a word.
@@ -107,6 +105,7 @@ async fn connection(
     let mut seat = core.seat_of_stream();
     let mut query = Box::new(Query::default());
     let mut out = Vec::new();
+    let mut idle = if *stop.borrow_and_update() { LAST_IDLE } else { IDLE };
     loop {
         let mut read = async || {
             let length = usize::from(reader.read_u16().await?);
@@ -114,12 +113,18 @@ async fn connection(
             reader.read_exact(&mut bytes).await?;
             std::io::Result::Ok(bytes)
         };
-        let datagram = tokio::select! {
-            read = tokio::time::timeout(IDLE, read()) => match read {
-                Ok(Ok(bytes)) if bytes.len() >= HEADER => bytes,
-                _ => break,
-            },
-            _ = stop.changed() => break,
+        let mut read = std::pin::pin!(read());
+        // A query that comes in while the end is told is read on: what began to arrive is answered.
+        let read = tokio::select! {
+            read = tokio::time::timeout(idle, read.as_mut()) => read,
+            Ok(()) = stop.changed() => {
+                idle = LAST_IDLE;
+                tokio::time::timeout(idle, read).await
+            }
+        };
+        let datagram = match read {
+            Ok(Ok(bytes)) if bytes.len() >= HEADER => bytes,
+            _ => break,
         };
         let source = Source { client: peer.ip().to_canonical(), stream: true, began: Instant::now(), at: millis() };
         match core.answer(&mut seat, &mut query, &datagram, source, &mut out) {

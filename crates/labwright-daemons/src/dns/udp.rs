@@ -54,6 +54,10 @@ pub fn millis() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// What is still answered after being told to stop, so that no flood holds an end up; the rest is in the socket, and that
+/// may be a successor's as well.
+const LAST: usize = 64;
+
 /// Answers until told to stop. What has come by then is still answered.
 pub fn serve(core: &Arc<Core>, socket: &Arc<Socket>, stop: &AtomicBool) {
     let mut room = vec![0; ROOM * BATCH_SIZE];
@@ -61,7 +65,14 @@ pub fn serve(core: &Arc<Core>, socket: &Arc<Socket>, stop: &AtomicBool) {
     let mut query = Query::default();
     let mut out = Vec::with_capacity(ROOM);
     let mut seat = core.seat();
+    let mut last = 0;
     loop {
+        if stop.load(Ordering::Relaxed) {
+            last += 1;
+            if last > LAST {
+                return;
+            }
+        }
         let mut slices: Vec<IoSliceMut<'_>> = room.chunks_exact_mut(ROOM).map(IoSliceMut::new).collect();
         let received = match socket.state.recv((&socket.io).into(), &mut slices, &mut metas) {
             Ok(received) => received,

@@ -44,6 +44,7 @@ use endpoint::Endpoint;
 use live::Live;
 use metrics::Metrics;
 use rate::Rates;
+pub use worker::Closing;
 use worker::{Accepts, Worker};
 
 /// What a proxy is started with.
@@ -171,8 +172,8 @@ impl Proxy {
     }
 
     /// Takes no more, ends what is idle, and waits for the rest.
-    pub async fn drain(&self, longest: Duration) {
-        let drained = self.workers.iter().map(|worker| worker.drain(longest));
+    pub async fn drain(&self, longest: Duration, closing: Closing) {
+        let drained = self.workers.iter().map(|worker| worker.drain(longest, closing));
         for drained in drained.collect::<Vec<_>>() {
             let _ = tokio::time::timeout(longest + Duration::from_secs(1), drained).await;
         }

@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -31,6 +31,10 @@ use super::stream::{self, Greeting};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long a client may take nothing of what it asked for.
 const UNREAD: Duration = Duration::from_secs(60);
+/// How long an HTTP/2 connection has to be without a new request to be quiet.
+const QUIET: Duration = Duration::from_millis(250);
+/// How long one that is never quiet stays with a process that was replaced: what it is answered from gets no younger.
+const BUSY: Duration = Duration::from_secs(60);
 /// How often connections to upstreams are looked through.
 const SWEEP: Duration = Duration::from_secs(15);
 
@@ -43,12 +47,23 @@ pub enum Accepts {
     Port(u16),
 }
 
+/// How connections over HTTP/2 are told to go elsewhere (GOAWAY; RFC 9113, 6.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// They are not.
+    Not,
+    /// When they pause: clients fail requests that they were about to send, and another process answers already.
+    WhenQuiet,
+    /// At once.
+    Now,
+}
+
 enum Message {
     Serve(Arc<Live>, oneshot::Sender<()>),
     Listen(SocketAddr, Accepts, Arc<TcpListener>),
     Change(SocketAddr, Accepts),
     Close(SocketAddr),
-    Drain(Duration, oneshot::Sender<()>),
+    Drain(Duration, Closing, oneshot::Sender<()>),
 }
 
 /// The way to a thread that answers.
@@ -91,9 +106,9 @@ impl Worker {
         let _ = self.0.send(Message::Close(address));
     }
 
-    pub fn drain(&self, longest: Duration) -> oneshot::Receiver<()> {
+    pub fn drain(&self, longest: Duration, closing: Closing) -> oneshot::Receiver<()> {
         let (done, drained) = oneshot::channel();
-        let _ = self.0.send(Message::Drain(longest, done));
+        let _ = self.0.send(Message::Drain(longest, closing, done));
         drained
     }
 }
@@ -101,8 +116,8 @@ impl Worker {
 /// What the tasks of one thread have in common.
 struct Floor {
     desk: Rc<Desk>,
-    /// Becomes true when no more is taken.
-    closing: watch::Sender<bool>,
+    /// Changes when no more is taken.
+    closing: watch::Sender<Closing>,
 }
 
 /// What an address takes in, and the tasks that accept there.
@@ -116,7 +131,7 @@ async fn work(shared: Arc<Shared>, live: Arc<Live>, mut queue: mpsc::UnboundedRe
         turn: Cell::new(0),
         guests: Guests::default(),
     });
-    let floor = Rc::new(Floor { desk, closing: watch::Sender::new(false) });
+    let floor = Rc::new(Floor { desk, closing: watch::Sender::new(Closing::Not) });
     let mut listening: HashMap<SocketAddr, Listening> = HashMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -145,9 +160,9 @@ async fn work(shared: Arc<Shared>, live: Arc<Live>, mut queue: mpsc::UnboundedRe
             Some(Message::Close(address)) => {
                 listening.remove(&address).into_iter().flat_map(|(_, tasks)| tasks).for_each(|task| task.abort());
             }
-            Some(Message::Drain(longest, done)) => {
+            Some(Message::Drain(longest, closing, done)) => {
                 listening.drain().flat_map(|(_, (_, tasks))| tasks).for_each(|task| task.abort());
-                floor.closing.send_replace(true);
+                floor.closing.send_replace(closing);
                 let _ = tokio::time::timeout(longest, floor.desk.guests.gone()).await;
                 let _ = done.send(());
                 return;
@@ -234,10 +249,12 @@ async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAd
 
 /// The service of one connection.
 macro_rules! service {
-    ($floor:expr, $peer:expr) => {{
+    ($floor:expr, $peer:expr $(, $begun:ident)?) => {{
         let (desk, peer) = ($floor.desk.clone(), $peer);
+        $(let $begun = $begun.clone();)?
         service_fn(move |request: Request<Incoming>| {
             let desk = desk.clone();
+            $($begun.set(Instant::now());)?
             // On the heap as long as it is answered: a connection that is idle keeps no room for it.
             async move { Ok::<Response<Body>, Infallible>(Box::pin(answer(desk, peer, request)).await) }
         })
@@ -260,7 +277,7 @@ where
     let mut closing = floor.closing.subscribe();
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = closing.wait_for(|closing| *closing) => {
+        _ = closing.wait_for(|closing| *closing != Closing::Not) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -273,6 +290,7 @@ async fn second<S>(floor: &Rc<Floor>, live: &Live, stream: S, peer: Peer)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
+    let begun = Rc::new(Cell::new(Instant::now()));
     let connection = http2::Builder::new(Local)
         .timer(TokioTimer::new())
         .max_concurrent_streams(128)
@@ -280,17 +298,33 @@ where
         .initial_stream_window_size(256 << 10)
         .initial_connection_window_size(1 << 20)
         .keep_alive_interval(Duration::from_secs(30))
-        .serve_connection(TokioIo::new(stream), service!(floor, peer));
+        .serve_connection(TokioIo::new(stream), service!(floor, peer, begun));
     let mut connection = std::pin::pin!(connection);
-    let mut closing = floor.closing.subscribe();
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = closing.wait_for(|closing| *closing) => {
+        () = farewell(floor, &begun) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
     told(ended, peer);
+}
+
+/// Waits until a connection, whose last request was begun then, is to be told to go elsewhere.
+async fn farewell(floor: &Floor, begun: &Cell<Instant>) {
+    let mut closing = floor.closing.subscribe();
+    let how = closing.wait_for(|closing| *closing != Closing::Not).await.map(|how| *how);
+    if !matches!(how, Ok(Closing::WhenQuiet)) {
+        return;
+    }
+    let longest = Instant::now() + BUSY;
+    loop {
+        let until = longest.min(begun.get() + QUIET);
+        if Instant::now() >= until {
+            return;
+        }
+        tokio::time::sleep_until(until.into()).await;
+    }
 }
 
 fn told(ended: Result<(), hyper::Error>, peer: Peer) {

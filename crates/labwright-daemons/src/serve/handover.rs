@@ -1,8 +1,7 @@
-//! From one process to the next: the listening sockets themselves travel, so no connection is ever refused between them.
-//! What waits in a socket's queue is the successor's as well.
+//! From one process to the next: the sockets themselves travel, so no connection is ever refused between them, and no
+//! datagram gets lost. What waits in a socket's queue is the successor's as well.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::Path;
@@ -35,13 +34,12 @@ pub async fn take(socket: &Path) -> Option<(Sockets, Before)> {
     let received = tokio::task::spawn_blocking(move || receive(&stream)).await.ok()?;
     match received {
         Ok(fds) => {
-            let listeners = fds.into_iter().map(TcpListener::from).collect();
             let again = BlockingStream::connect(socket).ok()?;
             tracing::info!("taking over from the process that serves");
-            Some((Sockets::of(listeners), Before(again)))
+            Some((Sockets::of(fds), Before(again)))
         }
         Err(error) => {
-            tracing::warn!(%error, "the process that serves gave no listeners");
+            tracing::warn!(%error, "the process that serves gave no sockets");
             None
         }
     }

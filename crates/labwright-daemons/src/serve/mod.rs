@@ -1,5 +1,5 @@
 //! `labwright serve`: one process for all roles of a host. Takes snapshots over a control socket, keeps the last good one,
-//! and hands its listeners to its successor. Knows no role's business.
+//! and hands its sockets to its successor. Knows no role's business.
 
 mod control;
 mod disk;
@@ -19,11 +19,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 pub use disk::write_whole;
-pub use listeners::Sockets;
+pub use listeners::{Pairs, Sockets};
 pub use role::Role;
 
 use control::Event;
-use role::Roles;
+use role::{Ending, Roles};
 
 /// How long requests that are being answered may take after a signal to end.
 const GRACE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
         None => (Sockets::from_manager(), None),
     };
     let program = digest(Path::new("/proc/self/exe"));
-    let mut roles = Roles::new(options, sockets, program);
+    let mut roles = Roles::new(options, sockets, program, before.is_some());
     match disk::load(&options.state) {
         Ok(Some(snapshot)) => roles.boot(&snapshot).await,
         Ok(None) => tracing::info!("nothing to serve yet: no snapshot was ever pushed"),
@@ -131,14 +131,14 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
                 Some(Event::HandOver(stream)) => {
                     let roles = roles.lock().await;
                     match handover::give(stream, roles.sockets()).await {
-                        Ok(count) => tracing::info!(listeners = count, "listeners handed over"),
-                        Err(error) => tracing::warn!(%error, "a successor did not take the listeners"),
+                        Ok(count) => tracing::info!(sockets = count, "sockets handed over"),
+                        Err(error) => tracing::warn!(%error, "a successor did not take the sockets"),
                     }
                 }
                 Some(Event::Leave(successor)) => {
                     tracing::info!(successor, "replaced; ending what is under way");
                     notify(&[NotifyState::MainPid(successor), NotifyState::Ready]);
-                    roles.lock().await.drain(AFTERLIFE).await;
+                    roles.lock().await.drain(AFTERLIFE, Ending::Replaced).await;
                     return Ok(());
                 }
                 None => return Ok(()),
@@ -149,7 +149,7 @@ async fn serve(options: &Options) -> Result<(), ServeError> {
     }
     tracing::info!("told to end");
     notify(&[NotifyState::Stopping]);
-    roles.lock().await.drain(GRACE).await;
+    roles.lock().await.drain(GRACE, Ending::Told).await;
     Ok(())
 }
 

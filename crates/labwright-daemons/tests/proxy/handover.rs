@@ -66,7 +66,7 @@ fn a_new_program_takes_over_and_no_connection_is_refused() {
     let mut begun = [0; 4096];
     let mut got = slow.read(&mut begun).unwrap();
     let head = String::from_utf8_lossy(&begun[..got]).find("\r\n\r\n").unwrap() + 4;
-    let load = Load::start(&daemon, 6, &["--h1"]);
+    let loads = [Load::start(&daemon, 6, &["--h1"]), Load::start(&daemon, 6, &["-m4"])];
     std::thread::sleep(Duration::from_secs(1));
     let before = daemon.status().pid;
     let _second = daemon.second();
@@ -75,8 +75,10 @@ fn a_new_program_takes_over_and_no_connection_is_refused() {
     for _ in 0..50 {
         daemon.curl("wiki.lab.test", "/", &[]).is(200);
     }
-    let (succeeded, failed, codes) = load.ended();
-    assert!(succeeded > 100 && failed == 0 && codes.contains("0 4xx, 0 5xx"), "{succeeded} {failed} {codes}");
+    for load in loads {
+        let (succeeded, failed, codes) = load.ended();
+        assert!(succeeded > 100 && failed == 0 && codes.contains("0 4xx, 0 5xx"), "{succeeded} {failed} {codes}");
+    }
     assert_eq!(daemon.status().snapshot.unwrap().generation, 1);
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count @ 1..) = slow.read(&mut buffer) {

@@ -1,4 +1,5 @@
-//! The proxy as its users meet it: real clients (curl, openssl, h2load), real upstreams (nginx), a real directory (Pebble).
+//! The roles of `labwright serve` as their users meet them: real clients (curl, openssl, h2load, dig, dnsperf), real upstreams
+//! (nginx, unbound), a real directory (Pebble).
 
 mod acme;
 mod dns01;
@@ -6,4 +7,5 @@ mod doors;
 mod exports;
 mod faults;
 mod handover;
+mod resolver;
 mod world;

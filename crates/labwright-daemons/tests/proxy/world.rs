@@ -147,7 +147,12 @@ impl Daemon {
     }
 
     pub fn push(&self, generation: u64, proxy: &ProxySnapshot) -> Reply {
-        let roles = [(PROXY.to_string(), serde_json::to_value(proxy).unwrap())].into();
+        self.push_roles(generation, &[(PROXY, serde_json::to_value(proxy).unwrap())])
+    }
+
+    /// The same for several roles.
+    pub fn push_roles(&self, generation: u64, roles: &[(&str, serde_json::Value)]) -> Reply {
+        let roles = roles.iter().map(|(role, value)| (role.to_string(), value.clone())).collect();
         let snapshot = Snapshot { version: VERSION, generation, lab: "test".into(), host: "gate".into(), roles };
         self.ask(&Request::Apply { snapshot: Box::new(snapshot) })
     }

@@ -124,6 +124,9 @@ pub fn attend(
             Ok(Heard::Request(Request::Found { ask })) => {
                 agent.send(agent.found(&ask).map_or_else(Reply::Failed, Reply::Found));
             }
+            Ok(Heard::Request(Request::Ask { part, ask })) => {
+                agent.send(agent.ask(&part, &ask).map_or_else(Reply::Failed, Reply::Answered));
+            }
             Ok(Heard::Request(Request::Logs { parts, ask })) => {
                 let reply = agent.logs(&parts, &ask, &hear, heard);
                 agent.send(reply);

@@ -56,6 +56,11 @@ impl Agent {
         Ok(all)
     }
 
+    /// What only a part's product knows.
+    pub(super) fn ask(&self, part: &Part, ask: &serde_json::Value) -> Result<serde_json::Value, ProviderError> {
+        self.runtime(part)?.ask(part, ask)
+    }
+
     /// Tells logs until they end, or until nobody wants more.
     pub(super) fn logs(
         &self,

@@ -11,6 +11,11 @@ section! {
     pub struct Dns {
         /// The hosts that answer; two are better than one.
         on: Many<Spanned<String>>,
+        /// The service that answers, where another program is the resolver and is described under `services`, such as a
+        /// Pi-hole. Labwright then runs none of its own.
+        service: Option<Spanned<String>>,
+        /// The addresses that it listens on, port 53; all of its hosts' when absent.
+        listen: Many<Spanned<IpAddr>>,
         /// Where other names are asked: `tls://9.9.9.9`, `https://…/dns-query`, or an address.
         upstream: Many<Spanned<String>>,
         /// Which upstream is asked first.

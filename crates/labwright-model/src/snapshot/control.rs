@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Snapshot;
+use super::dns::told;
 
 /// The folder below `/run` that the socket stands in, and below `/var/lib` that the daemon keeps its state in.
 pub const FOLDER: &str = "labwright-serve";
@@ -20,6 +21,8 @@ pub enum Request {
     Status,
     /// Serve this from now on.
     Apply { snapshot: Box<Snapshot> },
+    /// Something that only its resolver knows.
+    Dns { dns: told::Ask },
     /// Start the program anew from where it stands, and hand it everything: for a new version of it.
     Upgrade,
     /// Sent by the new program to the old one: the listeners travel back beside the answer.
@@ -49,6 +52,10 @@ pub enum Reply {
         reason: String,
     },
     Status(Box<Status>),
+    /// What its resolver says; `Refused` where it has none.
+    Dns {
+        dns: told::Told,
+    },
     /// Listeners come with this answer: how many.
     HandedOver {
         listeners: usize,
@@ -67,6 +74,9 @@ pub struct Status {
     /// What it serves; `None`: nothing yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<Snapshot>,
+    /// The highest generation that any of its roles serves, although another may not; 0: none.
+    #[serde(default)]
+    pub generation: u64,
     /// Why the last snapshot that was pushed was refused, where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
@@ -80,6 +90,9 @@ pub struct Status {
     /// Upstreams by service, and what was last seen of each.
     #[serde(default)]
     pub upstreams: BTreeMap<String, Vec<Upstream>>,
+    /// How its resolver does, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Box<told::Statistics>>,
 }
 
 /// A certificate that a daemon holds or wants.

@@ -2,6 +2,7 @@
 //! Says nothing about sockets, files or threads: those are the daemon's.
 
 mod names;
+pub mod told;
 mod upstream;
 
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::span::Spanned;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DnsSnapshot {
+    pub listen: Listen,
     /// The resolvers' own names; the first one is this host's. The zones' NS records.
     pub servers: Vec<String>,
     /// Domains that are answered from the records here and from nowhere else.
@@ -34,6 +36,24 @@ pub struct DnsSnapshot {
     pub access: Access,
     pub log: Log,
 }
+
+/// Where it listens, for UDP and TCP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Listen {
+    /// Empty: all addresses.
+    pub addresses: Vec<IpAddr>,
+    pub port: u16,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Listen { addresses: Vec::new(), port: PORT }
+    }
+}
+
+/// The port of DNS; RFC 1035, 4.2.
+pub const PORT: u16 = 53;
 
 /// One record of one name; `*.` in front stands for every name below that is not there itself (RFC 4592).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -210,6 +230,24 @@ pub struct Log {
     pub clients: bool,
 }
 
+/// Where copies of lists beside the lab file stand on a resolver's host.
+pub const LISTS: &str = "/var/lib/labwright-lists";
+
+/// The folder of a lab's lists on a resolver's host.
+pub fn folder(lab: &str) -> String {
+    format!("{LISTS}/{lab}")
+}
+
+/// The lab's resolvers, where they are Labwright's own.
+pub fn declared(parsed: &Parsed) -> Option<&Dns> {
+    parsed.lab.platform.dns.as_ref().filter(|dns| dns.service.is_none())
+}
+
+/// Whether a host runs one of the lab's resolvers.
+pub fn is_resolver(parsed: &Parsed, host: &str) -> bool {
+    declared(parsed).is_some_and(|dns| dns.on.iter().any(|on| on.value == host))
+}
+
 /// Lists that one resolver can tell apart: a bit each in the table of names.
 pub const MAX_LISTS: usize = 64;
 
@@ -227,6 +265,7 @@ pub fn dns(parsed: &Parsed, host: &str) -> Option<DnsSnapshot> {
         upstreams: all(&to.value),
     });
     Some(DnsSnapshot {
+        listen: Listen { addresses: dns.listen.iter().map(|address| address.value).collect(), port: PORT },
         servers,
         zones: names::zones(parsed),
         negative_ttl: seconds(dns.ttl).min(300),
@@ -274,21 +313,18 @@ fn source(list: &str) -> ListSource {
     }
 }
 
-/// Lists beside the lab file, which a resolver needs on its own disk: (path in the lab, name in the folder of lists).
-pub fn shipped(parsed: &Parsed) -> Vec<(String, String)> {
+/// Lists beside the lab file, which a resolver needs on its own disk: as the file spells each, with the name that it has in
+/// the folder of lists. Each once.
+pub fn shipped(parsed: &Parsed) -> Vec<(&Spanned<String>, String)> {
     let Some(dns) = &parsed.lab.platform.dns else { return Vec::new() };
     let of_groups = dns.groups.values().flat_map(|group| group.block.iter().flat_map(|many| many.iter()));
-    let mut all: Vec<(String, String)> = dns
-        .block
-        .iter()
-        .chain(of_groups)
-        .filter_map(|list| match source(list) {
-            ListSource::Shipped(name) => Some((list.value.clone(), name)),
-            _ => None,
-        })
-        .collect();
-    all.sort();
-    all.dedup();
+    let shipped = dns.block.iter().chain(of_groups).filter_map(|list| match source(list) {
+        ListSource::Shipped(name) => Some((list, name)),
+        _ => None,
+    });
+    let mut all: Vec<(&Spanned<String>, String)> = shipped.collect();
+    all.sort_by(|(_, a), (_, b)| a.cmp(b));
+    all.dedup_by(|(_, a), (_, b)| a == b);
     all
 }
 

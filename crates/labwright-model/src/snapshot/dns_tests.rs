@@ -140,8 +140,8 @@ platform:
     "#]]
     .assert_eq(&(groups.join("\n") + "\n"));
     assert_eq!(
-        shipped(&parsed),
-        [("./lists/ads.txt".to_string(), "lists_ads.txt".to_string()), ("more.txt".into(), "more.txt".into())]
+        shipped(&parsed).into_iter().map(|(list, name)| (list.value.as_str(), name)).collect::<Vec<_>>(),
+        [("./lists/ads.txt", "lists_ads.txt".to_string()), ("more.txt", "more.txt".into())]
     );
     let text = serde_json::to_string(&snapshot).unwrap();
     assert_eq!(serde_json::from_str::<DnsSnapshot>(&text).unwrap(), snapshot);

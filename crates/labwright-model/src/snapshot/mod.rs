@@ -16,6 +16,8 @@ pub const VERSION: u32 = 1;
 
 /// The role of the reverse proxy, as `Snapshot::roles` spells it.
 pub const PROXY: &str = "proxy";
+/// The role of the resolver.
+pub const DNS: &str = "dns";
 
 /// What the daemon of one host is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,9 @@ pub fn wanted(parsed: &Parsed, host: &str) -> Option<Wanted> {
     if proxy::is_proxy(parsed, host) {
         // Plain data with text keys always becomes JSON.
         roles.insert(PROXY.to_string(), serde_json::to_value(proxy::proxy(parsed, host)).unwrap_or_default());
+    }
+    if dns::is_resolver(parsed, host) {
+        roles.insert(DNS.to_string(), serde_json::to_value(dns::dns(parsed, host)).unwrap_or_default());
     }
     let name = parsed.lab.lab.value.clone();
     (!roles.is_empty()).then(|| Wanted { lab: name, host: host.to_string(), roles })

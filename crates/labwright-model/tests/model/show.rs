@@ -156,6 +156,8 @@ services:
         platform:
           dns:
             on: [docker-01]  # from the short form
+            service: null  # default
+            listen: []  # default
             upstream: []  # default
             order: fastest  # default
             bootstrap: []  # default

@@ -113,6 +113,7 @@ pub const RULES: &[&dyn Rule] = &[
     &platform::UnservableRecord,
     &platform::UnaskableUpstream,
     &platform::BlockedName,
+    &platform::SecondResolver,
     &services::PlacementRule,
     &services::Unprotected,
     &services::Production,

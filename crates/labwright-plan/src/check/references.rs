@@ -213,6 +213,7 @@ fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
         add(out, to, Wanted::Receiver, "platform.monitoring.routes.to");
     }
     let Some(dns) = &platform.dns else { return };
+    add(out, &dns.service, Wanted::Service, "platform.dns.service");
     for (record, entry) in dns.records.iter() {
         for to in entry.to.iter() {
             // A full name may be anywhere in the world, and one record may stand for another.

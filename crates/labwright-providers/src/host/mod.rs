@@ -47,6 +47,7 @@ use labwright_plan::{
 
 pub(crate) use errors::NOT_ROOT;
 pub(crate) use lower::{NO_SUCH_ASSET, managed};
+pub(crate) use runtime::Units;
 
 pub use lower::assets;
 

@@ -53,7 +53,7 @@ fn failed(kind: ErrorKind, what: String) -> ProviderError {
         .help("`journalctl -u labwright-serve -n 50` and `systemctl status labwright-serve` on the host say more")
 }
 
-fn ask(request: &Request) -> Result<Reply, ProviderError> {
+pub fn ask(request: &Request) -> Result<Reply, ProviderError> {
     let asked = || -> std::io::Result<Reply> {
         let mut stream = UnixStream::connect(socket())?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -86,7 +86,7 @@ pub fn serves(wanted: &snapshot::Wanted) -> Value {
 }
 
 /// What a daemon that runs says of itself; `None`: none runs.
-fn running() -> Result<Option<Status>, ProviderError> {
+pub fn running() -> Result<Option<Status>, ProviderError> {
     // Before its unit ran for the first time there is nothing to ask, and what is stopped is started first.
     match UnixStream::connect(socket()) {
         Ok(_) => status().map(Some),
@@ -118,10 +118,10 @@ pub fn apply(step: &Step) -> Result<(), ProviderError> {
     let text = step.spec.get("serves").and_then(Value::text).unwrap_or_default();
     let wanted: snapshot::Wanted = serde_json::from_str(text)
         .map_err(|error| ProviderError::bug(format!("what the daemon is to do did not come as JSON: {error}")))?;
-    let served = now.snapshot.as_ref().map(|served| served.generation);
+    let served = now.snapshot.as_ref().map_or(0, |served| served.generation);
     let snapshot = Snapshot {
         version: snapshot::VERSION,
-        generation: served.unwrap_or(0) + 1,
+        generation: served.max(now.generation) + 1,
         lab: wanted.lab,
         host: wanted.host,
         roles: wanted.roles,

@@ -1,10 +1,11 @@
-//! From the lab to the daemons of its hosts: program, unit, credentials, the pages of static sites, and what each is told.
-//! Pure: folders beside the lab file are handed in.
+//! From the lab to the daemons of its hosts: program, unit, credentials, the pages of static sites, lists of names, and what
+//! each is told. Pure: files beside the lab file are handed in.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{Host, Unit};
+use labwright_model::snapshot::dns::is_resolver;
 use labwright_model::snapshot::proxy::{Led, claims, folder_on_host, is_proxy, lead};
 use labwright_model::snapshot::{self, control};
 use labwright_model::{Finding, Parsed, Span, Spanned, beside};
@@ -15,7 +16,7 @@ use super::{daemon, program};
 use crate::host::{NO_SUCH_ASSET, content, managed};
 
 /// The unit of the daemon.
-const UNIT: &str = "labwright-serve.service";
+pub const UNIT: &str = "labwright-serve.service";
 /// Where `/healthz` and `/metrics` answer, for this host alone.
 const OBSERVE: &str = "127.0.0.1:9353";
 
@@ -36,7 +37,7 @@ fn unit() -> String {
          Restart=always\n\
          RestartSec=1\n\
          TimeoutStopSec=30\n\
-         # Listeners outlive a crash and a restart: nobody is refused meanwhile.\n\
+         # Sockets outlive a crash and a restart: nobody is refused meanwhile, and what is asked meanwhile waits.\n\
          FileDescriptorStoreMax=1024\n\
          LimitNOFILE=524288\n\
          DynamicUser=yes\n\
@@ -77,8 +78,10 @@ fn unit() -> String {
 
 /// Where the lab says that a host has a role.
 fn span(parsed: &Parsed, host: &str) -> Span {
-    let on = parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
-    on.filter(|on| on.value == host).map(|on| on.span).next().unwrap_or(Span::NONE)
+    let platform = &parsed.lab.platform;
+    let proxies = platform.reverse_proxy.iter().filter(|_| is_proxy(parsed, host)).flat_map(|proxy| proxy.on.iter());
+    let resolvers = platform.dns.iter().flat_map(|dns| dns.on.iter());
+    proxies.chain(resolvers).filter(|on| on.value == host).map(|on| on.span).next().unwrap_or(Span::NONE)
 }
 
 /// A host with the unit and the credentials of its daemon.
@@ -100,10 +103,32 @@ pub fn implied<'a>(parsed: &Parsed, name: &str, host: Cow<'a, Host>) -> Cow<'a, 
     Cow::Owned(host)
 }
 
-/// Folders of pages beside the lab file, as `Input::assets` is keyed: each ends with a slash, and stands for its files.
+/// What is read beside the lab file, as `Input::assets` is keyed: folders of pages, each with a slash at its end, which
+/// stands for its files, and lists of names that are not answered.
 pub fn assets(parsed: &Parsed) -> Vec<String> {
-    let folders: BTreeSet<String> = folders(parsed).into_iter().map(|folder| folder.asset).collect();
-    folders.into_iter().collect()
+    let folders = folders(parsed).into_iter().map(|folder| folder.asset);
+    let lists = lists(parsed).into_iter().map(|list| list.asset);
+    folders.chain(lists).collect::<BTreeSet<String>>().into_iter().collect()
+}
+
+struct List {
+    /// Beside the lab file.
+    asset: String,
+    /// What it is called on its hosts.
+    name: String,
+    span: Span,
+}
+
+/// The lists beside the lab file that the lab's own resolvers read.
+fn lists(parsed: &Parsed) -> Vec<List> {
+    if snapshot::dns::declared(parsed).is_none() {
+        return Vec::new();
+    }
+    let list = |(text, name): (&Spanned<String>, String)| {
+        let from = parsed.sources.get(text.span.file).map_or("", |file| file.name.as_str());
+        List { asset: beside(from, text), name, span: text.span }
+    };
+    snapshot::dns::shipped(parsed).into_iter().map(list).collect()
 }
 
 struct Folder<'a> {
@@ -146,7 +171,10 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         for resource in out.resources.iter_mut().filter(|resource| resource.id == unit) {
             resource.after.insert(program.clone());
         }
-        let pages = if is_proxy(parsed, host) { pages(input, host, out) } else { Vec::new() };
+        let mut pages = if is_proxy(parsed, host) { pages(input, host, out) } else { Vec::new() };
+        if is_resolver(parsed, host) {
+            pages.extend(list_files(input, host, out));
+        }
         let mut daemon = Resource::new(ResourceId::new(host, "serve", "daemon", daemon::NAME), span)
             .with("serves", daemon::serves(&wanted));
         daemon.after.extend([program.clone(), unit]);
@@ -155,6 +183,41 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         out.resources.push(Resource::new(program, span).with(program::VERSION.name, THIS));
         out.resources.push(daemon);
     }
+}
+
+/// Lists beside the lab file, as files of a resolver's host.
+fn list_files(input: &Input<'_>, host: &str, out: &mut Lowered) -> Vec<Resource> {
+    let lists = lists(input.parsed);
+    let Some(first) = lists.first() else { return Vec::new() };
+    let folder = snapshot::dns::folder(&input.parsed.lab.lab);
+    let id = |kind: &str, path: &str| ResourceId::new(host, "host", kind, path);
+    let directory =
+        |path: &str| Resource::new(id("directory", path), first.span).with("type", "directory").with("mode", "0755");
+    let mut of_lab = directory(&folder);
+    of_lab.after.insert(id("directory", snapshot::dns::LISTS));
+    let mut files = vec![directory(snapshot::dns::LISTS), of_lab];
+    for List { asset, name, span } in &lists {
+        let bytes = match input.assets.get(asset) {
+            Some(Ok(bytes)) => bytes,
+            other => {
+                let why = other.and_then(|read| read.as_ref().err()).map_or("no such file", String::as_str);
+                let message = format!("cannot read `{asset}`, a list of names that are not answered: {why}");
+                let finding = Finding::error(NO_SUCH_ASSET, "platform.dns.block", *span, message);
+                out.findings.push(finding.help(
+                    "put the file there, or correct the path: it is relative to the file that `block` stands in. A list on the \
+                     resolver's own host begins with `/`, one on the web with `https://`",
+                ));
+                continue;
+            }
+        };
+        let mut file = Resource::new(id("file", &format!("{folder}/{name}")), *span)
+            .with("content", content::value(bytes.clone()))
+            .with("type", "file")
+            .with("mode", "0644");
+        file.after.insert(id("directory", &folder));
+        files.push(file);
+    }
+    files
 }
 
 /// The pages of all static sites, as files of a proxy's host.

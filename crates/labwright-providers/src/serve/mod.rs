@@ -4,12 +4,14 @@
 mod daemon;
 mod lower;
 mod program;
+mod runtime;
 
 use std::collections::BTreeMap;
 
+use labwright_model::Parsed;
 use labwright_plan::{
-    Action, Context, Facts, Input, Kind, Lowered, Observed, Progress, Provider, ProviderError, Refusal, Resource,
-    ResourceId, Seen, Session, Step, Wanted,
+    Action, Context, Facts, Input, Kind, Lowered, Observed, Part, Progress, Provider, ProviderError, Refusal, Resource,
+    ResourceId, Runtime, Seen, Session, Step, Wanted,
 };
 
 pub use lower::{assets, implied};
@@ -35,12 +37,20 @@ impl Provider for Serve {
         lower::lower(input, out);
     }
 
+    fn parts(&self, parsed: &Parsed) -> Vec<Part> {
+        runtime::parts(parsed)
+    }
+
+    fn runtime(&self) -> Option<Box<dyn Runtime>> {
+        Some(Box::new(runtime::Roles))
+    }
+
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal> {
         let (host, name) = (resource.id.host(), resource.id.name());
         if !facts.systemd {
             return Some(Refusal {
                 reason: format!("`{host}` does not run systemd, so `{name}` cannot run there"),
-                help: "name a host that runs systemd: `platform.reverse_proxy.on`".into(),
+                help: "name a host that runs systemd: `platform.reverse_proxy.on`, `platform.dns.on`".into(),
             });
         }
         (!facts.root).then(|| Refusal {

@@ -1,6 +1,10 @@
 //! `labwright dns`: the lab's names, as its resolvers serve them. One file a verb.
 
 mod export;
+mod pause;
+mod queries;
+mod resolvers;
+mod status;
 
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
@@ -14,12 +18,22 @@ pub struct DnsCommand {
 
 #[derive(clap::Subcommand)]
 enum Verb {
+    Status(status::Status),
+    Queries(queries::Queries),
+    Pause(pause::Pause),
+    Resume(pause::Resume),
+    Refresh(pause::Refresh),
     Export(export::Export),
 }
 
 impl DnsCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         match self.verb {
+            Verb::Status(verb) => verb.run(terminal),
+            Verb::Queries(verb) => verb.run(terminal),
+            Verb::Pause(verb) => verb.run(terminal),
+            Verb::Resume(verb) => verb.run(terminal),
+            Verb::Refresh(verb) => verb.run(terminal),
             Verb::Export(verb) => verb.run(terminal),
         }
     }

@@ -12,8 +12,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use labwright_model::snapshot::dns::told::ListStatus;
 use labwright_model::snapshot::dns::{Filter, List, ListSource};
-use serde::Serialize;
 
 use parse::Line;
 use table::{Builder, Table};
@@ -21,29 +21,11 @@ use table::{Builder, Table};
 /// Octets of the longest line that is read.
 const MAX_LINE: usize = 4096;
 
-/// What became of one list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Status {
-    pub name: String,
-    /// Rules in use.
-    pub rules: usize,
-    /// Lines that are for browsers, or need more than a name.
-    pub passed_over: usize,
-    /// Lines that are nothing.
-    pub malformed: usize,
-    /// Rules that no longer fitted.
-    pub cut: usize,
-    /// Why the list, or its newest edition, is not in use.
-    pub fault: Option<String>,
-    /// When its server was last heard, in seconds since 1970.
-    pub checked: Option<u64>,
-}
-
 /// Everything that lists say, and what became of each.
 #[derive(Default)]
 pub struct Compiled {
     pub table: Table,
-    pub status: Vec<Status>,
+    pub status: Vec<ListStatus>,
 }
 
 /// The file that a list is read from; rules have none.
@@ -69,7 +51,7 @@ pub fn compile(folder: &Path, filter: &Filter) -> Compiled {
     let mut own = 0_u64;
     for (number, list) in filter.lists.iter().enumerate() {
         let bit = number as u8 & 63;
-        let mut of = Status { name: list.name.clone(), ..Status::default() };
+        let mut of = ListStatus { name: list.name.clone(), ..ListStatus::default() };
         let before = builder.cut;
         match (&list.source, file(folder, list)) {
             (ListSource::Rules(rules), _) => {
@@ -101,7 +83,7 @@ pub fn compile(folder: &Path, filter: &Filter) -> Compiled {
     Compiled { table: builder.build(own), status }
 }
 
-fn read(path: &Path, list: u8, allow: bool, builder: &mut Builder, status: &mut Status) -> std::io::Result<()> {
+fn read(path: &Path, list: u8, allow: bool, builder: &mut Builder, status: &mut ListStatus) -> std::io::Result<()> {
     let mut file = BufReader::with_capacity(256 << 10, File::open(path)?);
     let mut long = Vec::new();
     loop {
@@ -134,7 +116,7 @@ fn join(line: &mut Vec<u8>, part: &[u8]) {
     line.extend(&part[..part.len().min(room)]);
 }
 
-fn read_line(text: &[u8], list: u8, allow: bool, builder: &mut Builder, status: &mut Status) {
+fn read_line(text: &[u8], list: u8, allow: bool, builder: &mut Builder, status: &mut ListStatus) {
     let (mut kept, mut lost) = (0, 0);
     let line = match text.len() > MAX_LINE {
         true => Line::Malformed,

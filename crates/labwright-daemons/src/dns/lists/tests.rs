@@ -222,7 +222,7 @@ fn lines_without_end_and_files_without_lines() {
     };
     let compiled = compile(folder.path(), &filter);
     assert_eq!((compiled.status[0].rules, compiled.status[0].malformed), (2, 1));
-    assert_eq!(compiled.status[1], Status { name: "empty".into(), ..Status::default() });
+    assert_eq!(compiled.status[1], ListStatus { name: "empty".into(), ..ListStatus::default() });
     let gone = compiled.status[2].fault.clone().unwrap();
     assert!(gone.contains("/gone: No such file"), "{gone}");
     assert_eq!(compiled.status[3].fault.as_deref(), Some("it was not fetched yet"));

@@ -79,7 +79,7 @@ fn groups_have_lists_of_their_own_and_may_be_paused() {
     assert_eq!(all(), "x. xx ..");
     assert!(lab.server.pause(Some("kids"), Duration::from_secs(60)));
     assert_eq!(all(), "x. .. ..");
-    assert_eq!(lab.server.statistics(1).paused, [("kids".to_string(), 60)]);
+    assert_eq!(lab.server.statistics(1).paused, [Paused { group: "kids".into(), left: 60 }]);
     assert!(lab.server.pause(None, Duration::from_secs(1)));
     assert_eq!(all(), ".. .. ..");
     lab.wait("the end of the pause", || lab.server.statistics(1).paused.is_empty());
