@@ -9,6 +9,7 @@ mod render;
 mod schemas;
 mod secrets;
 mod terminal;
+mod up;
 mod vault;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ mod running;
 pub const VERSION: u32 = 1;
 
 /// The documents by name; `labwright schema NAME` prints the schema.
-pub const NAMES: [&str; 28] = [
+pub const NAMES: [&str; 30] = [
     "check",
     "inventory",
     "model",
@@ -47,6 +47,8 @@ pub const NAMES: [&str; 28] = [
     "logs",
     "dns-status",
     "dns-queries",
+    "ps",
+    "up",
 ];
 
 /// The schema of a document.

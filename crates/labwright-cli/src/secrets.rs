@@ -87,7 +87,11 @@ pub fn open(parsed: &Parsed, named: &[PathBuf], terminal: &Terminal) -> Result<(
 
 /// The values that hosts need. What cannot be read is told and left out: the plan then says what waits for it.
 pub fn values(ready: &Ready, names: &BTreeSet<&str>, terminal: &Terminal) -> Secrets {
-    let parsed = &ready.parsed;
+    of_lab(&ready.parsed, names, terminal).into_iter().collect()
+}
+
+/// The values of these secrets, as far as they can be read; what cannot is told.
+pub fn of_lab(parsed: &Parsed, names: &BTreeSet<&str>, terminal: &Terminal) -> BTreeMap<String, Zeroizing<String>> {
     let in_file = |name: &&str| parsed.store.as_ref().is_some_and(|store| store.names.contains_key(*name));
     let has_vault = vault::declared(parsed).is_some();
     let (beside, names): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| name.starts_with(BESIDE));
@@ -121,7 +125,7 @@ pub fn values(ready: &Ready, names: &BTreeSet<&str>, terminal: &Terminal) -> Sec
             Err(error) => tell(&error, terminal),
         }
     }
-    values.into_iter().collect()
+    values
 }
 
 /// The front of the names of secrets that a Compose file keeps in files of its own: `file:wiki/db.txt`, and, for one

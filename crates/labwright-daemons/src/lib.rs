@@ -5,6 +5,7 @@
 pub mod dns;
 pub mod proxy;
 pub mod serve;
+pub mod up;
 
 use std::future::Future;
 

@@ -8,6 +8,7 @@ pub mod codes;
 pub mod compose;
 mod decode;
 pub mod finding;
+pub mod here;
 pub mod lab;
 mod load;
 pub mod reference;
@@ -86,9 +87,23 @@ pub struct Parsed {
 
 /// Reads the lab at `entry`, a file or a folder.
 pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
+    read(entry, files, None).0
+}
+
+/// Reads the same lab with every host placed on one machine: addresses, ports and what stands in for services are those
+/// that hold there, before anything refers to them.
+pub fn parse_here(entry: &str, files: &dyn Files, ask: &here::Ask) -> (Parsed, here::Ports) {
+    read(entry, files, Some(ask))
+}
+
+fn read(entry: &str, files: &dyn Files, ask: Option<&here::Ask>) -> (Parsed, here::Ports) {
     let mut findings = Findings::new();
     let mut loaded = load::load(entry, files, &mut findings);
-    let root = loaded.root;
+    let (root, ports) = match ask {
+        Some(ask) => here::place(&loaded.root, ask),
+        None => (loaded.root, here::Ports::default()),
+    };
+    let here = ask.map(|_| &ports);
     let empty = match &root.kind {
         Kind::Map(entries) => entries.is_empty(),
         Kind::Null => true,
@@ -101,14 +116,17 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
     }
     let mut found = Found::default();
     let chosen = resolve::chosen_ports(&root);
-    let root = interpolate(&root, &loaded.sources, loaded.store.as_ref(), &mut found);
+    let root = interpolate(&root, &loaded.sources, loaded.store.as_ref(), here, &mut found);
     findings.append(&mut found.findings);
     let mut decoder = Decoder::new(&mut findings);
     let mut lab = Lab::from_node(&root, &mut decoder).unwrap_or_default();
     let short = decoder.short();
     let (mut derived, implied) = resolve::resolve(&mut lab, &chosen);
+    if here.is_some() {
+        here::settle(&mut lab);
+    }
     let (mut placements, nodes) =
-        resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), &mut findings);
+        resolve::placements(&root, &lab, &loaded.sources, loaded.store.as_ref(), here, &mut findings);
     zone_kind::guess(&mut lab, &placements, &mut derived);
     let (sources, allows) = (&mut loaded.sources, &mut loaded.allows);
     let projects = compose::of_lab(&mut placements, &nodes, files, sources, allows, &mut findings);
@@ -119,7 +137,7 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         }
     }
     finding::sort(&mut findings);
-    Parsed {
+    let parsed = Parsed {
         lab,
         placements,
         findings,
@@ -136,13 +154,20 @@ pub fn parse(entry: &str, files: &dyn Files) -> Parsed {
         root,
         indexes: RefCell::default(),
         short,
-    }
+    };
+    (parsed, ports)
 }
 
 /// Services have references of their own (`${port}`, `${env}`), so each is read in its own scope.
-fn interpolate(root: &Rc<Node>, sources: &Sources, store: Option<&Store>, found: &mut Found) -> Rc<Node> {
+fn interpolate(
+    root: &Rc<Node>,
+    sources: &Sources,
+    store: Option<&Store>,
+    here: Option<&here::Ports>,
+    found: &mut Found,
+) -> Rc<Node> {
     let Kind::Map(sections) = &root.kind else { return root.clone() };
-    let known = Known::new(root, sources, store);
+    let known = Known::new(root, sources, store).placed(here);
     let section = |(key, node): &(tree::Key, Rc<Node>)| {
         let new = match &node.kind {
             Kind::Map(services) if key.text == "services" => {

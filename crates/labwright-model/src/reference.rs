@@ -8,6 +8,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
+use crate::here::Ports;
 use crate::span::{Sources, Span, Spanned};
 use crate::store::Store;
 use crate::tree::{Kind, Node};
@@ -94,6 +95,7 @@ pub(crate) struct Known<'a> {
     services: HashMap<&'a str, &'a Node>,
     zones: HashMap<&'a str, &'a Node>,
     store: Option<&'a Store>,
+    here: Option<&'a Ports>,
 }
 
 impl<'a> Known<'a> {
@@ -114,7 +116,14 @@ impl<'a> Known<'a> {
             services: table(&["services"]),
             zones: table(&["network", "zones"]),
             store,
+            here: None,
         }
+    }
+
+    /// Where every host is this machine: addresses are its loopback, and services answer at the ports that they have here.
+    pub fn placed(mut self, here: Option<&'a Ports>) -> Self {
+        self.here = here;
+        self
     }
 }
 
@@ -284,6 +293,9 @@ impl Scope<'_> {
                 None => format!("there is no {kind} `{name}` under `{path}`: add it there"),
             });
         };
+        if let Some(value) = self.known.here.and_then(|here| here.answer(kind, name, field)) {
+            return Ok(Some(value));
+        }
         let value = match (kind, field) {
             (_, "name") => Some(name.to_string()),
             ("host", "fqdn") => Some(self.fqdn(name)),

@@ -8,6 +8,7 @@ use crate::codes;
 use crate::compose::{self, Project};
 use crate::decode::{Decoder, FromNode};
 use crate::finding::{Finding, Findings, nearest};
+use crate::here::Ports;
 use crate::lab::{Host, Lab, Service};
 use crate::reference::{self, Found, Known, Scope, Within};
 use crate::span::{Sources, Span, Spanned};
@@ -145,6 +146,7 @@ pub(crate) fn placements(
     lab: &Lab,
     sources: &Sources,
     store: Option<&Store>,
+    here: Option<&Ports>,
     findings: &mut Findings,
 ) -> (Vec<Placement>, Vec<Option<Rc<Node>>>) {
     let mut placements = Vec::new();
@@ -154,7 +156,7 @@ pub(crate) fn placements(
         Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
         _ => HashMap::new(),
     };
-    let known = Known::new(root, sources, store);
+    let known = Known::new(root, sources, store).placed(here);
     for (name, service) in lab.services.iter() {
         if service.environments.is_empty() {
             placements.push(Placement { service: name.clone(), environment: None, entry: service.value.clone() });
@@ -235,7 +237,7 @@ pub(crate) fn chosen_ports(root: &Node) -> Vec<(String, u16)> {
     open.filter_map(|(name, service)| Some((name.text.clone(), port(&name.text, service)?))).collect()
 }
 
-fn mentions_port(node: &Node) -> bool {
+pub(crate) fn mentions_port(node: &Node) -> bool {
     match &node.kind {
         Kind::Null => false,
         Kind::Scalar { text, .. } => text.contains("${port}"),
@@ -244,7 +246,7 @@ fn mentions_port(node: &Node) -> bool {
     }
 }
 
-fn overlay(base: &Node, overrides: Option<&Node>) -> Node {
+pub(crate) fn overlay(base: &Node, overrides: Option<&Node>) -> Node {
     let Kind::Map(entries) = &base.kind else { return base.clone() };
     let mut entries: Vec<(Key, Rc<Node>)> =
         entries.iter().filter(|(key, _)| key.text != "environments").cloned().collect();

@@ -18,8 +18,11 @@ use crate::terminal::{Ink, Terminal, ink};
 #[derive(clap::Args)]
 pub struct Logs {
     /// A service, `SERVICE@ENVIRONMENT` or `SERVICE/CONTAINER`; several go together.
-    #[arg(value_name = "SERVICE", required = true)]
+    #[arg(value_name = "SERVICE", required_unless_present = "here")]
     services: Vec<String>,
+    /// Those of the lab as `labwright up` runs it on this machine; of all services where none is named.
+    #[arg(long, conflicts_with_all = ["on", "since", "ssh_config"])]
+    here: bool,
     /// Go on with what comes.
     #[arg(long, short)]
     follow: bool,
@@ -51,6 +54,17 @@ const INKS: [Ink; 4] = [Ink::Cyan, Ink::Green, Ink::Yellow, Ink::Bold];
 
 impl Logs {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
+        if self.here {
+            let logs = super::here::Logs {
+                services: &self.services,
+                follow: self.follow,
+                tail: self.tail,
+                prefix: !self.no_prefix,
+                timestamps: self.timestamps,
+                json: self.json,
+            };
+            return logs.run(&self.lab, terminal);
+        }
         let looked = looking::read(&self.lab, terminal)?;
         let mut parts: Vec<Part> = Vec::new();
         for service in &self.services {

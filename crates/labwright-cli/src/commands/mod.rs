@@ -16,6 +16,7 @@ mod explain;
 mod exposed;
 mod flows;
 mod graph;
+mod here;
 mod history;
 mod import;
 mod inventory;
@@ -33,6 +34,8 @@ mod secret;
 mod serve;
 mod show;
 mod status;
+mod supervise;
+mod up;
 mod update;
 mod vpn;
 
@@ -75,8 +78,14 @@ pub enum Command {
     Ca(ca::Ca),
     Schema(schema::SchemaCommand),
     Completions(completions::Completions),
+    Up(up::Up),
+    Down(here::Down),
+    Ps(here::Ps),
+    Restart(here::Restart),
+    Open(here::Open),
     Serve(serve::Serve),
     Agent(agent::Agent),
+    Supervise(supervise::Supervise),
 }
 
 impl Command {
@@ -115,6 +124,12 @@ impl Command {
             Command::Completions(command) => command.run(terminal),
             Command::Serve(command) => command.run(terminal),
             Command::Agent(command) => command.run(terminal),
+            Command::Up(command) => command.run(terminal),
+            Command::Down(command) => command.run(terminal),
+            Command::Ps(command) => command.run(terminal),
+            Command::Restart(command) => command.run(terminal),
+            Command::Open(command) => command.run(terminal),
+            Command::Supervise(command) => command.run(terminal),
         };
         exit.map(ExitCode::from)
     }

@@ -21,6 +21,8 @@ pub fn document_of(name: &str) -> Option<(&'static str, Value)> {
             })),
         ),
         "logs" => ("one line of `labwright logs --json`", logs()),
+        "ps" => ("`labwright ps --json`", document(lab_here())),
+        "up" => ("one line of `labwright up --json`", up()),
         _ => return None,
     })
 }
@@ -54,7 +56,73 @@ pub fn definition(name: &str) -> Option<Value> {
             "says": or_null("string"),
         })),
         "part" => object(part()),
+        "unit" => object(unit()),
+        "left-out" => object(json!({
+            "what": text("The service, or the part of the lab."),
+            "reason": text("In words."),
+            "help": text("What would bring it here; empty where nothing would."),
+            "fault": flag("Whether something that is wanted cannot run."),
+        })),
         _ => return None,
+    })
+}
+
+/// A lab that is up on this machine.
+fn lab_here() -> Value {
+    json!({
+        "lab": text("Its name."),
+        "pid": count("The process that supervises it."),
+        "since": count("Seconds since 1970: since when."),
+        "digest": text("BLAKE3 of what is run, in hex."),
+        "units": list("unit"),
+        "left_out": list("left-out"),
+        "notes": { "type": "array", "items": text("What is other here than in the lab, in words.") },
+        "settled": flag("Whether nothing is under way."),
+        "ending": flag("Whether everything is being stopped."),
+        "authority": or_null("string"),
+    })
+}
+
+fn unit() -> Value {
+    let phases = ["waiting", "starting", "ready", "unwell", "pausing", "done", "failed", "stopping", "stopped"];
+    json!({
+        "name": text("The service, or what it is called."),
+        "kind": one_of(["process", "seeds", "doors", "names", "pages"]),
+        "phase": one_of(phases),
+        "pid": or_null("integer"),
+        "port": or_null("integer"),
+        "links": { "type": "array", "items": text("Where a person looks at it.") },
+        "reason": text("Why it is as it is, where that is not plain."),
+        "last": { "type": "array", "items": text("What it said last, where it is not well.") },
+        "restarts": count("How often it was started again."),
+        "took": schema_or_null(count("Milliseconds from its start until it was well.")),
+        "started": schema_or_null(count("Seconds since 1970: its last start.")),
+    })
+}
+
+fn up() -> Value {
+    let told = |word: &'static str, mut fields: Value| {
+        fields["tell"] = one_of([word]);
+        object(fields)
+    };
+    let line = json!({
+        "unit": text("Who said it."),
+        "at": count("Milliseconds since 1970."),
+        "source": one_of(["out", "err", "note"]),
+        "text": text("The line."),
+    });
+    json!({
+        "description": "The first line says which lab; then comes how everything is, and each change.",
+        "oneOf": [
+            document(json!({ "begin": object(json!({ "verb": text("`up`."), "lab": text("Its name.") })) })),
+            told("state", lab_here()),
+            told("unit", unit()),
+            told("line", line),
+            told("settled", json!({})),
+            told("note", json!({ "text": text("In words.") })),
+            told("missed", json!({ "lines": count("Lines that came too fast to be told.") })),
+            told("ended", json!({})),
+        ],
     })
 }
 

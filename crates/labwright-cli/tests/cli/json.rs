@@ -20,7 +20,7 @@ fn schema(name: &str) -> Value {
 #[track_caller]
 pub fn holds(name: &str, ran: &Ran) -> Vec<Value> {
     let texts: Vec<&str> =
-        if matches!(name, "events" | "logs") { ran.out.lines().collect() } else { vec![ran.out.as_str()] };
+        if matches!(name, "events" | "logs" | "up") { ran.out.lines().collect() } else { vec![ran.out.as_str()] };
     let documents: Vec<Value> = texts.iter().map(|text| serde_json::from_str(text).expect(text)).collect();
     let validator = jsonschema::validator_for(&schema(name)).unwrap();
     for document in &documents {

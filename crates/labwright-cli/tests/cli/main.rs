@@ -36,6 +36,7 @@ mod systemd;
 mod tailscale;
 mod trace;
 mod traced;
+mod up;
 mod vault;
 mod vault_pair;
 mod wireguard;

@@ -69,10 +69,11 @@ section! {
         egress: Option<Spanned<String>>,
         /// Environments it is placed in, with what differs in each.
         environments: EnvironmentTable,
-        /// Data that is loaded once into a fresh copy.
+        /// Data that is loaded once into a fresh copy, in this order: files beside the lab file that its database reads
+        /// (`.sql`, `.dump`, `.redis`), and scripts.
         seed: Many<Spanned<String>>,
-        /// What stands in for it on a developer's machine.
-        up: Foreign,
+        /// What stands in for it on a developer's machine, with `labwright up`.
+        up: Option<StandIn>,
         /// How to bring it back, in words.
         restore_notes: Option<String>,
     }
@@ -182,6 +183,34 @@ section! {
     schema crate::decode::or_strings
 }
 
+section! {
+    /// What stands in for a service where `labwright up` runs the lab on one machine.
+    pub struct StandIn {
+        /// It is left out, and what needs it is started without it.
+        skip: bool,
+        /// An image that runs instead of it.
+        image: Option<Spanned<String>>,
+        /// A process that runs instead of it; its `user` and `restart` count as in `run`.
+        run: Option<Run>,
+        /// The folder that the process runs in, beside the lab file; a folder of its own, or for `up.run` the lab's, when
+        /// absent. Its variable `LABWRIGHT_DATA` says where its own is, whose content stays.
+        directory: Option<Spanned<String>>,
+        /// Variables that are added to the process's own.
+        environment: BTreeMap<String, String>,
+        /// The port that it has here, where that is not `port`.
+        port: Option<Spanned<u16>>,
+        /// When what needs it may start: `healthy` (its probe answers, or its port takes connections), `port`, `started`,
+        /// `ended` (it did its work and went), `notify` (it says so itself, as for systemd), or a path that answers well.
+        ready: Option<Spanned<String>>,
+        /// Files beside the lab file, as globs: a change of one restarts it.
+        watch: Many<Spanned<String>>,
+        /// A command that is run before it is restarted for a change. Where it fails, what runs goes on.
+        rebuild: Many<Spanned<String>>,
+        /// How long it may take to end before it is killed.
+        stop_within: Period = Period(std::time::Duration::from_secs(10)),
+    }
+}
+
 choice! {
     /// When a process is started again after its end.
     pub enum Restarts {
@@ -189,7 +218,7 @@ choice! {
         Always = "always",
         /// When it failed.
         OnFailure = "on-failure",
-        /// Never.
+        /// Never: it does its work and ends. With `labwright up`, what needs it waits for that where it has no port.
         No = "no",
     }
 }

@@ -4,6 +4,7 @@
 pub mod control;
 pub mod dns;
 pub mod proxy;
+pub mod up;
 
 use std::collections::BTreeMap;
 

@@ -136,8 +136,8 @@ compute:
 
 #[test]
 fn a_quoted_merge_key_is_a_key() {
-    let parsed = clean("services: { a: { up: { \"<<\": 5 } } }\n");
-    assert_eq!(parsed.lab.services["a"].up.0, serde_json::json!({ "<<": 5 }));
+    let parsed = clean("services: { a: { networks: { \"<<\": 5 } } }\n");
+    assert_eq!(parsed.lab.services["a"].networks.0, serde_json::json!({ "<<": 5 }));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use crate::support::{read, texts};
 /// YAML as JSON, by way of a key of the lab file that takes anything.
 fn json_of(yaml: &str) -> Value {
     let indented: String = yaml.lines().map(|line| format!("      {line}\n")).collect();
-    let parsed = read(&format!("services:\n  any:\n    up:\n{indented}"));
-    parsed.lab.services["any"].up.0.clone()
+    let parsed = read(&format!("services:\n  any:\n    networks:\n{indented}"));
+    parsed.lab.services["any"].networks.0.clone()
 }
 
 /// What a value breaks, as far as the keywords go that our schema uses; others are refused.

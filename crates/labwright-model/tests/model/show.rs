@@ -298,7 +298,7 @@ fn what_is_shown_reads_back_as_the_same_lab() {
         "edge: { router: gw, vpn: tailscale }\nplatform: { reverse_proxy: { on: p, tls: letsencrypt } }\n",
     ));
     reads_back(&clean(
-        "environments: [a]\nservices: { s: { use: x, environments: { a: { on: h, up: [1, [2], { b: [] }] } } } }\n",
+        "environments: [a]\nservices: { s: { use: x, environments: { a: { on: h, networks: [1, [2], { b: [] }] } } } }\n",
     ));
 }
 
@@ -409,11 +409,11 @@ fn awkward_texts_read_back() {
         "10:30",
     ] {
         let mut parsed =
-            clean("compute: { hosts: { a: { files: { /x: { content: y } } } } }\nservices: { a: { up: {} } }\n");
+            clean("compute: { hosts: { a: { files: { /x: { content: y } } } } }\nservices: { a: { networks: {} } }\n");
         let file = &mut parsed.lab.compute.hosts.0["a"].value.files.0["/x"].value;
         file.content = Some(text.to_string().into());
-        let up = serde_json::json!({ "text": text, "list": [text, [text]], "maps": [{ "text": text }] });
-        parsed.lab.services.0["a"].value.up.0 = up;
+        let foreign = serde_json::json!({ "text": text, "list": [text, [text]], "maps": [{ "text": text }] });
+        parsed.lab.services.0["a"].value.networks.0 = foreign;
         reads_back(&parsed);
     }
 }

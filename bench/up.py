@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""F. Start of a stack of 36 processes in the order of their needs by `labwright up`: time until all of them are ready.
+
+  up.py [--runs 5] [--labwright PATH] [--idle 100] [--work DIR]
+
+The stack, its programs and its critical path are those of `startup.py`; here nothing runs in containers. Columns: ready =
+seconds until all listen; x = that divided by the critical path; lag = from the moment that the last need of a service listened to
+its own start, median and largest, in milliseconds; order = services that started before a need listened (must be 0);
+cpu = seconds of labwright's own processes until everything is ready. Then, with --idle N processes that do nothing: CPU of supervisor and guard over
+ten seconds in percent of a core, and their memory (proportional set size, PSS). Needs gcc.
+"""
+import argparse, json, os, re, shutil, signal, statistics as st, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+ap.add_argument('--runs', type=int, default=5); ap.add_argument('--idle', type=int, default=100)
+ap.add_argument('--labwright', default=HERE + '/../target/release/labwright'); ap.add_argument('--work', default='/tmp/labwright-bench/work/up')
+A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W)
+# One description of the stack for both: the graph and the program are read out of the other script.
+other = open(HERE + '/startup.py').read()
+program = re.search(r"SVC = r'''(.*?)'''", other, re.S).group(1)
+block = 'G = {}' + other.split('\nG = {}', 1)[1].split('\nassert', 1)[0]; scope = {}; exec(block, scope); G = scope['G']
+assert len(G) == 36
+open(W + '/svc.c', 'w').write(program); subprocess.run(['gcc', '-O2', '-static', '-o', W + '/svc', W + '/svc.c'], check=True)
+PORT = {n: 7801 + i for i, n in enumerate(G)}; LOG = W + '/log'; path = {}
+def critical(n):
+    if n not in path: path[n] = G[n][0] + max([critical(x) for x in G[n][1]], default=0)
+    return path[n]
+LIMIT = max(map(critical, G)) / 1000
+def lab(services):
+    open(W + '/lab.yaml', 'w').write('lab: bench\ncompute: { hosts: { here: { local: true } } }\nservices:\n' + services)
+ENV = dict(os.environ, LABWRIGHT_STATE_DIR=W + '/state')
+def events():
+    seen = {}
+    for line in open(LOG).read().splitlines() if os.path.exists(LOG) else []:
+        name, what, at = line.split(); seen.setdefault(name, {})[what] = float(at)
+    return seen
+def ticks(pid):
+    f = open(f'/proc/{pid}/stat').read().rsplit(')', 1)[1].split(); return (int(f[11]) + int(f[12])) / os.sysconf('SC_CLK_TCK')
+def ours(view):
+    state = json.loads(subprocess.run([A.labwright, 'ps', '--json'], cwd=W, env=ENV, capture_output=True, text=True).stdout)
+    guard = int(open(f'/proc/{state["pid"]}/stat').read().rsplit(')', 1)[1].split()[1])
+    return [p for p in (view, guard, state['pid']) if p]
+rows = []
+lab(''.join(f'  {n}: {{ on: here, port: {PORT[n]}, needs: {json.dumps(d)}, probe: /, run: {{ command: {json.dumps([W + "/svc", n, str(PORT[n]), str(ms), LOG])} }} }}\n' for n, (ms, d) in G.items()))
+for _ in range(A.runs):
+    if os.path.exists(LOG): os.unlink(LOG)
+    t0 = time.monotonic(); p = subprocess.Popen([A.labwright, 'up', '--plain'], cwd=W, env=ENV, stdin=subprocess.DEVNULL, stdout=open(W + '/out', 'w'), stderr=open(W + '/err', 'w'))
+    while sum('ready' in e for e in events().values()) < len(G):
+        if p.poll() is not None or time.monotonic() - t0 > 120: sys.exit('never ready: ' + open(W + '/err').read()[-2000:])
+        time.sleep(.02)
+    time.sleep(.3); cpu = sum(map(ticks, ours(p.pid))); seen = events()
+    lags = [(seen[n]['start'] - max(seen[d]['ready'] for d in G[n][1])) * 1000 for n in G if G[n][1]]
+    ready = max(e['ready'] for e in seen.values()) - t0
+    rows.append((ready, ready / LIMIT, st.median(lags), max(lags), sum(l < 0 for l in lags), cpu)); print([round(x, 3) for x in rows[-1]], flush=True)
+    p.send_signal(signal.SIGINT); p.wait()
+m = lambda j: st.median(r[j] for r in rows)
+if rows: print(f'\n36 processes, critical path {LIMIT:.2f} s\nruns\tready\tx\tlag\tlargest\torder\tcpu\n{len(rows)}\t{m(0):.2f}\t{m(1):.3f}\t{m(2):.1f}\t{m(3):.0f}\t{m(4):.0f}\t{m(5):.2f}')
+if A.idle:
+    lab(''.join(f'  idle-{n}: {{ on: here, run: {{ command: [/bin/sleep, infinity] }} }}\n' for n in range(A.idle)))
+    subprocess.run([A.labwright, 'up', '--wait'], cwd=W, env=ENV, check=True, capture_output=True); pids = ours(None); time.sleep(2)
+    before = sum(map(ticks, pids)); time.sleep(10); used = (sum(map(ticks, pids)) - before) * 10
+    pss = sum(int(re.search(r'^Pss:\s+(\d+)', open(f'/proc/{p}/smaps_rollup').read(), re.M).group(1)) for p in pids) / 1024
+    rss = sum(int(re.search(r'VmRSS:\s+(\d+)', open(f'/proc/{p}/status').read()).group(1)) for p in pids) / 1024
+    print(f'idle with {A.idle} processes: {used:.2f} % of a core, {pss:.1f} MB (PSS), {rss:.1f} MB (RSS)')
+    subprocess.run([A.labwright, 'down'], cwd=W, env=ENV, check=True, capture_output=True)

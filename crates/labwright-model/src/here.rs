@@ -1,0 +1,253 @@
+//! The whole lab on one machine: which ports services have there, and what stands in for them, put into the tree before
+//! anything refers to it. So the lab is read, checked and derived from as everywhere, with every host placed here.
+//!
+//! Asks no machine: which ports are taken there is handed in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
+
+use crate::lab::Lab;
+use crate::resolve::{mentions_port, overlay};
+use crate::span::Spanned;
+use crate::tree::{Key, Kind, Node};
+
+/// What is known of the machine, and wanted of it.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// The environment that services are placed in; the first of the lab's when absent.
+    pub environment: Option<String>,
+    /// The services that are wanted, with what they need; all when empty.
+    pub only: Vec<String>,
+    /// Ports of the machine that somebody listens on, and who.
+    pub taken: BTreeMap<u16, String>,
+}
+
+/// Which ports things have on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ports {
+    /// The environment that services are placed in, where the lab has some.
+    pub environment: Option<String>,
+    /// By service.
+    pub services: BTreeMap<String, u16>,
+    /// Services that are wanted here.
+    pub wanted: BTreeSet<String>,
+    /// Services that are in other environments alone.
+    pub elsewhere: Vec<String>,
+    /// Services whose port is another one here, with the one that the lab says.
+    pub moved: Vec<(String, u16, u16)>,
+    /// Services that cannot have their port here: the port, and who has it.
+    pub clashes: BTreeMap<String, (u16, String)>,
+    pub http: u16,
+    pub https: u16,
+    pub dns: u16,
+}
+
+impl Ports {
+    /// What a reference stands for here, where that is something else than in the lab.
+    pub(crate) fn answer(&self, kind: &str, name: &str, field: &str) -> Option<String> {
+        match (kind, field) {
+            ("host", "address") => Some(Ipv4Addr::LOCALHOST.to_string()),
+            ("host", "fqdn") => Some("localhost".to_string()),
+            ("service", "host" | "fqdn") if self.services.contains_key(name) => Some("localhost".to_string()),
+            ("service", "url") => self.services.get(name).map(|port| format!("http://localhost:{port}")),
+            _ => None,
+        }
+    }
+
+    fn is_free(&self, port: u16, ask: &Ask) -> bool {
+        !ask.taken.contains_key(&port)
+            && !self.services.values().any(|own| *own == port)
+            && ![self.http, self.https, self.dns].contains(&port)
+    }
+
+    /// A port that nobody here has: this one, or the next that is free.
+    fn free(&self, from: u16, ask: &Ask) -> u16 {
+        (from..=u16::MAX).chain(20_000..from).find(|port| self.is_free(*port, ask)).unwrap_or(from)
+    }
+}
+
+/// Ports below 1024 take rights that nobody shall need here: 443 is 8443.
+fn unprivileged(port: u16) -> u16 {
+    if port < 1024 { port + 8000 } else { port }
+}
+
+/// What a service is made of; what stands in for it replaces all of it.
+const SOURCES: &[&str] = &[
+    "use",
+    "compose",
+    "containers",
+    "networks",
+    "volumes",
+    "project",
+    "folder",
+    "run",
+    "built_in",
+    "external",
+    "site",
+];
+
+/// The tree with all services as they are on this machine, and their ports.
+pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
+    let Kind::Map(sections) = &root.kind else { return (root.clone(), Ports::default()) };
+    let mut ports = Ports { environment: environment(root, ask), ..Ports::default() };
+    let proxy = root.get("platform").and_then(|platform| platform.get("reverse_proxy"));
+    let said = |key: &str, default: u16| {
+        let said = proxy.and_then(|proxy| proxy.get(key)).and_then(|node| node.text()?.parse().ok());
+        unprivileged(said.unwrap_or(default))
+    };
+    ports.http = ports.free(said("http", 80), ask);
+    ports.https = ports.free(said("https", 443), ask);
+    ports.dns = ports.free(unprivileged(53), ask);
+    let Some(services) = root.get("services") else { return (root.clone(), ports) };
+    let Kind::Map(entries) = &services.kind else { return (root.clone(), ports) };
+    let mut placed: Vec<(Key, Rc<Node>)> = Vec::new();
+    for (key, service) in entries {
+        match in_environment(service, ports.environment.as_deref()) {
+            Some(service) => placed.push((key.clone(), Rc::new(stand_in(&service)))),
+            None => ports.elsewhere.push(key.text.clone()),
+        }
+    }
+    ports.wanted = wanted(&placed, &ask.only);
+    // Who cannot move is placed first, so that others give way.
+    let all: Vec<(String, u16, bool)> = placed.iter().filter_map(|(key, node)| port(&key.text, node)).collect();
+    for (name, port, _) in
+        all.iter().filter(|(name, _, movable)| !movable && ports.wanted.contains(name)).cloned().collect::<Vec<_>>()
+    {
+        let other = ports.services.iter().find(|(_, own)| **own == port).map(|(other, _)| format!("`{other}`"));
+        let door = [ports.http, ports.https, ports.dns].contains(&port).then(|| "the lab's own doors".to_string());
+        match other.or_else(|| ask.taken.get(&port).cloned()).or(door) {
+            Some(who) => drop(ports.clashes.insert(name, (port, who))),
+            None => drop(ports.services.insert(name, port)),
+        }
+    }
+    for (name, port, _) in all.iter().filter(|(name, _, movable)| *movable && ports.wanted.contains(name)) {
+        let here = ports.free(unprivileged(*port), ask);
+        if here != *port {
+            ports.moved.push((name.clone(), *port, here));
+        }
+        ports.services.insert(name.clone(), here);
+    }
+    for (key, node) in &mut placed {
+        if let Some(port) = ports.services.get(&key.text) {
+            *node = Rc::new(with(node, "port", scalar(&port.to_string(), node)));
+        }
+    }
+    let services = Rc::new(Node { kind: Kind::Map(placed), span: services.span });
+    let section = |(key, node): &(Key, Rc<Node>)| match key.text == "services" {
+        true => (key.clone(), services.clone()),
+        false => (key.clone(), node.clone()),
+    };
+    (Rc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span }), ports)
+}
+
+/// Every host of the lab is this machine.
+pub(crate) fn settle(lab: &mut Lab) {
+    for host in lab.compute.hosts.0.values_mut() {
+        host.value.local = true;
+        host.value.address.0 = vec![Spanned::from(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+    }
+}
+
+fn texts(node: Option<&Rc<Node>>) -> Vec<&str> {
+    match node.map(|node| &node.kind) {
+        Some(Kind::Scalar { text, .. }) => vec![text],
+        Some(Kind::List(items)) => items.iter().filter_map(|item| item.text()).collect(),
+        Some(Kind::Map(entries)) => entries.iter().map(|(key, _)| key.text.as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn environment(root: &Node, ask: &Ask) -> Option<String> {
+    ask.environment.clone().or_else(|| texts(root.get("environments")).first().map(ToString::to_string))
+}
+
+/// A service as it is in the one environment; `None` where it is in others alone.
+fn in_environment(service: &Rc<Node>, environment: Option<&str>) -> Option<Node> {
+    let Some(table) = service.get("environments").filter(|table| !table.is_null()) else {
+        return Some((**service).clone());
+    };
+    let environment = environment?;
+    if !texts(Some(table)).contains(&environment) {
+        return None;
+    }
+    let merged = overlay(service, table.get(environment).map(Rc::as_ref));
+    // One environment stays, and says nothing more: `${env}` is its name.
+    let key = Key { text: environment.to_string(), span: table.span };
+    let one =
+        Node { kind: Kind::Map(vec![(key, Rc::new(Node { kind: Kind::Null, span: table.span }))]), span: table.span };
+    Some(with(&merged, "environments", one))
+}
+
+/// A service as what stands in for it says: another process or another image, instead of what it is made of.
+fn stand_in(service: &Node) -> Node {
+    let Some(up) = service.get("up") else { return service.clone() };
+    let Kind::Map(entries) = &service.kind else { return service.clone() };
+    let (run, image) = (up.get("run"), up.get("image").and_then(|image| image.text()));
+    if run.is_none() && image.is_none() {
+        return service.clone();
+    }
+    let bare = entries.iter().filter(|(key, _)| !SOURCES.contains(&key.text.as_str()) && key.text != "port");
+    let mut node = Node { kind: Kind::Map(bare.cloned().collect()), span: service.span };
+    if let Some(run) = run {
+        node = with(&node, "run", (**run).clone());
+    } else if let Some(image) = image {
+        let container = with(&empty(up), "image", scalar(image, up));
+        node = with(&node, "containers", with(&empty(up), "app", container));
+    }
+    // Whatever port the replaced one had is not one of this process.
+    let port = up.get("port").or_else(|| service.get("port").filter(|_| run.is_some_and(|run| mentions_port(run))));
+    match port.and_then(|port| port.text()) {
+        Some(port) => with(&node, "port", scalar(port.rsplit(':').next().unwrap_or(port), up)),
+        None => node,
+    }
+}
+
+/// The port that a process has by the lab, and whether it can have another: one that is told it by `${port}` can.
+fn port(name: &str, service: &Rc<Node>) -> Option<(String, u16, bool)> {
+    let run = service.get("run").filter(|run| !run.is_null())?;
+    let told = mentions_port(run)
+        || service.get("up").and_then(|up| up.get("environment")).is_some_and(|node| mentions_port(node));
+    let said = match service.get("up").and_then(|up| up.get("port")) {
+        Some(port) => port.text()?.parse().ok(),
+        None => crate::resolve::port(name, service),
+    };
+    Some((name.to_string(), said.filter(|port| *port > 0)?, told))
+}
+
+/// The named services, and all that they need.
+fn wanted(services: &[(Key, Rc<Node>)], only: &[String]) -> BTreeSet<String> {
+    let by_name: BTreeMap<&str, &Rc<Node>> = services.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
+    let mut wanted = BTreeSet::new();
+    let mut open: Vec<&str> = match only.is_empty() {
+        true => by_name.keys().copied().collect(),
+        false => only.iter().map(String::as_str).collect(),
+    };
+    while let Some(name) = open.pop() {
+        let Some(service) = by_name.get(name) else { continue };
+        if wanted.insert(name.to_string()) {
+            open.extend(texts(service.get("needs")));
+            open.extend(texts(service.get("egress")));
+        }
+    }
+    wanted
+}
+
+fn empty(at: &Node) -> Node {
+    Node { kind: Kind::Map(Vec::new()), span: at.span }
+}
+
+fn scalar(text: &str, at: &Node) -> Node {
+    Node { kind: Kind::Scalar { text: text.to_string(), plain: true }, span: at.span }
+}
+
+fn with(node: &Node, name: &str, value: Node) -> Node {
+    let Kind::Map(entries) = &node.kind else { return node.clone() };
+    let mut entries = entries.clone();
+    let span = value.span;
+    match entries.iter_mut().find(|(key, _)| key.text == name) {
+        Some(entry) => entry.1 = Rc::new(value),
+        None => entries.push((Key { text: name.to_string(), span }, Rc::new(value))),
+    }
+    Node { kind: Kind::Map(entries), span: node.span }
+}

@@ -1,0 +1,157 @@
+//! What is said over the control socket of a running `labwright up`: one JSON document a line.
+//! Only types: the supervisor listens; the terminal, and whoever else shows it, asks and follows.
+
+use serde::{Deserialize, Serialize};
+
+use super::LeftOut;
+
+/// The name of the control socket in the folder of the lab.
+pub const SOCKET: &str = "control.sock";
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Request {
+    /// How everything is, once.
+    State,
+    /// How everything is, and each change from now on. Where the asker owns the run, its end ends everything.
+    Follow { own: bool, lines: bool },
+    /// The last lines of units, and, where that is said, all that come.
+    Logs { units: Vec<String>, tail: usize, follow: bool },
+    /// Ends units and starts them again, whatever they are.
+    Restart { units: Vec<String> },
+    /// Ends everything in order. The answer comes when it is done.
+    Down,
+    /// Ends everything at once.
+    Kill,
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "tell")]
+pub enum Told {
+    State(Box<State>),
+    /// A unit changed.
+    Unit(Box<Status>),
+    Line(Line),
+    /// Everything is as well as it will be for now: nothing is under way any more.
+    Settled,
+    /// Something worth a line that is no unit's.
+    Note {
+        text: String,
+    },
+    /// How many lines were not told, because they came faster than they were read.
+    Missed {
+        lines: u64,
+    },
+    Done,
+    Refused {
+        reason: String,
+        help: String,
+    },
+    /// Everything has ended.
+    Ended,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub lab: String,
+    /// The process that supervises.
+    pub pid: u32,
+    /// Since when it does, in seconds since 1970.
+    pub since: i64,
+    /// BLAKE3 of what it was told to run, in hex.
+    pub digest: String,
+    pub units: Vec<Status>,
+    pub left_out: Vec<LeftOut>,
+    pub notes: Vec<String>,
+    pub settled: bool,
+    pub ending: bool,
+    /// The file with the lab's own authority, where it has signed something.
+    pub authority: Option<String>,
+}
+
+/// How one unit is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub name: String,
+    /// `process`, `seeds`, `doors`, `names`, `pages`.
+    pub kind: String,
+    pub phase: Phase,
+    pub pid: Option<u32>,
+    pub port: Option<u16>,
+    pub links: Vec<String>,
+    /// Why it is as it is, where that is not plain.
+    pub reason: String,
+    /// Its last lines, where it is not well.
+    pub last: Vec<String>,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Milliseconds from its start until it was well.
+    pub took: Option<u64>,
+    /// Seconds since 1970 of its last start.
+    pub started: Option<i64>,
+}
+
+/// Where a unit stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// For what it needs.
+    #[default]
+    Waiting,
+    /// It runs and is not well yet.
+    Starting,
+    Ready,
+    /// It was well, and is not any more.
+    Unwell,
+    /// It ended and is started again after a while.
+    Pausing,
+    /// It did its work and ended, as it should.
+    Done,
+    /// It is not there, and is not started again by itself.
+    Failed,
+    Stopping,
+    Stopped,
+}
+
+impl Phase {
+    /// Whether what needs it may start.
+    pub fn is_well(self) -> bool {
+        matches!(self, Phase::Ready | Phase::Done)
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Starting => "starting",
+            Phase::Ready => "ready",
+            Phase::Unwell => "unwell",
+            Phase::Pausing => "restarting",
+            Phase::Done => "done",
+            Phase::Failed => "failed",
+            Phase::Stopping => "stopping",
+            Phase::Stopped => "stopped",
+        }
+    }
+}
+
+/// One line that a unit said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub unit: String,
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// `out`, `err`, or `note` where the supervisor says it.
+    pub source: Source,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Out,
+    Err,
+    Note,
+}
