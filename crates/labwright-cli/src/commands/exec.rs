@@ -82,7 +82,8 @@ impl Exec {
                 Told::Stderr(bytes) => err.write_all(bytes).and_then(|()| err.flush()),
                 Told::Taken(_) => Ok(()),
             };
-            if written.is_err() && told_to_end.swap(signal_hook::consts::SIGPIPE, Ordering::AcqRel) == 0 {
+            let first = |signal| told_to_end.compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire).is_ok();
+            if written.is_err() && first(signal_hook::consts::SIGPIPE) {
                 // Whoever read it is gone, as with any program in a pipe. A link that is over by now ends the command as well.
                 let _ = gone.send(());
             }

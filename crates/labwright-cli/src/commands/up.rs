@@ -150,6 +150,7 @@ impl Up {
                     }
                     if settled {
                         follower.settled(own);
+                        draw_at = None;
                         if !own {
                             return Ok(follower.verdict());
                         }

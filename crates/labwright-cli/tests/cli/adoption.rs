@@ -373,10 +373,9 @@ fn files_that_compose_gave_are_recognised_by_what_they_hold() {
     memory.settled(&dock);
     let cat = |path: &str| dock.engine.docker(&["exec", "given-app-1", "cat", path]).unwrap();
     // What Compose made holds something else than the lab says by now: it is made anew, for each of them by itself.
-    let edits: [(&str, &dyn Fn()); 3] = [
+    let edits: [(&str, &dyn Fn()); 2] = [
         ("/run/secrets/put", &|| dock.desk.write("given/.env", "TOKEN=canary-of-the-next\n")),
         ("/etc/motd", &|| write("goodbye")),
-        ("/etc/rules", &|| dock.desk.write("given/rules.txt", "be kinder\n")),
     ];
     for (path, edit) in edits {
         dock.engine.docker(&["rm", "-f", "given-app-1"]).unwrap();
@@ -390,8 +389,14 @@ fn files_that_compose_gave_are_recognised_by_what_they_hold() {
         assert_ne!(dock.inspect("{{.Id}}", "given-app-1"), id, "{path}");
         assert_ne!(cat(path), held, "{path}");
     }
-    assert_eq!(
-        (cat("/etc/rules").as_str(), cat("/run/secrets/mounted").as_str()),
-        ("be kinder", "canary-that-is-mounted")
-    );
+    // What is mounted from where the lab reads it is the same at once; a container of the lab's own has a copy.
+    dock.engine.docker(&["rm", "-f", "given-app-1"]).unwrap();
+    compose(&dock, &both()[1], &folder, &["up", "-d"]);
+    let id = dock.inspect("{{.Id}}", "given-app-1");
+    dock.desk.write("given/rules.txt", "be kinder\n");
+    memory.run(&dock, &["plan"]).says_not("to replace");
+    memory.run(&dock, &["apply", "--yes"]).code(0);
+    memory.settled(&dock);
+    assert_eq!((dock.inspect("{{.Id}}", "given-app-1"), cat("/etc/rules")), (id, "be kinder".to_string()));
+    assert_eq!(cat("/run/secrets/mounted"), "canary-that-is-mounted");
 }

@@ -338,7 +338,7 @@ fn whatever_of_a_compose_file_is_not_done_is_found_with_its_file_and_line() {
             3,
         ),
         (
-            service("    configs:\n      - c # here") + "configs: { c: { external: true } }\n",
+            service("    configs:\n      - c") + "configs:\n  c: { external: true } # here\n",
             "would have to come from a swarm",
             3,
         ),

@@ -292,7 +292,7 @@ fn a_port_that_is_taken_is_told_with_who_has_it() {
         .code(5)
         .says(&format!("`fixed` is left out: it has port {port}, which is taken here by"))
         .says(&format!("process {own}"))
-        .says(&format!("`moves` has port"))
+        .says("`moves` has port")
         .says(&format!("here instead of {port}"));
     assert_ne!(here.unit("moves")["port"].as_u64(), Some(u64::from(port)));
 }
@@ -492,19 +492,52 @@ fn a_full_disk_costs_the_log_and_nothing_else() {
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "none"]).arg(&state).status().unwrap();
     assert!(mounted.success(), "needs root");
     let up = here.up(&[]);
-    let mut said = String::new();
     let end = Instant::now() + Duration::from_secs(30);
-    while !said.contains("cannot be written") && Instant::now() < end {
-        said = fs::read_to_string(here.folder().join("supervisor.log")).unwrap_or_default();
+    let mut files = 0;
+    let mut full = || {
+        files += 1;
+        fs::write(state.join(format!("more-{files}")), vec![0; 8 << 10]).is_err()
+    };
+    while !full() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(50));
     }
+    std::thread::sleep(Duration::from_millis(500));
+    let is_full = full();
     let (phase, log) = (here.unit("loud")["phase"].clone(), here.desk.run(&["logs", "--here", "loud", "-n", "2"]));
     let down = here.down();
     assert!(Command::new("umount").arg("-l").arg(&state).status().unwrap().success());
     up.code(0);
-    assert_eq!(phase, "ready", "{said}");
+    assert!(is_full);
+    assert_eq!(phase, "ready");
     log.code(0).says("xxxx");
     down.code(0);
+}
+
+#[test]
+fn a_secret_reaches_its_process_and_nobody_else() {
+    let here = Here::of(
+        "lab: test\nplatform: { secrets: { age: secrets.yaml } }\ncompute: { hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
+         \x20 app: { on: box, run: { command: [/bin/sh, -c, 'test \"$PASSWORD\" = canary-in-a-mine && echo it is the one; exec sleep infinity'], environment: { PASSWORD: \"${secret.pw}\" } } }\n",
+    );
+    here.desk.run(&["secret", "init"]).code(0);
+    let mut set = here.desk.command();
+    set.args(["secret", "set", "pw"]);
+    crate::secrets::feed(set, "canary-in-a-mine").code(0);
+    let up = here.up(&[]).code(0).says_not("canary-in-a-mine");
+    drop(up);
+    here.desk.run(&["logs", "--here", "app"]).code(0).says("it is the one");
+    here.desk.run(&["ps", "--json"]).code(0).says_not("canary-in-a-mine");
+    let supervisor = here.state()["pid"].to_string();
+    for file in ["cmdline", "environ"] {
+        let bytes = fs::read(format!("/proc/{supervisor}/{file}")).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("canary-in-a-mine"), "{file}");
+    }
+    let found = Command::new("grep").args(["-rl", "canary-in-a-mine"]).arg(here.desk.path("state")).output().unwrap();
+    assert!(found.stdout.is_empty(), "{found:?}");
+    here.down().code(0);
+    // Without a key there is no value, and the process says what it waits for.
+    fs::remove_dir_all(here.desk.path("home")).unwrap();
+    here.up(&[]).code(7).says("it needs the secret `pw`, which could not be read");
 }
 
 /// The example as its readers meet it: our own small application, pages, names, doors.

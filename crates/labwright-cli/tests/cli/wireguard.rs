@@ -111,8 +111,12 @@ fn a_rotation_that_a_reboot_cuts_off_comes_back_with_old_settings_and_old_key() 
     safe.lab(GENERATE, &vpn(""));
     safe.run(&["secret", "generate"]).code(0);
     safe.world.run(&APPLY).code(0);
-    let state =
-        || inside(&hub, "wg showconf wg0 | grep -v ^Endpoint | sort; ip -o address show dev wg0 | awk '{print $4}'");
+    let state = || {
+        inside(
+            &hub,
+            "wg showconf wg0 | grep -v ^Endpoint | sort; ip -o address show dev wg0 scope global | awk '{print $4}'",
+        )
+    };
     let (before, old_key) = (state(), safe.get("wireguard"));
     assert!(before.contains(&format!("PrivateKey = {old_key}")), "{before}");
     // A new pair of keys and another address, on the endpoint alone; and whoever would confirm it is gone.

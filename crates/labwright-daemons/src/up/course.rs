@@ -146,8 +146,11 @@ impl Supervisor {
     fn adopt(&mut self, unit: usize, started: Started, role: Role) {
         self.processes.insert(started.pid, (unit, role));
         let log = &self.units[unit].log;
-        tokio::task::spawn_local(output::read(started.out, Source::Out, log.clone()));
-        tokio::task::spawn_local(output::read(started.err, Source::Err, log.clone()));
+        let readers = [
+            tokio::task::spawn_local(output::read(started.out, Source::Out, log.clone())),
+            tokio::task::spawn_local(output::read(started.err, Source::Err, log.clone())),
+        ];
+        self.readers.insert(started.pid, readers);
     }
 
     /// Looks for the moment from which it is well.
@@ -434,7 +437,7 @@ impl Supervisor {
         }
     }
 
-    pub fn rebuilt(&mut self, unit: usize, _: Pid, status: WaitStatus) {
+    pub fn rebuilt(&mut self, unit: usize, status: WaitStatus) {
         if status.exit_status() == Some(0) {
             self.note(unit, "it is built anew, and started again");
             return self.restart(unit);

@@ -8,7 +8,7 @@ use labwright_model::snapshot::proxy::ProxySnapshot;
 
 use super::Folder;
 use crate::dns;
-use crate::proxy::{Proxy, Setting};
+use crate::proxy::{Closing, Proxy, Setting};
 use crate::serve::{Sockets, write_whole};
 use crate::{Applied, Daemon};
 
@@ -44,7 +44,7 @@ pub async fn open(folder: &Folder, snapshot: ProxySnapshot) -> Result<Proxy, Str
 }
 
 pub async fn close(proxy: Proxy) {
-    proxy.drain(GRACE).await;
+    proxy.drain(GRACE, Closing::Now).await;
 }
 
 /// Serves the names.

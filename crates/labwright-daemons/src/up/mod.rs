@@ -60,7 +60,8 @@ pub fn supervise(folder: &Folder) -> Result<(), ServeError> {
     // Whoever started it sees to the rest when it goes; without that one it ends everything in order.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false);
+    // A disk that is full costs what is said there, and not the one who says it.
+    let format = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).log_internal_errors(false);
     let _ = format.with_max_level(tracing::Level::INFO).try_init();
     let mut text = Zeroizing::new(Vec::new());
     let failed = |error: String| ServeError::new(format!("failed to take over what is to run: {error}"), "");

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use labwright_model::snapshot::up::control::{Phase, Request, Source, State, Told};
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::JoinHandle;
 
 use super::output::{Bus, Log, Tell};
 use super::ready::Look;
@@ -21,8 +22,13 @@ use crate::serve::ServeError;
 /// How many lines are told that nobody said a number for.
 const MOST_LINES: usize = 100_000;
 
+/// How long the last words of a process are waited for.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 /// What the loop is told by what it started itself.
 pub enum Event {
+    /// A process has ended, and what it said is read.
+    Ended(usize, Role, Pid, WaitStatus),
     Looked(usize, u64, Look),
     Opened(usize, u64, Result<Box<Proxy>, String>),
     Closed(usize, u64),
@@ -49,6 +55,8 @@ pub struct Supervisor {
     pub units: Vec<Unit>,
     pub bus: Rc<Bus>,
     pub processes: HashMap<Pid, (usize, Role)>,
+    /// Who reads what each of them says.
+    pub readers: HashMap<Pid, [JoinHandle<()>; 2]>,
     pub events: UnboundedSender<Event>,
     pub changes: UnboundedSender<usize>,
     pub ending: bool,
@@ -119,6 +127,7 @@ impl Supervisor {
             units,
             bus,
             processes: HashMap::new(),
+            readers: HashMap::new(),
             events,
             changes,
             ending: false,
@@ -174,18 +183,27 @@ impl Supervisor {
     /// Takes note of every child that has ended.
     fn reap(&mut self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
-            match self.processes.remove(&pid) {
-                Some((unit, Role::Main)) => self.ended(unit, pid, status),
-                Some((unit, Role::Step)) => self.step_ended(unit, pid, status),
-                Some((unit, Role::Rebuild)) => self.rebuilt(unit, pid, status),
-                // What a process of ours had started, and left.
-                None => {}
-            }
+            // Others were started by a process of ours, and left.
+            let Some((unit, role)) = self.processes.remove(&pid) else { continue };
+            let (events, readers) = (self.events.clone(), self.readers.remove(&pid));
+            // What it said last says why it ended: that is read first. What it left behind may hold its pipes open.
+            tokio::task::spawn_local(async move {
+                let read = async {
+                    for reader in readers.into_iter().flatten() {
+                        let _ = reader.await;
+                    }
+                };
+                let _ = tokio::time::timeout(LAST_WORDS, read).await;
+                let _ = events.send(Event::Ended(unit, role, pid, status));
+            });
         }
     }
 
     fn hear(&mut self, event: Event) {
         match event {
+            Event::Ended(unit, Role::Main, pid, status) => self.ended(unit, pid, status),
+            Event::Ended(unit, Role::Step, pid, status) => self.step_ended(unit, pid, status),
+            Event::Ended(unit, Role::Rebuild, _, status) => self.rebuilt(unit, status),
             Event::Looked(unit, attempt, look) => self.looked(unit, attempt, look),
             Event::Opened(unit, attempt, opened) => self.opened(unit, attempt, opened),
             Event::Closed(unit, attempt) if self.units[unit].attempt == attempt => self.stopped(unit),

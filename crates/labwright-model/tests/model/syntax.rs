@@ -109,7 +109,7 @@ fn nesting_of_65() {
           help: no key of a lab file needs this depth; a bracket may be missing
     "#]],
     );
-    let text = format!("services: {{ a: {{ up: {}{} }} }}\n", "[".repeat(61), "]".repeat(61));
+    let text = format!("services: {{ a: {{ networks: {}{} }} }}\n", "[".repeat(61), "]".repeat(61));
     check(&text, expect![[""]]);
 }
 

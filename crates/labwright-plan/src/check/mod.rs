@@ -148,7 +148,11 @@ pub fn judge(case: &Case<'_>) -> Findings {
 /// As `judge`, with what somebody else found in the same lab, accepted and told like the rest, and with somebody around
 /// each rule who may look at a clock, which nothing here may. What several rules share is made within the first of them
 /// that asks for it.
-pub fn judge_watched(case: &Case<'_>, more: Findings, around: &mut dyn FnMut(&'static str, &mut dyn FnMut())) -> Findings {
+pub fn judge_watched(
+    case: &Case<'_>,
+    more: Findings,
+    around: &mut dyn FnMut(&'static str, &mut dyn FnMut()),
+) -> Findings {
     let parsed = case.parsed;
     let mut findings = parsed.findings.clone();
     findings.extend(more);

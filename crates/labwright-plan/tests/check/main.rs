@@ -242,6 +242,62 @@ impl Files for Beside {
     }
 }
 
+/// What labs of others brought up: each was a false alarm or was missed.
+#[test]
+fn what_other_labs_taught() {
+    let codes = |text: &str| -> Vec<&'static str> { found(text).1.iter().map(|finding| finding.code).collect() };
+    let hosts = "owner: me\ncompute: { hosts: { a: { address: 10.0.0.5 }, b: { address: 10.0.0.6 } } }\n";
+    // A proxy in a container has no other way to another stack than what that publishes.
+    let behind = |needs: &str| {
+        format!(
+            "{hosts}platform: {{ dns: b, reverse_proxy: {{ on: a, service: npm }} }}\nservices:\n  npm: {{ on: a, {needs} containers: {{ npm: {{ image: \"npm:1\", ports: [\"443:443\"] }} }} }}\n  wiki: {{ on: a, url: wiki, expose: lan, port: \"app:80\", containers: {{ app: {{ image: \"wiki:1\", ports: [\"8080:80\"] }} }} }}\n"
+        )
+    };
+    assert!(!codes(&behind("")).contains(&"LW-NET-009"));
+    assert!(codes(&behind("needs: wiki,")).contains(&"LW-NET-009"));
+    // A machine that is copied whole protects what runs on it, on the machine that it is copied to.
+    let copied = |backup: &str| {
+        format!(
+            "owner: me\ncompute: {{ hosts: {{ a: {{ address: 10.0.0.5{backup} }}, b: {{ address: 10.0.0.6 }} }} }}\nprotection:\n  repositories: {{ r: {{ on: a, path: /copies }} }}\n  policies: {{ nightly: {{ to: r, drill: weekly }} }}\nservices:\n  wiki: {{ on: a, tier: production, probe: /, restore_notes: x, data: [/w], run: wiki, port: 80 }}\n"
+        )
+    };
+    let (bare, whole) = (codes(&copied("")), codes(&copied(", backup: nightly")));
+    assert!(bare.contains(&"LW-SVC-002") && bare.contains(&"LW-DAT-009"), "{bare:?}");
+    assert!(!whole.contains(&"LW-SVC-002") && !whole.contains(&"LW-DAT-009"), "{whole:?}");
+    assert!(whole.contains(&"LW-DAT-001"), "{whole:?}");
+    // What a host's own configuration runs is relied on like anything else.
+    let built_in = format!("{hosts}services: {{ ha: {{ built_in: HAOS, on: a, tier: production }} }}\n");
+    assert!(codes(&built_in).contains(&"LW-SVC-003"));
+    // `DB_HOSTNAME` is whom it talks to, be it on the resolver.
+    let talks = format!(
+        "{hosts}platform: {{ dns: a }}\nservices: {{ photos: {{ on: a, containers: {{ app: {{ image: \"x:1\", environment: {{ DB_HOSTNAME: 10.0.0.5, DNS: 10.0.0.5 }} }} }} }} }}\n"
+    );
+    assert_eq!(codes(&talks).iter().filter(|code| **code == "LW-NET-010").count(), 1);
+}
+
+/// A variable may say nothing by its own name.
+#[test]
+fn a_secret_is_told_where_its_variable_is_set() {
+    let files = Beside(&[
+        (
+            "lab.yaml",
+            "compute: { hosts: { a: { address: 10.0.0.5 } } }\nservices: { vpn: { compose: vpn/compose.yaml, on: a } }\n",
+        ),
+        (
+            "vpn/compose.yaml",
+            "services: { vpn: { image: \"vpn:1\", environment: [\"WIREGUARD_PRIVATE_KEY=${WG}\"] } }\n",
+        ),
+        ("vpn/.env", "WG=yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n"),
+    ]);
+    let parsed = parse("lab.yaml", &files);
+    let told: Vec<String> = check(&parsed)
+        .iter()
+        .filter(|finding| finding.code == "LW-PLT-005")
+        .filter_map(|finding| parsed.place(finding.span).map(|place| format!("{}:{}", place.file, place.line)))
+        .collect();
+    assert_eq!(told, ["vpn/.env:1"]);
+}
+
 /// Whatever stands in a Compose file, or in a file of variables, is told at its own line.
 #[test]
 fn rules_look_into_compose_files() {

@@ -98,10 +98,10 @@ pub fn bring(here: &Here, id: &ResourceId, spec: &Spec) -> Result<(), ProviderEr
         })
     };
     set()?;
-    for other in tool::addresses(name)?.iter().filter(|other| !addresses.contains(&other.as_str())) {
-        run("ip", &["address", "delete", other, "dev", name], SHORT)?.require()?;
+    // With the first address of a network the kernel takes the others of that network away, so it is asked after each.
+    while let Some(other) = tool::addresses(name)?.into_iter().find(|other| !addresses.contains(&other.as_str())) {
+        run("ip", &["address", "delete", &other, "dev", name], SHORT)?.require()?;
     }
-    // With the first address of a network the kernel takes the others of that network away.
     set()?;
     run("ip", &["link", "set", "dev", name, "up"], SHORT)?.require()?;
     let routes: Vec<&str> = texts("routes").collect();

@@ -98,7 +98,7 @@ impl Context<'_> {
                 ..unit(pages, Ready::Started)
             }]);
         }
-        let instead = format!("say what stands in for it: `up: {{ run: [PROGRAM, …] }}`, or `up: {{ skip: true }}`");
+        let instead = "say what stands in for it: `up: { run: [PROGRAM, …] }`, or `up: { skip: true }`";
         Err(match (&entry.external, &entry.built_in) {
             (Some(external), _) => {
                 let who = external.provider.as_ref().map_or("somebody else", |provider| provider.value.as_str());
@@ -264,7 +264,7 @@ impl Context<'_> {
         let Some(mut snapshot) = dns::dns(self.parsed, on) else { return };
         // Who asks is this machine alone.
         snapshot.access.networks.clear();
-        let lists = dns::shipped(self.parsed).into_iter().map(|(path, name)| (self.beside(&path), name)).collect();
+        let lists = dns::shipped(self.parsed).into_iter().map(|(path, name)| (self.beside(path), name)).collect();
         let port = self.ports.dns;
         up.units.push(Unit {
             name: NAMES.to_string(),

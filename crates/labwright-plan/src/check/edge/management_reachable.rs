@@ -208,15 +208,15 @@ services:
   shop: { use: shop, on: docker-01 }
 "#,
             expect![[r#"
-                12:25 warning LW-EDGE-003: `clients` and `iot` may reach management zone `admin`
+                12:25 warning LW-EDGE-003: `clients` and `iot` may reach management zone `admin`, with `https`
                     help: let the VPN in instead: `from: wg`
-                13:15 advice LW-EDGE-003: `clients` may reach management zone `rack`
+                13:15 advice LW-EDGE-003: `clients` may reach management zone `rack`, with anything
                     help: let the VPN in instead: `from: wg`
-                14:15 error LW-EDGE-003: `internet` may reach hypervisor `pve-02`
+                14:15 error LW-EDGE-003: `internet` may reach hypervisor `pve-02`, with `8000-8010/tcp`
                     help: let the VPN in instead: `from: wg`
-                15:15 error LW-EDGE-003: `internet` may reach host `docker-01`
+                15:15 error LW-EDGE-003: `internet` may reach host `docker-01`, with `ssh`
                     help: let the VPN in instead: `from: wg`
-                18:15 advice LW-EDGE-003: `clients` may reach router `gateway`
+                18:15 advice LW-EDGE-003: `clients` may reach router `gateway`, with `https`
                     help: let the VPN in instead: `from: wg`
             "#]],
         );

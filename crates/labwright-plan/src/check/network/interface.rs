@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use labwright_model::lab::{Host, Interface};
 use labwright_model::units::InterfaceAddress;
-use labwright_model::{Finding, Findings, Parsed, Span, Spanned};
+use labwright_model::{Finding, Findings, Span, Spanned};
 
-use crate::check::{Examples, Rule};
+use crate::check::{Case, Examples, Rule};
 
 pub struct InterfaceSetup;
 
@@ -44,7 +44,8 @@ impl Rule for InterfaceSetup {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         for (name, host) in parsed.lab.compute.hosts.iter() {
             for (interface, entry) in host.interfaces.iter() {
                 Judge { host: name, interface, findings }.interface(entry);

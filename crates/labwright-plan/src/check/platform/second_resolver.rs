@@ -1,12 +1,12 @@
 //! LW-PLT-023: two programs that would both answer on port 53 of one host.
 
+use labwright_model::compose::service::NetworkMode;
 use labwright_model::lab::Os;
 use labwright_model::snapshot::dns::declared;
 use labwright_model::{Finding, Findings, Parsed, Placement, Span};
-use serde_json::Value;
 
-use crate::application::of_image;
-use crate::check::{Examples, Rule};
+use crate::check::containers::{Container, containers};
+use crate::check::{Case, Examples, Rule};
 use crate::network::allowed::Allowed;
 use crate::network::ports;
 
@@ -42,7 +42,8 @@ impl Rule for SecondResolver {
         }
     }
 
-    fn check(&self, parsed: &Parsed, findings: &mut Findings) {
+    fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        let parsed = case.parsed;
         let Some(dns) = declared(parsed).filter(|dns| dns.listen.is_empty()) else { return };
         for on in dns.on.iter() {
             // Where Labwright changes nothing, it puts no resolver either.
@@ -51,7 +52,7 @@ impl Rule for SecondResolver {
             }
             let here = |placement: &&Placement| placement.entry.on.iter().any(|at| at.value == on.value);
             for placement in parsed.placements.iter().filter(here) {
-                let Some(what) = answers(placement) else { continue };
+                let Some(what) = answers(parsed, placement) else { continue };
                 let service = &placement.service;
                 let message = format!("`{service}` {what} on `{}`, where `platform.dns` puts a resolver", on.value);
                 let span = parsed.lab.services.get(service).map_or(Span::NONE, |entry| entry.span);
@@ -69,21 +70,15 @@ impl Rule for SecondResolver {
 }
 
 /// How a service is in the way of a resolver, where it is.
-fn answers(placement: &Placement) -> Option<&'static str> {
-    let published = ports::of(&placement.entry);
+fn answers(parsed: &Parsed, placement: &Placement) -> Option<&'static str> {
+    let published = ports::of(parsed, placement);
     if published.covers(&Allowed::udp([53])) || published.covers(&Allowed::tcp([53])) {
         return Some("publishes port 53");
     }
-    let containers = placement.entry.containers.0.as_object().into_iter().flat_map(|all| all.values());
-    let text = |container: &Value, key: &str| container.get(key).and_then(Value::as_str).map(str::to_string);
-    let is_resolver = |container: &Value| {
-        let image = text(container, "image").unwrap_or_default();
-        let repository = image.split('@').next().unwrap_or_default();
-        let repository =
-            repository.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')).map_or(repository, |(r, _)| r);
-        text(container, "network_mode").as_deref() == Some("host") && RESOLVERS.contains(&of_image(repository).as_str())
+    let is_resolver = |container: Container<'_>| {
+        matches!(container.network_mode(), Some(NetworkMode::Host)) && RESOLVERS.contains(&container.program())
     };
-    containers.into_iter().any(is_resolver).then_some("is a resolver in its host's network")
+    containers(parsed, placement).any(is_resolver).then_some("is a resolver in its host's network")
 }
 
 #[cfg(test)]

@@ -22,9 +22,10 @@ impl Rule for UndecidedRole {
 
     fn doc(&self) -> &'static str {
         "Something leans on a role that the lab does not fill:\n\n\
-         - a service for the internet without `edge.public`, one for the VPN without `edge.vpn`;\n\
+         - a service for the internet where nothing leads in: no `edge.public`, no flow `from: internet` to its door or its host, \
+         no address on the internet on either; one for the VPN without `edge.vpn`;\n\
          - WireGuard without a host, and no router to take it;\n\
-         - a certificate by DNS-01 at a provider that is not declared;\n\
+         - a certificate by DNS-01 at Cloudflare without an account or a token;\n\
          - secrets without a place to keep them, a Vault that is nowhere;\n\
          - backup policies without any repository, alerts routed without any receiver;\n\
          - a role with settings and no hosts.\n\n\

@@ -86,7 +86,7 @@ services:
                     help: add `drill: weekly`, or `drill: monthly` where there is much to restore
                 8:5 advice LW-DAT-004: no restore of service `c` is ever rehearsed: policy `proof` has no `drill`, and its `proof_within` asks for a proof that nothing makes
                     help: add `drill: weekly`, or `drill: monthly` where there is much to restore
-                10:5 advice LW-DAT-009: no service names backup policy `unused`
+                10:5 advice LW-DAT-009: no service and no host names backup policy `unused`
                     help: add `backup: unused` to the services that it is meant for, or take it out
             "#]],
         );

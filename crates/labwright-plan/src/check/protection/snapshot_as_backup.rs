@@ -123,7 +123,7 @@ services:
                     help: write backups to a path on another machine, or to a `url`; snapshots may stay, but not as a repository
                 9:5 advice LW-DAT-002: repository `method` is snapshots (`method: btrfs-snapshot`): they go with the disk that they are on
                     help: write backups to a path on another machine, or to a `url`; snapshots may stay, but not as a repository
-                14:5 advice LW-DAT-009: no service names backup policy `rest`
+                14:5 advice LW-DAT-009: no service and no host names backup policy `rest`
                     help: add `backup: rest` to the services that it is meant for, or take it out
             "#]],
         );

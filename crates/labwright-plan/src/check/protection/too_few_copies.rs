@@ -190,7 +190,7 @@ services:
                     help: add a second repository to `to`, or an offline copy: `protection: { offline: { usb: { label: …, every: 6 months } } }`
                 29:21 advice LW-DAT-003: copies by policy `counted` fall short of 3-2-1: the only one is at `home`, where the data is
                     help: add a repository in another place to `to`: `offsite: { url: "s3:https://…" }`, or `on:` a host whose `site` is another; if one of them is elsewhere, say so with its host's `site`
-                32:5 advice LW-DAT-009: no service names backup policy `unused`
+                32:5 advice LW-DAT-009: no service and no host names backup policy `unused`
                     help: add `backup: unused` to the services that it is meant for, or take it out
             "#]],
         );

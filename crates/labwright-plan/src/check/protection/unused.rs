@@ -21,7 +21,7 @@ impl Rule for UnusedProtection {
     }
 
     fn doc(&self) -> &'static str {
-        "A policy is there and no service names it under `backup`, so it copies nothing; or a repository is there and no \
+        "A policy is there and no service and no host names it under `backup`, so it copies nothing; or a repository is there and no \
          policy writes to it. Either may be meant for later. Often enough it is the line that somebody forgot to add: the \
          backup is believed to run.\n\n\
          It is advice, one for policies and one for repositories. A repository of a policy that nothing uses is not told \
@@ -116,7 +116,7 @@ services:
                 5:79 advice LW-DAT-009: no policy writes to repositories `u` and `v`
                     help: add `u` to the `to` of a policy such as `used`, or take it out
                     5:99: nor this
-                9:5 advice LW-DAT-009: no service names backup policies `unused` and `unused-too`
+                9:5 advice LW-DAT-009: no service and no host names backup policies `unused` and `unused-too`
                     help: add `backup: unused` to the services that it is meant for, or take it out
                     10:5: nor this
             "#]],

@@ -27,8 +27,8 @@ impl Rule for Unprotected {
          one of its containers writes to, or because the application is known for what people put into it: \
          `use: immich`, or a container of such an image that writes to a folder of its host. A volume that is only read, \
          and one that is called a cache, is not meant. A database that \
-         another service's `backup: { dump: … }` covers is protected. A `backup` that names no policy never runs, and is \
-         told as well.\n\n\
+         another service's `backup: { dump: … }` covers is protected, and so is what runs on machines that are copied whole \
+         (`backup` of a host). A `backup` that names no policy never runs, and is told as well.\n\n\
          In production this is a warning for each service. In the lab tier all of them are one piece of advice, and \
          only where the lab makes backups at all or says `data`; what a `seed` fills again may be lost there.\n\n\
          It comes from document 2: who runs a machine answers for backup and recovery from level 2 on, and its first \

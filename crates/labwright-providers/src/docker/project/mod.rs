@@ -224,9 +224,10 @@ fn healthcheck(making: &mut Making<'_>, at: &str, span: Span, check: &service::H
 fn restart(making: &mut Making<'_>, key: &str, service: &Service) -> Option<String> {
     let plain = service.restart.as_ref().map(|restart: &Spanned<Restart>| restart.value.to_string());
     let Some(policy) = service.deploy.as_ref().and_then(|deploy| deploy.restart_policy.as_ref()) else { return plain };
-    if policy.delay.is_some() || policy.window.is_some() {
-        let path = [key, "deploy", "restart_policy", if policy.delay.is_some() { "delay" } else { "window" }];
-        making.swarm(&path, &path[1..].join("."));
+    for (said, name) in [(policy.delay.is_some(), "delay"), (policy.window.is_some(), "window")] {
+        if said {
+            making.swarm(&[key, "deploy", "restart_policy", name], &format!("deploy.restart_policy.{name}"));
+        }
     }
     let most = policy.max_attempts.map_or(0, |most| most.0);
     Some(match policy.condition {

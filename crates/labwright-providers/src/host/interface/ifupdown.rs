@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use labwright_plan::{Call, ProviderError};
 
-use super::live::Live;
-use super::{Setup, way};
+use super::{Setup, live, way};
 use crate::host::command::{SHORT, run};
 use crate::host::entry::{Entry, Permissions};
 use crate::host::session::{Here, Saying};
@@ -237,41 +236,12 @@ fn lease_client(name: &str) -> Option<PathBuf> {
     (command.trim() == "dhclient").then_some(path)
 }
 
-/// By `ip`, address for address: taking an interface down and up again would cut far more than what changes.
-pub fn make(name: &str, setup: &Setup, before: &Live) -> Result<(), ProviderError> {
+/// By `ip`, and without the client that would bring a lease back.
+pub fn make(name: &str, setup: &Setup) -> Result<(), ProviderError> {
     if let Some(pid) = lease_client(name) {
         run("dhclient", &["-x", "-pf", &pid.to_string_lossy(), name], SHORT)?.require()?;
     }
-    let ip = |args: &[&str]| run("ip", args, SHORT)?.require().map(drop);
-    let lasting = ["valid_lft", "forever", "preferred_lft", "forever"];
-    let add = |address: &str| ip(&[&["address", "replace", address, "dev", name][..], &lasting].concat());
-    ip(&["link", "set", "dev", name, "up"])?;
-    setup.addresses.iter().try_for_each(|address| add(address))?;
-    for old in before.addresses.iter().filter(|old| !setup.addresses.contains(old)) {
-        ip(&["address", "delete", old, "dev", name])?;
-    }
-    // With the first address of a network the kernel takes the others of that network away.
-    setup.addresses.iter().try_for_each(|address| add(address))?;
-    for gateway in &setup.gateway {
-        ip(&["route", "replace", "default", "via", gateway, "dev", name, "proto", "static"])?;
-    }
-    for (net, via) in &setup.routes {
-        let (via, metric) = way(via);
-        let metric = metric.map_or(Vec::new(), |metric| vec!["metric", metric]);
-        ip(&[&["route", "replace", net, "via", via, "dev", name, "proto", "static"][..], &metric].concat())?;
-    }
-    // Routes of a network go with the last address in it, so some of these may have gone by themselves.
-    let now = super::live::required(name)?;
-    for gateway in now.gateway.iter().filter(|gateway| !setup.gateway.contains(gateway)) {
-        let family = if gateway.contains(':') { "-6" } else { "-4" };
-        ip(&[family, "route", "delete", "default", "via", gateway, "dev", name])?;
-    }
-    for (net, via) in now.routes.iter().filter(|(net, via)| setup.routes.get(*net) != Some(*via)) {
-        let (via, metric) = way(via);
-        let metric = metric.map_or(Vec::new(), |metric| vec!["metric", metric]);
-        ip(&[&["route", "delete", net, "via", via, "dev", name][..], &metric].concat())?;
-    }
-    Ok(())
+    live::set(name, setup)
 }
 
 /// Where a lease was, its client comes back with the old files; all else `ip` sets.

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use labwright_plan::{Call, ProviderError};
 
-use super::live::Live;
 use super::{Setup, ifupdown, networkd};
 use crate::host::command::{SHORT, run};
 use crate::host::session::{Here, Saying};
@@ -75,10 +74,10 @@ impl Keeper {
     }
 
     /// Makes it so now.
-    pub fn make(self, name: &str, setup: &Setup, before: &Live) -> Result<(), ProviderError> {
+    pub fn make(self, name: &str, setup: &Setup) -> Result<(), ProviderError> {
         match self {
-            Keeper::Networkd => networkd::make(name),
-            Keeper::Ifupdown => ifupdown::make(name, setup, before),
+            Keeper::Networkd => networkd::make(name, setup),
+            Keeper::Ifupdown => ifupdown::make(name, setup),
         }
     }
 

@@ -7,6 +7,7 @@ use labwright_model::units::InterfaceAddress;
 use labwright_plan::ProviderError;
 use serde_json::Value;
 
+use super::{Setup, way};
 use crate::host::command::{SHORT, run};
 
 /// An interface as it is.
@@ -118,6 +119,45 @@ pub fn spelled(via: &str, metric: Option<u64>) -> String {
         Some(metric) => format!("{via} metric {metric}"),
         None => via.to_string(),
     }
+}
+
+/// Makes the kernel have exactly this, address for address: taking an interface down and up again would cut far more than what
+/// changes. What is so already stays untouched.
+pub fn set(name: &str, setup: &Setup) -> Result<(), ProviderError> {
+    let ip = |args: &[&str]| run("ip", args, SHORT)?.require().map(drop);
+    let lasting = ["valid_lft", "forever", "preferred_lft", "forever"];
+    let add = |address: &String| ip(&[&["address", "replace", address, "dev", name][..], &lasting].concat());
+    ip(&["link", "set", "dev", name, "up"])?;
+    setup.addresses.iter().try_for_each(add)?;
+    // With the first address of a network the kernel takes the others of that network away, so it is asked after each.
+    while let Some(old) = required(name)?.addresses.into_iter().find(|old| !setup.addresses.contains(old)) {
+        ip(&["address", "delete", &old, "dev", name])?;
+    }
+    setup.addresses.iter().try_for_each(add)?;
+    let metric =
+        |metric: Option<&str>| metric.map_or(Vec::new(), |metric| vec!["metric".to_string(), metric.to_string()]);
+    let now = required(name)?;
+    for gateway in setup.gateway.iter().filter(|gateway| !now.gateway.contains(gateway)) {
+        ip(&["route", "replace", "default", "via", gateway, "dev", name, "proto", "static"])?;
+    }
+    for (net, route) in setup.routes.iter().filter(|(net, route)| now.routes.get(*net) != Some(*route)) {
+        let (via, cost) = way(route);
+        let cost = metric(cost);
+        let cost: Vec<&str> = cost.iter().map(String::as_str).collect();
+        ip(&[&["route", "replace", net, "via", via, "dev", name, "proto", "static"][..], &cost].concat())?;
+    }
+    for gateway in now.gateway.iter().filter(|gateway| !setup.gateway.contains(gateway)) {
+        let family = if gateway.contains(':') { "-6" } else { "-4" };
+        // One that was replaced in its place is gone already; whoever called looks whether all is as it shall be.
+        drop(ip(&[family, "route", "delete", "default", "via", gateway, "dev", name]));
+    }
+    for (net, route) in now.routes.iter().filter(|(net, route)| setup.routes.get(*net) != Some(*route)) {
+        let (via, cost) = way(route);
+        let cost = metric(cost);
+        let cost: Vec<&str> = cost.iter().map(String::as_str).collect();
+        drop(ip(&[&["route", "delete", net, "via", via, "dev", name][..], &cost].concat()));
+    }
+    Ok(())
 }
 
 impl Live {

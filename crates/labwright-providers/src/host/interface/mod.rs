@@ -148,9 +148,8 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     }
     let (name, setup) = (step.id.name(), Setup::of(&step.spec));
     let keeper = keeper::of(here, name)?;
-    let before = live::required(name)?;
     keeper.write(here, name, &setup, saying)?;
-    keeper.make(name, &setup, &before)?;
+    keeper.make(name, &setup)?;
     let since = Instant::now();
     loop {
         let now = live::required(name)?;

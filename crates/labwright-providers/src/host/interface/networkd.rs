@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use labwright_plan::{Call, ProviderError};
 
-use super::{Setup, way};
+use super::{Setup, live, way};
 use crate::host::command::{SHORT, run};
 use crate::host::entry::{Entry, Permissions};
 use crate::host::session::{Here, Saying};
@@ -124,13 +124,27 @@ fn kept(text: &str, dns: bool) -> String {
     out
 }
 
-pub fn make(name: &str) -> Result<(), ProviderError> {
-    run("networkctl", &["reload"], SHORT)?.require()?;
-    run("networkctl", &["reconfigure", name], SHORT)?.require().map(drop)
+/// Has networkd read its files again, and waits until it is through with the interface: until then it may still take away
+/// and add.
+const RELOAD: &str = r#"
+networkctl reload && networkctl reconfigure "$1" || exit 1
+sleep 0.5
+for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    case $(networkctl status --no-pager --lines=0 "$1" | sed -n 's/^ *State: //p') in
+    *"(configuring)" | *"(pending)" | *"(initialized)") sleep 0.3 ;;
+    *) break ;;
+    esac
+done
+"#;
+
+/// By networkd, with the file that counts now; what it leaves of before, or somebody set by hand, by `ip`.
+pub fn make(name: &str, setup: &Setup) -> Result<(), ProviderError> {
+    run("sh", &["-c", RELOAD, "sh", name], SHORT)?.require()?;
+    live::set(name, setup)
 }
 
 pub fn back(name: &str) -> Vec<Call> {
-    vec![Call::new("networkctl", &["reload"]).may_fail(), Call::new("networkctl", &["reconfigure", name]).may_fail()]
+    vec![Call::new("sh", &["-c", RELOAD, "sh", name]).may_fail()]
 }
 
 #[cfg(test)]
