@@ -23,7 +23,7 @@ fn unknown_keys_name_the_nearest_known_one() {
               help: did you mean `address`?
             error LW-LAB-002 at lab.yaml:5:7..5:13 (compute.hosts.a.colour)
               unknown key `colour` in `a`
-              help: known keys here: zone, renamed_from, address, site, failure_domain, owner, provider, tier, description, tags, os, cores, memory, disk, flake, intermittent, local, routes, firewall, backup, restore_notes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, sysctl, docker_socket, sshd
+              help: known keys here: zone, renamed_from, address, site, failure_domain, owner, provider, tier, description, tags, os, cores, memory, disk, flake, intermittent, local, routes, firewall, backup, restore_notes, vm, lxc, ssh, hostname, packages, groups, users, authorized_keys, directories, files, symlinks, units, mounts, interfaces, sysctl, docker_socket, sshd
         "#]],
     );
     check(

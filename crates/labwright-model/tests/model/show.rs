@@ -104,6 +104,7 @@ services:
               symlinks: {}  # default
               units: {}  # default
               mounts: {}  # default
+              interfaces: {}  # default
               sysctl: {}  # default
               docker_socket: null  # default
               sshd: null  # default
@@ -148,6 +149,7 @@ services:
               symlinks: {}  # default
               units: {}  # default
               mounts: {}  # default
+              interfaces: {}  # default
               sysctl: {}  # default
               docker_socket: null  # default
               sshd: null  # default
