@@ -80,7 +80,7 @@ impl Check {
     fn judged(&self, terminal: &Terminal) -> Result<Read, CliError> {
         let parsed = parse_as_of(&self.lab, self.as_of)?;
         let mut spent: Vec<(Duration, &str)> = Vec::new();
-        let findings = check::judge_watched(&Case::of(&parsed), of_containers(&parsed), &mut |code, judge| {
+        let findings = check::judge_watched(&Case::of(&parsed), Some(of_containers(&parsed)), &mut |code, judge| {
             let begun = Instant::now();
             judge();
             spent.push((begun.elapsed(), code));

@@ -654,6 +654,7 @@ fn a_secret_in_the_environment_is_told_of_and_leaves_no_trace_of_ours() {
     lab("{ URL: \"pg://u:${secret.pg}@db/x\" }");
     safe.run(&["secret", "init"]).code(0);
     safe.set("pg", "canary-in-a-url");
+    safe.run(&["check"]).code(0).says("warning[LW-SVC-111]: `URL` of `web` is a secret in an environment");
     safe.run(&["plan"]).code(0).says_not("canary");
     safe.apply().code(0).says_not("canary");
     safe.settled();

@@ -142,27 +142,32 @@ pub fn check(parsed: &Parsed) -> Findings {
 
 /// As `check`, for whoever goes on with what the rules made of the lab.
 pub fn judge(case: &Case<'_>) -> Findings {
-    judge_watched(case, Findings::new(), &mut |_, judge| judge())
+    judge_watched(case, None, &mut |_, judge| judge())
 }
 
-/// As `judge`, with what somebody else found in the same lab, accepted and told like the rest, and with somebody around
-/// each rule who may look at a clock, which nothing here may. What several rules share is made within the first of them
-/// that asks for it.
+/// As `judge`, with what whoever runs containers found in the same lab, accepted and told like the rest, and with somebody
+/// around each rule who may look at a clock, which nothing here may. What several rules share is made within the first of
+/// them that asks for it.
 pub fn judge_watched(
     case: &Case<'_>,
-    more: Findings,
+    of_containers: Option<Findings>,
     around: &mut dyn FnMut(&'static str, &mut dyn FnMut()),
 ) -> Findings {
     let parsed = case.parsed;
     let mut findings = parsed.findings.clone();
-    findings.extend(more);
+    let whole = of_containers.is_some();
+    findings.extend(of_containers.into_iter().flatten());
     // Names that a missing file holds would look unknown.
     if !parsed.incomplete {
         for rule in RULES {
             around(rule.code(), &mut || rule.check(case, &mut findings));
         }
     }
-    let judged = |code: &str| !LOWERING.contains(&code) && (parsed.as_of.is_some() || !DATED.contains(&code));
+    let judged = |code: &str| {
+        let dated = parsed.as_of.is_some() || !DATED.contains(&code);
+        let contained = whole || !CONTAINERS.contains(&code);
+        dated && contained && !LOWERING.contains(&code)
+    };
     accept(parsed, &mut findings, &judged);
     finding::sort(&mut findings);
     findings
@@ -183,12 +188,15 @@ pub(crate) use services::{keeps_nothing, names_digests};
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
 const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
 
+/// Codes of findings that only who runs containers makes, and that may be accepted: as with those of lowering.
+const CONTAINERS: &[&str] = &[codes::COMPOSE_SECRET];
+
 /// Codes of findings that need to know the day; without it they are neither made nor missed.
 pub const DATED: &[&str] = &[protection::OVERDUE];
 
 /// Findings of lowering, with those taken out that the user accepted in a comment.
 pub fn lowered(parsed: &Parsed, mut findings: Findings) -> Findings {
-    accept(parsed, &mut findings, &|code| LOWERING.contains(&code));
+    accept(parsed, &mut findings, &|code| LOWERING.contains(&code) || CONTAINERS.contains(&code));
     findings
 }
 

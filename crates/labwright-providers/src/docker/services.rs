@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::compose::Project;
 use labwright_model::lab::{Host, Service};
-use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, beside, codes};
+use labwright_model::{Finding, Findings, Parsed, Placement, Span, beside, codes};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
 use serde_json::{Value as Json, json};
 
@@ -196,8 +196,6 @@ pub fn findings(input: &Input<'_>) -> Findings {
             stack(input, placement, project, &mut findings);
         }
     }
-    // A secret in an environment is done as it is asked for: nothing of the file is left out.
-    findings.retain(|finding| finding.code != codes::COMPOSE_SECRET || finding.severity == Severity::Error);
     findings
 }
 
