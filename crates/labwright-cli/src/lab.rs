@@ -45,6 +45,23 @@ impl LabOption {
     }
 }
 
+/// The lab as a word, as most verbs take it, or as an option, as those do that stand beside this one.
+#[derive(Args, Clone, Debug)]
+pub struct LabEither {
+    /// The lab: a file, or a folder of files; without it, `lab.yaml` here or in a folder above.
+    #[arg(value_name = "LAB")]
+    word: Option<PathBuf>,
+    /// The same.
+    #[arg(long = "lab", value_name = "PATH", conflicts_with = "word", hide = true)]
+    named: Option<PathBuf>,
+}
+
+impl LabEither {
+    pub fn option(&self) -> LabOption {
+        LabOption { lab: self.word.clone().or_else(|| self.named.clone()) }
+    }
+}
+
 #[derive(Args, Clone, Debug)]
 pub struct SshArgs {
     /// Use this SSH configuration instead of your own.

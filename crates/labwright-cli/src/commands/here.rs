@@ -7,7 +7,7 @@ use labwright_model::snapshot::up::control::{Line, Request, Source, Told};
 use serde_json::json;
 
 use crate::error::{CliError, Exit};
-use crate::lab::LabOption;
+use crate::lab::{LabEither, LabOption};
 use crate::terminal::Terminal;
 use crate::up::view::{self, View};
 use crate::up::{Link, clean, known, log_file, not_up};
@@ -18,7 +18,7 @@ use crate::up::{Link, clean, known, log_file, not_up};
 #[derive(clap::Args)]
 pub struct Down {
     #[command(flatten)]
-    lab: LabOption,
+    lab: LabEither,
     /// Kill everything at once.
     #[arg(long)]
     kill: bool,
@@ -26,7 +26,7 @@ pub struct Down {
 
 impl Down {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let (folder, name) = known(&self.lab)?;
+        let (folder, name) = known(&self.lab.option())?;
         let Some(mut link) = Link::to(&folder) else {
             clean(&folder, terminal)?;
             terminal.say(&format!("lab `{name}` is not up on this machine"));
@@ -58,7 +58,7 @@ impl Down {
 #[derive(clap::Args)]
 pub struct Ps {
     #[command(flatten)]
-    lab: LabOption,
+    lab: LabEither,
     /// Print it as JSON.
     #[arg(long)]
     json: bool,
@@ -66,7 +66,7 @@ pub struct Ps {
 
 impl Ps {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let (folder, name) = known(&self.lab)?;
+        let (folder, name) = known(&self.lab.option())?;
         let state = Link::to(&folder).ok_or_else(|| not_up(&name))?.state()?;
         let well = state.units.iter().all(|unit| unit.phase.is_well());
         if self.json {

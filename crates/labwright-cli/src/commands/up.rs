@@ -85,11 +85,21 @@ impl Up {
         }
         let link = here.start(up, terminal)?;
         if self.detach {
-            terminal.say("starting in the background: `labwright ps` shows how it is, `labwright down` ends it");
+            let lab = self.called();
+            terminal.say(&format!(
+                "starting in the background: `labwright ps{lab}` shows how it is, `labwright down{lab}` ends it"
+            ));
             return Ok(Exit::Done);
         }
         let exit = self.follow(link, !self.wait, terminal)?;
         Ok(if exit == Exit::Done && partly && self.wait { Exit::Partly } else { exit })
+    }
+
+    /// What has to be typed behind another verb to speak of the same lab.
+    fn called(&self) -> String {
+        let word = self.words.iter().find(|word| is_path(word)).cloned();
+        let lab = word.or_else(|| self.lab.as_ref().map(|lab| lab.display().to_string()));
+        lab.map_or_else(String::new, |lab| format!(" {lab}"))
     }
 
     /// It is up already: that is told, and nothing is started twice.
@@ -130,8 +140,8 @@ impl Up {
             drop(send.send(Input::Gone));
         });
         let deadline = (!own).then(|| Instant::now() + Duration::from_secs(self.timeout));
-        let mut follower =
-            Follower { view: View::default(), live, lines, json: self.json, seen: BTreeMap::new(), terminal };
+        let (view, seen) = (View::default(), BTreeMap::new());
+        let mut follower = Follower { view, live, lines, json: self.json, seen, lab: self.called(), terminal };
         let (mut signals, mut draw_at, mut ended) = (0, None, false);
         loop {
             let until = [deadline, draw_at].into_iter().flatten().min();
@@ -200,6 +210,8 @@ struct Follower<'a> {
     json: bool,
     /// What was said last of each, so that a change of a detail is no line of its own.
     seen: BTreeMap<String, Phase>,
+    /// The lab as the next verb has to name it, with a space before it; nothing where it is found by itself.
+    lab: String,
     terminal: &'a Terminal,
 }
 
@@ -257,8 +269,8 @@ impl Follower<'_> {
         }
         let well = state.units.iter().filter(|unit| unit.phase.is_well()).count();
         let then = match own {
-            true => "Ctrl-C stops it",
-            false => "it runs in the background: `labwright ps`, `labwright logs --here`, `labwright down`",
+            true => "Ctrl-C stops it".to_string(),
+            false => format!("it runs in the background: `labwright ps{0}`, `labwright down{0}`", self.lab),
         };
         self.terminal.say(&format!("{well} of {} are well; {then}", state.units.len()));
     }

@@ -121,6 +121,8 @@ fn services_start_in_the_order_of_their_needs_and_stop_in_reverse() {
     here.up(&[]).code(0).says("3 of 3 are well");
     assert_eq!(here.read("log"), "start first\nstart second\nstart third\n");
     here.desk.run(&["ps"]).code(0).says("first").says("ready").says(&format!("pid {}", here.pid("first")));
+    here.desk.run(&["ps", "lab.yaml"]).code(0).says("first");
+    here.desk.run(&["ps", "--lab", "lab.yaml"]).code(0).says("first");
     here.desk.run(&["logs", "--here", "second"]).code(0).says("hello from second").says_not("first");
     let pids: Vec<i64> = ["first", "second", "third"].iter().map(|name| here.pid(name)).collect();
     // Whatever has become of its file meanwhile.
