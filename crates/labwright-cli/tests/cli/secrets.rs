@@ -334,6 +334,14 @@ fn what_is_declared_is_made_once_and_kept() {
     assert_eq!((book.get("chosen"), book.get("db")), (chosen, "chosen by hand".into()));
     book.lab("");
     book.run(&["secret", "generate"]).code(2).says("declares nothing to generate");
+    // What a faulty declaration meant is nobody's guess.
+    book.lab(
+        "    admins: { ada: ADA }\n    generate: { oops: { password: { length: 40 } } }\n"
+            .replace("ADA", ADA.public)
+            .as_str(),
+    );
+    let refused = book.run(&["secret", "generate"]).code(3).says("nothing was made");
+    refused.says("add `kind: password` here, or another of").says_not("made `oops`");
 }
 
 #[test]
