@@ -249,7 +249,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Everything is as well as it gets for now.
+    /// Every service is well, or will not be before something changes.
     fn settled(&mut self, own: bool) {
         if self.json {
             return;

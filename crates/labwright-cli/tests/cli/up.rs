@@ -178,8 +178,10 @@ fn a_closed_terminal_ends_everything_and_a_second_signal_kills() {
 
 #[test]
 fn a_service_is_well_when_its_probe_is_and_its_port_is_its_own() {
-    let here = Here::new(&(server("pages-one", ", probe: /") + &server("pages-two", ", probe: /, needs: [pages-one]")));
-    here.up(&[]).code(0).says("2 of 2 are well");
+    let probe = ", probe: { path: /, expect: [\"[STATUS] == 200\", \"[CERTIFICATE_EXPIRATION] > 48h\"] }";
+    let here = Here::new(&(server("pages-one", probe) + &server("pages-two", ", probe: /, needs: [pages-one]")));
+    let aside = "`[CERTIFICATE_EXPIRATION] > 48h` of `pages-one` is not asked here";
+    here.up(&[]).code(0).says("2 of 2 are well").says(aside);
     let ports: Vec<i64> =
         ["pages-one", "pages-two"].iter().map(|name| here.unit(name)["port"].as_i64().unwrap()).collect();
     assert_ne!(ports[0], ports[1]);

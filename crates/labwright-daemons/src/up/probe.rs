@@ -24,11 +24,6 @@ pub fn judge(condition: &str, answer: &Answer) -> Result<(), String> {
     let Some((left, operator, right)) = parted else {
         return Err(format!("the condition `{condition}` is not understood; write `[STATUS] == 200`"));
     };
-    // Certificates, domains and addresses are those of the real lab.
-    let of_lab = ["[CERTIFICATE_EXPIRATION]", "[DOMAIN_EXPIRATION]", "[IP]", "[DNS_RCODE]"];
-    if of_lab.iter().any(|placeholder| condition.contains(placeholder)) {
-        return Ok(());
-    }
     let found = value(left, answer)?;
     if holds(&found, operator, right)? {
         return Ok(());
@@ -126,7 +121,6 @@ mod tests {
             "[BODY].list[1] == 2",
             "len([BODY].list) == 2",
             "has([BODY].none) == false",
-            "[CERTIFICATE_EXPIRATION] > 48h",
         ] {
             assert_eq!(judge(holds, &answer), Ok(()), "{holds}");
         }

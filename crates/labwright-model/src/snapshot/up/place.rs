@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::{DOORS, Directory, LeftOut, NAMES, Probe, Process, Ready, Restart, Seeds, Unit, Up, What};
 use crate::here::Ports;
-use crate::lab::{Restarts, Run};
+use crate::lab::{Restarts, Run, Service};
 use crate::snapshot::{dns, proxy};
 use crate::{Parsed, Placement, reference};
 
@@ -30,6 +30,23 @@ pub fn place(parsed: &Parsed, ports: &Ports, folder: &str) -> Up {
         up.notes.push(format!("`{service}` has port {here} here instead of {said}"));
     }
     up
+}
+
+/// What conditions ask of that only the real lab has: its certificates, domains and addresses.
+const OF_REAL_LAB: [&str; 4] = ["[CERTIFICATE_EXPIRATION]", "[DOMAIN_EXPIRATION]", "[IP]", "[DNS_RCODE]"];
+
+fn of_real_lab(entry: &Service) -> impl Iterator<Item = &str> {
+    let all = entry.probe.iter().flat_map(|probe| probe.expect.iter()).map(|condition| condition.value.as_str());
+    all.filter(|condition| OF_REAL_LAB.iter().any(|word| condition.contains(word)))
+}
+
+/// The conditions that can be judged here; where none of those that are said can, it has to answer well at least.
+fn expected(entry: &Service) -> Vec<String> {
+    let all = entry.probe.iter().flat_map(|probe| probe.expect.iter()).map(|condition| &condition.value);
+    let here: Vec<String> =
+        all.filter(|condition| OF_REAL_LAB.iter().all(|word| !condition.contains(word))).cloned().collect();
+    let said = entry.probe.as_ref().is_some_and(|probe| !probe.expect.is_empty());
+    if said && here.is_empty() { vec!["[STATUS] == 200".to_string()] } else { here }
 }
 
 struct Context<'a> {
@@ -85,6 +102,9 @@ impl Context<'_> {
                 notes.push(format!("`{name}` runs as you here, not as `{}`", user.value));
             }
             let process = self.process(run, &up);
+            for condition in of_real_lab(entry) {
+                notes.push(format!("`{condition}` of `{name}` is not asked here: it is of the real lab"));
+            }
             let seeds = self.seeds(placement, &process);
             let ready = self.ready(placement, port, &process)?;
             let mut units = vec![unit(What::Process(Box::new(process)), ready)];
@@ -153,7 +173,7 @@ impl Context<'_> {
             let probe = entry.probe.clone().unwrap_or_default();
             Ready::Probe(Probe {
                 path,
-                expect: probe.expect.iter().map(|condition| condition.value.clone()).collect(),
+                expect: expected(entry),
                 timeout: probe.timeout.0.as_millis() as u64,
                 every: probe.every.0.as_millis() as u64,
             })
