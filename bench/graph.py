@@ -7,7 +7,8 @@ written as HCL (main.tf) and, for anybody else, as JSON (graph.json; graph-chang
   a_graph.py [--n 100,1000,5000] [--runs 5] [--ops plan,apply,noop,change] [--ours CMD]
 
 --ours CMD runs by `sh -c` once per timed step with these variables:
-  (by default the release binary of this repository, on the same graph as a lab of files on this machine: see lab())
+  Without it: the release binary of this repository (or LABWRIGHT), started as directly as Terraform is, on the same graph
+  as a lab of files on this machine: see lab() and labwright().
   OP     plan   = plan against an empty state (must print/know what it would create)
          apply  = apply everything from an empty state (state written, crash-safe as ours promises)
          noop   = plan against the complete state, nothing changed
@@ -21,7 +22,7 @@ import argparse, json, os, random, shutil, statistics as st, subprocess, sys, te
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument('--n', default='100,1000,5000'); ap.add_argument('--runs', type=int, default=5)
-ap.add_argument('--ops', default='plan,apply,noop,noop-norefresh,change'); ap.add_argument('--ours', default=os.path.dirname(os.path.abspath(__file__)) + '/graph-ours')
+ap.add_argument('--ops', default='plan,apply,noop,noop-norefresh,change'); ap.add_argument('--ours')
 ap.add_argument('--terraform', default='terraform'); ap.add_argument('--no-terraform', action='store_true')
 ap.add_argument('--work', default='/tmp/labwright-bench/work/a'); ap.add_argument('--timeout', type=int, default=900)
 ap.add_argument('--out', default='/tmp/labwright-bench/out/a.tsv'); ap.add_argument('--big-applies', type=int, default=1, help='terraform applies when N > 300 (they take minutes)'); ap.add_argument('--max-apply', type=int, default=2000, help='above this N terraform does not apply: its state is written by this script')
@@ -86,6 +87,13 @@ def lab(g, path, root):
         o.append(f'        {root}/{x["name"]}: {{ content: {json.dumps(json.dumps(i))}{after} }}\n')
     open(path, 'w').write(''.join(o))
 
+def labwright(op, graph, state):
+    """What starts one timed step, and what it needs to know."""
+    os.makedirs(state, exist_ok=True)
+    binary = os.environ.get('LABWRIGHT', os.path.dirname(os.path.abspath(__file__)) + '/../target/release/labwright')
+    verb = {'apply': ['apply', '--yes'], 'noop': ['plan', '--exit-code']}.get(op, ['plan', '--full'])
+    return [binary] + verb + [graph[:-len('.json')] + '.yaml'], {'LABWRIGHT_STATE_DIR': state + '/labwright'}
+
 FLOOR = r'''
 use serde_json::{Value, Map, json}; use std::{collections::HashMap, fs, io::Write, env};
 fn main() {
@@ -132,8 +140,7 @@ for n in map(int, A.n.split(',')):
     open(T + '/main.tf', 'w').write(hcl(g))
     if not A.no_terraform: subprocess.run([tf, 'init', '-input=false'], cwd=T, env=ENV, check=True, stdout=subprocess.DEVNULL)
     state = T + '/terraform.tfstate'; res = {}
-    tools = {'floor': floor}
-    if A.ours: tools['ours'] = A.ours
+    tools = {'floor': floor, 'ours': A.ours}
     for op in A.ops.split(','):
         for k in range(A.runs):
             if not A.no_terraform and not (op == 'apply' and (n > A.max_apply or n > 300 and k >= A.big_applies)):
@@ -156,7 +163,11 @@ for n in map(int, A.n.split(',')):
                 if o in ('plan', 'apply'): rm(S)
                 if op == 'noop-norefresh': continue
                 e = dict(os.environ, OP=o, STATE=S, N=str(n), GRAPH=d + ('/graph-changed.json' if o == 'change' else '/graph.json'))
-                res.setdefault((op, name), []).append(measure([cmd] if name == 'floor' else ['sh', '-c', cmd], e))
+                if name == 'floor': start = [cmd]
+                elif cmd: start = ['sh', '-c', cmd]
+                else:
+                    start, more = labwright(o, e['GRAPH'], S); e.update(more)
+                res.setdefault((op, name), []).append(measure(start, e))
     sz = os.path.getsize(state) if os.path.exists(state) else 0
     for (op, name), ms in res.items():
         f = lambda j: (st.median(x[j] for x in ms), min(x[j] for x in ms), max(x[j] for x in ms))

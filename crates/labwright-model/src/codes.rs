@@ -35,3 +35,5 @@ pub const COMPOSE_CONTRADICTION: &str = "LW-SVC-109";
 pub const COMPOSE_MISLEADING: &str = "LW-SVC-110";
 /// A secret that a container would have where others can read it.
 pub const COMPOSE_SECRET: &str = "LW-SVC-111";
+/// A secret in a plain variable of a container, which its engine writes to its disk.
+pub const SECRET_VARIABLE: &str = "LW-SVC-112";

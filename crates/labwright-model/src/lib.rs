@@ -257,7 +257,14 @@ impl Parsed {
 
     /// Whether the lab file has a value at a path.
     pub fn is_said(&self, path: &[&str]) -> bool {
-        path.iter().try_fold(&self.root, |node, part| node.get(part)).is_some()
+        let mut node = &self.root;
+        path.iter().all(|part| {
+            let inner = match &node.kind {
+                Kind::Map(entries) if entries.len() > LONG_MAP => self.entry(entries, part),
+                _ => node.get(part),
+            };
+            inner.map(|inner| node = inner).is_some()
+        })
     }
 
     /// An entry of a long map, by an index that is made when the map is first asked: rules ask for each of a thousand

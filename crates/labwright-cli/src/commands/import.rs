@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use labwright_engine::Way;
 use labwright_model::compose::{Environment, Project, Reading};
-use labwright_model::{Parsed, Severity, Span};
+use labwright_model::{Parsed, Severity, Span, codes};
 use labwright_plan::{Found, FoundAsk};
 use labwright_providers::docker::adopt::{Known, of_project};
 use serde_json::{Value, json};
@@ -206,7 +206,33 @@ fn text(found: &Found) -> String {
     // A comment ends with its line, whatever a path on the host is called.
     let comment = |text: &str| format!("# {}\n", text.replace(char::is_control, " "));
     let notes: String = found.notes.iter().map(|note| comment(note)).collect();
-    format!("{}{notes}services:\n{}", comment(&format!("Taken from {}.", found.from)), yaml::block(&entry, 2))
+    let taken = comment(&format!("Taken from {}.", found.from));
+    format!("{taken}{notes}services:\n{}", accepted(&yaml::block(&entry, 2)))
+}
+
+/// An entry, with what runs already accepted: what it has in a variable is a secret in the engine's records now, and no
+/// container is made anew for taking it over.
+fn accepted(entry: &str) -> String {
+    let mut out = String::new();
+    let mut environment: Option<usize> = None;
+    for line in entry.lines() {
+        let depth = line.len() - line.trim_start().len();
+        if line.trim_start().starts_with("environment:") {
+            environment = Some(depth);
+        } else if environment.is_some_and(|around| depth <= around) {
+            environment = None;
+        }
+        if environment.is_some() && line.replace("$${", "").contains("${secret.") {
+            out.push_str(&format!(
+                "{:depth$}# labwright: allow {} because it runs like this; better is NAME_FILE, where the image knows it\n",
+                "",
+                codes::SECRET_VARIABLE
+            ));
+        }
+        out.push_str(line);
+        out.push('\n');
+    }
+    out
 }
 
 impl Compose {

@@ -252,6 +252,7 @@ fn an_engine_is_asked_for_what_runs_and_tells_no_secret() {
     let ran = dock.desk.run(&["import", "docker", "here"]).code(0).says_not("canary");
     for line in [
         "${secret.db_1_postgres_password}",
+        "# labwright: allow LW-SVC-112 because it runs like this",
         "labwright secret set db_1_postgres_password",
         "external: true",
         "container_name: plex",

@@ -654,7 +654,25 @@ fn a_secret_in_the_environment_is_told_of_and_leaves_no_trace_of_ours() {
     lab("{ URL: \"pg://u:${secret.pg}@db/x\" }");
     safe.run(&["secret", "init"]).code(0);
     safe.set("pg", "canary-in-a-url");
-    safe.run(&["check"]).code(0).says("warning[LW-SVC-111]: `URL` of `web` is a secret in an environment");
+    // The engine would write it to its disk: not unless somebody says that it shall.
+    for verb in [&["check"][..], &["plan"], &["apply", "--yes"]] {
+        safe.run(verb)
+            .code(3)
+            .says("error[LW-SVC-112]: `URL` of `web` is a secret in an environment")
+            .says("`URL_FILE");
+    }
+    assert_eq!(safe.dock.engine.docker(&["ps", "-aq"]).unwrap(), "");
+    let told = "# labwright: allow LW-SVC-111 because I want to";
+    safe.lab("{}", &format!("app: {{ on: here, containers: {{ web: {{ image: \"REG/app:1\",\n  {told}\n  command: [sh, \"${{secret.pg}}\"] }} }} }}"));
+    safe.run(&["check"])
+        .code(3)
+        .says("error[LW-SVC-111]: a secret in `command`")
+        .says("`LW-SVC-111` cannot be accepted");
+    safe.run(&["plan"]).code(3).says("error[LW-SVC-111]: a secret in `command`");
+    lab(
+        "\n  # labwright: allow LW-SVC-112 because the program reads it from nowhere else\n  { URL: \"pg://u:${secret.pg}@db/x\" }",
+    );
+    safe.run(&["check"]).code(0).says_not("LW-SVC-112");
     safe.run(&["plan"]).code(0).says_not("canary");
     safe.apply().code(0).says_not("canary");
     safe.settled();

@@ -171,11 +171,20 @@ pub(super) const PAGES: &[Page] = &[
     Page {
         code: codes::COMPOSE_SECRET,
         title: "a secret where everybody can read it",
-        doc: "A secret in a variable, a command or a label of a container is shown by `docker inspect`, stands in the \
-              environment of every process inside, and often ends in a log. In a variable it is a warning, since some \
-              images know no other way; in a command or a label it is an error. A secret is given as a file that is only in \
-              memory: most images read one where the variable's name ends in `_FILE` \
-              (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read `/run/secrets/NAME` of \
-              `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's secret `pg`.",
+        doc: "A secret in a command or a label of a container is shown by `docker inspect` and `ps`, and stands on the engine's \
+              disk: nothing is made of it. A secret is given as a file that is only in memory: most images read one where \
+              the variable's name ends in `_FILE` (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read \
+              `/run/secrets/NAME` of `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's \
+              secret `pg`. The command of a process (`run:`) holds none either; its `environment` does, which is kept in \
+              memory.",
+    },
+    Page {
+        code: codes::SECRET_VARIABLE,
+        title: "a secret in a variable of a container",
+        doc: "The engine writes the variables of a container to its disk, `docker inspect` shows them, and they stand in the \
+              environment of every process inside. So it is an error, and nothing is applied. Write `NAME_FILE` instead of \
+              `NAME` where the image knows it: then the secret is a file in memory, and the variable its path. Some images know \
+              no other way than a variable; who decides so says it on the line above, \
+              `# labwright: allow LW-SVC-112 because …`, and then it is done. Labwright itself keeps no copy, then either.",
     },
 ];

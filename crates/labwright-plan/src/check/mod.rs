@@ -156,7 +156,9 @@ pub fn judge_watched(
     let parsed = case.parsed;
     let mut findings = parsed.findings.clone();
     let whole = of_containers.is_some();
-    findings.extend(of_containers.into_iter().flatten());
+    let (acceptable, fixed): (Findings, Findings) =
+        of_containers.into_iter().flatten().partition(|finding| CONTAINERS.contains(&finding.code));
+    findings.extend(acceptable);
     // Names that a missing file holds would look unknown.
     if !parsed.incomplete {
         for rule in RULES {
@@ -168,7 +170,8 @@ pub fn judge_watched(
         let contained = whole || !CONTAINERS.contains(&code);
         dated && contained && !LOWERING.contains(&code)
     };
-    accept(parsed, &mut findings, &judged);
+    accept(parsed, &mut findings, &fixed, &judged);
+    findings.extend(fixed);
     finding::sort(&mut findings);
     findings
 }
@@ -189,28 +192,40 @@ pub(crate) use services::{keeps_nothing, names_digests};
 const LOWERING: &[&str] = &[format::NO_SUCH_ASSET, format::NOT_A_PUBLIC_KEY];
 
 /// Codes of findings that only who runs containers makes, and that may be accepted: as with those of lowering.
-const CONTAINERS: &[&str] = &[codes::COMPOSE_SECRET];
+const CONTAINERS: &[&str] = &[codes::SECRET_VARIABLE];
 
 /// Codes of findings that need to know the day; without it they are neither made nor missed.
 pub const DATED: &[&str] = &[protection::OVERDUE];
 
 /// Findings of lowering, with those taken out that the user accepted in a comment.
 pub fn lowered(parsed: &Parsed, mut findings: Findings) -> Findings {
-    accept(parsed, &mut findings, &|code| LOWERING.contains(&code) || CONTAINERS.contains(&code));
-    findings
+    let (mut acceptable, fixed): (Findings, Findings) =
+        findings.drain(..).partition(|finding| LOWERING.contains(&finding.code) || CONTAINERS.contains(&finding.code));
+    let judged = |code: &str| LOWERING.contains(&code) || CONTAINERS.contains(&code);
+    accept(parsed, &mut acceptable, &fixed, &judged);
+    acceptable.extend(fixed);
+    acceptable
 }
 
-/// Takes out what is accepted at its place; an acceptance that accepts nothing is a finding itself.
-fn accept(parsed: &Parsed, findings: &mut Findings, judged: &dyn Fn(&str) -> bool) {
+/// Takes out what is accepted at its place; an acceptance that accepts nothing is a finding itself. What is `fixed` no
+/// comment accepts: nothing can be made of what it tells of.
+fn accept(parsed: &Parsed, findings: &mut Findings, fixed: &Findings, judged: &dyn Fn(&str) -> bool) {
     for allow in parsed.allows.iter().filter(|allow| judged(&allow.code)) {
         let before = findings.len();
-        findings.retain(|finding| {
+        let meant = |finding: &Finding| {
             let here = parsed.place(finding.span).is_some_and(|place| place.line == allow.line)
                 && finding.span.file == allow.span.file;
-            !(here && finding.code == allow.code)
-        });
+            here && finding.code == allow.code
+        };
+        findings.retain(|finding| !meant(finding));
         // What could not be judged cannot be gone either.
         if findings.len() < before || parsed.incomplete {
+            continue;
+        }
+        if fixed.iter().any(meant) {
+            let message = format!("`{}` cannot be accepted: nothing can be made of what it tells of", allow.code);
+            let stale = Finding::error(codes::STALE_ALLOW, "", allow.span, message);
+            findings.push(stale.help("mend what it tells of, and remove the comment"));
             continue;
         }
         let message = format!("nothing to accept here: `{}` is not found on line {}", allow.code, allow.line);

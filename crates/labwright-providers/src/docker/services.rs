@@ -175,7 +175,19 @@ fn placed<'a>(input: &Input<'a>, findings: &mut Findings) -> Vec<Placed<'a>> {
 fn stack(input: &Input<'_>, placement: &Placement, project: &Project, findings: &mut Findings) -> Stack {
     let folder = folder(placement, project);
     let at = format!("services.{}.{}", placement.service, part(placement));
-    project::stack(&mut Making { project, at, assets: input.assets, folder: &folder, findings })
+    let before = findings.len();
+    let stack = project::stack(&mut Making { project, at, assets: input.assets, folder: &folder, findings });
+    if project.inline {
+        findings[before..].iter_mut().for_each(|finding| finding.span = closer(input.parsed, finding));
+    }
+    stack
+}
+
+/// Where what a finding tells of stands in the lab file, if that is closer than the name of its container.
+fn closer(parsed: &Parsed, finding: &Finding) -> Span {
+    let path: Vec<&str> = finding.at.split('.').collect();
+    let (there, said) = (parsed.span_of(&path), finding.span);
+    if there.file == said.file && there.start > said.start { there } else { said }
 }
 
 /// The key that the containers of a service stand under.

@@ -51,7 +51,7 @@ fn a_secret_is_a_file_or_a_finding() {
     assert!(said.contains("`docker inspect` shows it") && said.contains("PASSWORD_FILE: \"${secret.pg}\""), "{said}");
     let lowered =
         lower("web: { on: here, containers: { app: { image: x, environment: { URL: \"a:${secret.pg}@b\" } } } }", None);
-    assert_eq!(lowered.findings[0].severity, labwright_model::Severity::Warning);
+    assert_eq!(lowered.findings[0].severity, labwright_model::Severity::Error);
     assert_eq!(field(&lowered, "here/docker/container/web-app-1", "environment"), "{URL: secret `pg`}");
     assert!(findings("{ image: x, command: \"run --password ${secret.pg}\" }").contains("can be read by everybody"));
     assert!(findings("{ image: x, hostname: \"${secret.pg}\" }").contains("`hostname` can be read by everybody"));

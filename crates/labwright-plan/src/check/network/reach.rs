@@ -33,12 +33,22 @@ pub struct Reach<'a> {
     lab: &'a Lab,
     zones: HashMap<&'a str, BTreeSet<&'a str>>,
     ends: HashMap<&'a str, Vec<End<'a>>>,
-    from: HashMap<End<'a>, Vec<u64>>,
-    to: HashMap<End<'a>, Vec<u64>>,
+    from: HashMap<End<'a>, Row>,
+    to: HashMap<End<'a>, Row>,
 }
 
-/// Some of the lab's flows.
+/// The numbers of the flows with one end, ascending: most ends are in few of many flows, so a bit for each flow would
+/// grow with the square of the lab.
+type Row = Vec<u32>;
+
+/// Some of the lab's flows: a bit for each.
 pub struct Flows(Vec<u64>);
+
+impl Flows {
+    fn has(&self, number: u32) -> bool {
+        self.0.get(number as usize / 64).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+}
 
 impl<'a> Reach<'a> {
     pub fn of(lab: &'a Lab) -> Reach<'a> {
@@ -49,11 +59,13 @@ impl<'a> Reach<'a> {
         };
         let ends_of_hosts = zones.iter().map(of_host).collect();
         let mut reach = Reach { lab, zones, ends: ends_of_hosts, from: HashMap::new(), to: HashMap::new() };
-        let words = lab.network.flows.len().div_ceil(64);
-        for (number, flow) in lab.network.flows.iter().enumerate() {
+        for (number, flow) in (0..).zip(lab.network.flows.iter()) {
             for (names, index) in [(&flow.from, &mut reach.from), (&flow.to, &mut reach.to)] {
                 for end in names.iter().flat_map(|name| ends(lab, name)) {
-                    index.entry(end).or_insert_with(|| vec![0; words])[number / 64] |= 1 << (number % 64);
+                    let row: &mut Row = index.entry(end).or_default();
+                    if row.last() != Some(&number) {
+                        row.push(number);
+                    }
                 }
             }
         }
@@ -101,15 +113,11 @@ impl<'a> Reach<'a> {
     /// Whether one of these flows leads from one of these ends to one of those.
     pub fn allows(&self, from: &[End<'_>], to: &[End<'_>], flows: &Flows) -> bool {
         let (from, to) = (rows(&self.from, from), rows(&self.to, to));
-        let any = |rows: &[&Vec<u64>], word: usize| rows.iter().fold(0, |bits, row| bits | row[word]);
-        if from.is_empty() || to.is_empty() {
-            return false;
-        }
-        // Most words are empty on one side.
-        flows.0.iter().enumerate().any(|(word, wanted)| {
-            let here = wanted & any(&from, word);
-            here != 0 && here & any(&to, word) != 0
-        })
+        let flows_in = |rows: &[&Row]| rows.iter().map(|row| row.len()).sum::<usize>();
+        let (few, many) = if flows_in(&from) <= flows_in(&to) { (from, to) } else { (to, from) };
+        few.into_iter()
+            .flatten()
+            .any(|number| flows.has(*number) && many.iter().any(|row| row.binary_search(number).is_ok()))
     }
 
     /// A name as a flow would have to spell it: `host/immich` where `immich` is a service too.
@@ -127,7 +135,7 @@ impl<'a> Reach<'a> {
     }
 }
 
-fn rows<'r, 'e>(index: &'r HashMap<End<'e>, Vec<u64>>, ends: &[End<'e>]) -> Vec<&'r Vec<u64>> {
+fn rows<'r, 'e>(index: &'r HashMap<End<'e>, Row>, ends: &[End<'e>]) -> Vec<&'r Row> {
     ends.iter().filter_map(|end| index.get(end)).collect()
 }
 

@@ -75,6 +75,9 @@ fn help<'a>(name: &str, names: impl Iterator<Item = &'a str> + Clone) -> String 
     {
         return format!("`{name}` holds several secrets: name one of them, such as `${{secret.{inner}}}`");
     }
+    if let Some(whole) = name.strip_suffix(".public").filter(|whole| names.clone().any(|known| known == *whole)) {
+        return format!("the public half of `{whole}` is `${{public.{whole}}}`");
+    }
     match finding::nearest(name, names) {
         Some(near) => {
             format!("did you mean `${{secret.{near}}}`? A new one is put in by `labwright secret set {name}`")

@@ -253,13 +253,18 @@ fn environment(making: &mut Making<'_>, key: &str, service: &Service, container:
             container.secrets.insert(path.clone(), given);
             container.environment.insert(name.clone(), path);
         } else {
-            let message = format!("`{name}` of `{key}` is a secret in an environment: `docker inspect` shows it");
+            let message = format!(
+                "`{name}` of `{key}` is a secret in an environment: `docker inspect` shows it, and the engine keeps it on its disk"
+            );
             let help = format!(
-                "where the image knows `{name}_FILE`, write `{name}_FILE: \"{text}\"`: it becomes a file in memory"
+                "where the image knows `{name}_FILE`, write `{name}_FILE: \"{text}\"`: it becomes a file in memory; where \
+                 it knows no other way, accept it on the line above: `# labwright: allow {} because …`",
+                codes::SECRET_VARIABLE
             );
             let at = format!("{key}.environment.{name}");
-            // Some images know no other way: it is done, and said.
-            making.report(Severity::Warning, codes::COMPOSE_SECRET, &at, value.span, message, &help);
+            // The engine writes it to its disk. Some images know no other way: it is made all the same, so that whoever
+            // accepts the finding by word has it.
+            making.report(Severity::Error, codes::SECRET_VARIABLE, &at, value.span, message, &help);
             container.secret_environment.insert(name.clone(), text.clone());
         }
     }
