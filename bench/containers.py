@@ -10,27 +10,17 @@ it takes to start the program, ask the host and answer. The goal for 100 contain
 Needs root, dockerd, busybox-static.
 """
 import argparse, os, shutil, statistics as st, subprocess, sys, time
+from dockerd import Dockerd
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument('--n', default='10,100'); ap.add_argument('--runs', type=int, default=9)
 ap.add_argument('--labwright', default=os.path.dirname(os.path.abspath(__file__)) + '/../target/release/labwright')
 ap.add_argument('--work', default='/tmp/labwright-bench/work/g')
 A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W + '/img/bin')
-SOCKET = W + '/docker.sock'; ENV = dict(os.environ, DOCKER_HOST='unix://' + SOCKET, HOME=W, LABWRIGHT_STATE_DIR=W + '/state'); IMAGE = '127.0.0.1:1/app:1'
-def docker(*args): return subprocess.run(['docker', *args], env=ENV, check=True, capture_output=True, text=True).stdout
-
-def engine():
-    log = open(W + '/dockerd.log', 'w')
-    p = subprocess.Popen(['unshare', '--net', '--mount', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root'],
-                         stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    for _ in range(300):
-        if subprocess.run(['docker', 'version'], env=ENV, capture_output=True).returncode == 0: return p
-        if p.poll() is not None: break
-        time.sleep(.1)
-    p.terminate(); sys.exit('dockerd does not answer: ' + open(W + '/dockerd.log').read()[-2000:])
+IMAGE = '127.0.0.1:1/app:1'; engine = Dockerd(W); ENV = dict(engine.env, LABWRIGHT_STATE_DIR=W + '/state')
 
 def lab(n):
-    y = [f'lab: bench\ncompute:\n  docker_hosts: [here]\n  hosts:\n    here: {{ local: true, docker_socket: {SOCKET}, files: {{ {W}/there: {{ content: x }} }} }}']
+    y = [f'lab: bench\ncompute:\n  docker_hosts: [here]\n  hosts:\n    here: {{ local: true, docker_socket: {engine.socket}, files: {{ {W}/there: {{ content: x }} }} }}']
     if n: y.append('services:')
     for stack in range((n + 9) // 10):
         y.append(f'  s{stack}:\n    on: here\n    containers:')
@@ -44,21 +34,14 @@ def run(*args, ok=(0,)):
 def timed(what):
     ms = [what() for _ in range(A.runs)]; return st.median(ms), min(ms), max(ms)
 
-daemon = engine()
-try:
+with engine:
     shutil.copy('/bin/busybox', W + '/img/bin/busybox')
-    subprocess.run(f"""tar -C img -c bin | docker import -c 'CMD ["/bin/busybox","sleep","100000"]' - {IMAGE}""", shell=True, cwd=W, env=ENV, check=True, capture_output=True)
+    engine.image(IMAGE, 'bin', '["/bin/busybox","sleep","100000"]')
     print('containers\tplan\tmin-max\tnone\ton top\tdocker inspect', flush=True)
     for n in sorted(map(int, A.n.split(','))):
         lab(0); run('apply', '--yes'); none = timed(lambda: run('plan', '--exit-code'))
         lab(n); applied = run('apply', '--yes'); plan = timed(lambda: run('plan', '--exit-code'))
-        ids = docker('ps', '-q').split(); assert len(ids) == n, (n, len(ids))
+        ids = engine.docker('ps', '-q').split(); assert len(ids) == n, (n, len(ids))
         def inspect():
-            t = time.perf_counter(); docker('inspect', *ids); return (time.perf_counter() - t) * 1000
+            t = time.perf_counter(); engine.docker('inspect', *ids); return (time.perf_counter() - t) * 1000
         print(f'{n}\t{plan[0]:.0f}\t{plan[1]:.0f}-{plan[2]:.0f}\t{none[0]:.0f}\t{plan[0] - none[0]:.0f}\t{timed(inspect)[0]:.0f}\t(apply {applied / 1000:.1f} s)', flush=True)
-finally:
-    ids = docker('ps', '-aq').split()
-    if ids: docker('rm', '-f', *ids)
-    daemon.terminate()
-    try: daemon.wait(60)
-    except subprocess.TimeoutExpired: daemon.kill()

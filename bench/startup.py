@@ -15,6 +15,7 @@ order = containers that started before a need listened (must be 0); cpu = second
 Needs root, dockerd, docker-compose, gcc, busybox-static.
 """
 import argparse, http.client, json, os, shutil, signal, socket, statistics as st, subprocess, sys, threading, time
+from dockerd import Dockerd
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 ap.add_argument('--runs', type=int, default=3); ap.add_argument('--tools', default='floor,engine,labwright-1s,labwright-30s,compose-200ms,compose-1s')
@@ -63,18 +64,7 @@ def critical(n):
 LIMIT = max(map(critical, G)) / 1000
 argv = lambda n, program='/svc': [program, n, str(PORT[n]), str(G[n][0]), LOG]
 
-SOCKET = W + '/docker.sock'; ENV = dict(os.environ, DOCKER_HOST='unix://' + SOCKET, HOME=W, COMPOSE_HTTP_TIMEOUT='120')
-def docker(*args, **k): return subprocess.run(['docker', *args], env=ENV, check=True, capture_output=True, text=True, **k).stdout
-def engine():
-    # A child of its own network namespace; it ends with this script, by its number.
-    log = open(W + '/dockerd.log', 'w')
-    p = subprocess.Popen(['unshare', '--net', '--mount', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root --bridge none --iptables=false --ip6tables=false'],
-                         stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    for _ in range(300):
-        if subprocess.run(['docker', 'version'], env=ENV, capture_output=True).returncode == 0: return p
-        if p.poll() is not None: break
-        time.sleep(.1)
-    p.terminate(); sys.exit('dockerd does not answer: ' + open(W + '/dockerd.log').read()[-2000:])
+dockerd = Dockerd(W, '--bridge none --iptables=false --ip6tables=false'); docker, ENV = dockerd.docker, dict(dockerd.env, COMPOSE_HTTP_TIMEOUT='120')
 
 def project(interval):
     folder = f'{W}/stack-{interval}'; os.makedirs(folder, exist_ok=True); y = ['version: "2.4"', 'services:']
@@ -83,7 +73,7 @@ def project(interval):
               f'    healthcheck: {{test: ["CMD", "/svc", "check", "{PORT[n]}"], interval: {interval}, timeout: 5s, retries: 1000}}']
         if G[n][1]: y += ['    depends_on:'] + [f'      {x}: {{condition: service_healthy}}' for x in G[n][1]]
     open(folder + '/docker-compose.yml', 'w').write('\n'.join(y) + '\n')
-    open(folder + '/lab.yaml', 'w').write(f'lab: bench\ncompute: {{ docker_hosts: [here], hosts: {{ here: {{ local: true, docker_socket: {SOCKET} }} }} }}\nservices:\n  stack: {{ on: here, compose: docker-compose.yml }}\n')
+    open(folder + '/lab.yaml', 'w').write(f'lab: bench\ncompute: {{ docker_hosts: [here], hosts: {{ here: {{ local: true, docker_socket: {dockerd.socket} }} }} }}\nservices:\n  stack: {{ on: here, compose: docker-compose.yml }}\n')
     return folder
 def command(tool):
     kind, _, interval = tool.partition('-')
@@ -99,7 +89,7 @@ def events():
         name, what, at = line.split(); seen.setdefault(name, {})[what] = float(at)
     return seen
 class Engine(http.client.HTTPConnection):
-    def connect(self): self.sock = socket.socket(socket.AF_UNIX); self.sock.connect(SOCKET)
+    def connect(self): self.sock = socket.socket(socket.AF_UNIX); self.sock.connect(dockerd.socket)
 def start(name):
     c = Engine('localhost'); c.request('POST', f'/containers/bench-{name}/start'); r = c.getresponse(); r.read()
     if r.status != 204: sys.stderr.write(f'start {name}: {r.status}\n')
@@ -112,9 +102,9 @@ def by_engine(until):
         time.sleep(.005)
 def cpu(): return sum(map(int, open('/proc/stat').readline().split()[1:4])) / os.sysconf('SC_CLK_TCK')
 
-daemon = engine(); rows = {}
-try:
-    subprocess.run('tar -C img -c svc | docker import - ' + IMAGE, shell=True, cwd=W, env=ENV, check=True, capture_output=True)
+rows = {}
+with dockerd:
+    dockerd.image(IMAGE, 'svc')
     for _ in range(A.runs):
         for tool in A.tools.split(','):
             if os.path.exists(LOG): os.unlink(LOG)
@@ -134,16 +124,11 @@ try:
             try: os.killpg(p.pid, signal.SIGTERM)
             except OSError: pass
             p.wait()
-            ids = docker('ps', '-aq').split()
-            if ids: docker('rm', '-f', *ids)
+            dockerd.clear()
             if ready is None: sys.stderr.write(f'{tool}: never ready: {[n for n in G if "ready" not in seen.get(n, {})]}\n' + open(W + '/last.out').read()[-1500:] + '\n'); continue
             lags = [(seen[n]['start'] - max(seen[d]['ready'] for d in G[n][1])) * 1000 for n in G if G[n][1]]
             row = (ready, ready / LIMIT, returned or ready, st.median(lags), max(lags), sum(x < 0 for x in lags), c1 - c0)
             rows.setdefault(tool, []).append(row); print(tool, [round(x, 2) for x in row], flush=True)
-finally:
-    daemon.terminate()
-    try: daemon.wait(30)
-    except subprocess.TimeoutExpired: daemon.kill()
 print(f'\n36 containers, critical path {LIMIT:.2f} s\ntool\truns\tready\tmin-max\tx\treturn\tlag\tlargest\torder\tcpu')
 for tool, all in rows.items():
     m = lambda j: st.median(x[j] for x in all)

@@ -302,15 +302,26 @@ pub fn ready(arg: &LabArg, terminal: &Terminal) -> Result<Ready, CliError> {
         );
         return Err(error.hint("`labwright explain CODE` tells what a finding means"));
     }
-    let mut hasher = blake3::Hasher::new();
-    for source in parsed.sources.iter() {
-        hasher.update(source.name.as_bytes()).update(&[0]).update(source.text.as_bytes()).update(&[0]);
-    }
-    for (path, bytes) in &assets {
-        hasher.update(path.as_bytes()).update(&[0]).update(bytes.as_deref().unwrap_or_default()).update(&[0]);
-    }
-    let hash = hasher.finalize().to_hex()[..32].to_string();
+    let sources = parsed.sources.iter().map(|source| (&*source.name, &*source.text));
+    let hash = hash(sources, &assets);
     Ok(Ready { parsed, desired, hash, findings })
+}
+
+/// What a saved plan knows its lab by: 32 hexadecimal digits over its files and what lies beside them. A file that cannot be
+/// read is none that is empty.
+fn hash<'a>(sources: impl Iterator<Item = (&'a str, &'a str)>, assets: &Assets) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (name, text) in sources {
+        hasher.update(name.as_bytes()).update(&[0]).update(text.as_bytes()).update(&[0]);
+    }
+    for (path, content) in assets {
+        hasher.update(path.as_bytes()).update(&[0]);
+        match content {
+            Ok(bytes) => hasher.update(bytes).update(&[0]),
+            Err(why) => hasher.update(why.as_bytes()).update(&[1]),
+        };
+    }
+    hasher.finalize().to_hex()[..32].to_string()
 }
 
 /// What the lab comes down to, with every finding; nothing where one of them is an error.
@@ -360,18 +371,26 @@ impl Ready {
     }
 
     /// Hosts that something was applied to from this machine, and that the lab no longer has.
-    pub fn gone(&self) -> Vec<String> {
-        let before = labwright_engine::history::hosts(self.name());
+    pub fn gone(&self) -> Result<Vec<String>, CliError> {
+        let before = self.applied_to()?;
         let hosts = &self.parsed.lab.compute.hosts;
         let renamed = |name: &String| hosts.values().any(|host| host.renamed_from.iter().any(|old| old.value == *name));
-        before.into_iter().filter(|host| !hosts.contains_key(host) && !renamed(host)).collect()
+        Ok(before.into_iter().filter(|host| !hosts.contains_key(host) && !renamed(host)).collect())
+    }
+
+    /// Hosts that something was applied to from this machine.
+    fn applied_to(&self) -> Result<BTreeSet<String>, CliError> {
+        labwright_engine::history::hosts(self.name()).map_err(|error| {
+            CliError::usage(format!("cannot read where something of the lab was applied before: {error}"))
+                .hint("without it a host that is no longer in the lab would be forgotten; move the file away to do so")
+        })
     }
 
     /// The hosts to connect to: those with something declared, those where this machine applied something before, and,
     /// when `all`, every host that can be reached at all.
     pub fn targets(&self, ssh: &SshArgs, all: bool, wanted: impl Fn(&str) -> bool) -> Result<Vec<Target>, CliError> {
         let declared: BTreeSet<&str> = self.desired.iter().map(|resource| resource.id.host()).collect();
-        let before = labwright_engine::history::hosts(self.name());
+        let before = self.applied_to()?;
         let hosts = &self.parsed.lab.compute.hosts;
         let reachable = |name: &String, host: &Host| {
             (all && (host.local || !host.address.is_empty()))
@@ -497,5 +516,21 @@ pub fn sweep() {
     if folder.is_dir() {
         // Only public keys stand there; a folder that cannot be removed is no reason to fail.
         drop(fs::remove_dir_all(folder));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_none_that_is_empty() {
+        let of = |content: Result<Vec<u8>, String>| {
+            hash([("lab.yaml", "lab: a\n")].into_iter(), &Assets::from([("motd".to_string(), content)]))
+        };
+        let (empty, gone, closed) =
+            (of(Ok(Vec::new())), of(Err("not found".into())), of(Err("permission denied".into())));
+        assert!(empty != gone && gone != closed && empty == of(Ok(Vec::new())), "{empty} {gone} {closed}");
+        assert_eq!(empty.len(), 32);
     }
 }

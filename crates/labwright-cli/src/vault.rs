@@ -167,10 +167,17 @@ fn login(address: &str) -> Result<Login, CliError> {
     }
     let home = std::env::var_os("HOME").map(PathBuf::from);
     let file = home.map(|home| home.join(".vault-token"));
-    if let Some(token) =
-        file.and_then(|file| std::fs::read_to_string(file).ok()).filter(|token| !token.trim().is_empty())
-    {
-        return Ok(Login::Token(SecretText::new(token.trim().to_string())));
+    if let Some(file) = file {
+        match std::fs::read_to_string(&file) {
+            Ok(token) if !token.trim().is_empty() => {
+                return Ok(Login::Token(SecretText::new(token.trim().to_string())));
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("cannot read the Vault's token in `{}`: {error}", file.display());
+                return Err(CliError::usage(message).hint("make it yours, or set VAULT_TOKEN"));
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
     Err(CliError::usage(format!("nothing at hand logs in to the Vault at `{address}`")).hint(
         "`vault login` leaves a token in `~/.vault-token`; or set VAULT_TOKEN, or VAULT_ROLE_ID and VAULT_SECRET_ID",

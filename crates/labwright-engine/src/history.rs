@@ -71,7 +71,7 @@ impl Writer {
             outcome: None,
         });
         let hosts: BTreeSet<String> =
-            plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)).collect();
+            plan.steps.iter().map(|step| step.id.host().to_string()).chain(hosts(&plan.lab)?).collect();
         let new = dir.join(format!("{HOSTS}.{}.new", run.id));
         fs::write(&new, hosts.into_iter().map(|host| host + "\n").collect::<String>())?;
         fs::rename(&new, dir.join(HOSTS))?;
@@ -108,9 +108,16 @@ impl Sink for Writer {
 
 /// Hosts where this machine ever applied something of the lab: they are looked at even when nothing is declared there.
 /// Only a hint of where to look; what is there is told by the hosts themselves.
-pub fn hosts(lab: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(dir(lab).join(HOSTS)).unwrap_or_default();
-    text.lines().map(str::to_string).collect()
+///
+/// # Errors
+/// The disk's own, with the file: what cannot be read is not that there are none.
+pub fn hosts(lab: &str) -> io::Result<BTreeSet<String>> {
+    let path = dir(lab).join(HOSTS);
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        Ok(text) => Ok(text.lines().map(str::to_string).collect()),
+    }
 }
 
 /// Every run of a lab from this machine, oldest first.

@@ -65,7 +65,8 @@ pub fn drift(observed: &Observation, desired: &[Resource], providers: &[&'static
                         drift.unknown.push((id.clone(), "this version does not know its kind".into()));
                         continue;
                     };
-                    let changes = differences(kind, &mark.applied, &observed.spec);
+                    let mut changes = differences(kind, &mark.applied, &observed.spec);
+                    changes.retain(|change| seen.changed_by_hand(id, &change.field, &change.before));
                     // `differences` goes from what is there to what is wanted; drift went the other way.
                     let hidden = is_private(&mark.applied) || is_private(&observed.spec);
                     let turned = |change: Change| {

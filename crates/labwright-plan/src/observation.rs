@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProviderError;
 use crate::provider::{Facts, Seen};
 use crate::resource::ResourceId;
-use crate::value::Spec;
+use crate::value::{Spec, Value};
 
 /// Everything that was seen, host by host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,10 @@ pub struct HostSeen {
     pub marks: BTreeMap<ResourceId, Mark>,
     /// What is there, for every declared and every marked resource.
     pub seen: BTreeMap<ResourceId, Seen>,
+    /// How things read by what was applied to them last, where they are wanted otherwise now and read otherwise by that than
+    /// they were made: whether an interface is written down as wanted says nothing of who changed what.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub as_applied: BTreeMap<ResourceId, Spec>,
     /// Marks that still have a name that the host had before, by the name that they are told by here. The next run there
     /// writes them down anew.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -41,6 +45,15 @@ pub struct HostSeen {
     /// Changes that nobody has confirmed yet, of any lab.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pending: Vec<Pending>,
+}
+
+impl HostSeen {
+    /// Whether a field of a marked thing is no longer what the last apply made it. `now`: as it reads by what is wanted.
+    pub fn changed_by_hand(&self, id: &ResourceId, field: &str, now: &Value) -> bool {
+        let applied = self.marks.get(id).and_then(|mark| mark.applied.get(field));
+        let now = self.as_applied.get(id).map_or(now, |spec| spec.get(field).unwrap_or(&Value::Null));
+        applied.is_some_and(|applied| !applied.same(now))
+    }
 }
 
 /// A change that may have cut the way in, and that goes back by itself unless it is confirmed.

@@ -242,8 +242,11 @@ impl Planner<'_> {
             return self.step(resource, Action::Adopt, Consequence::None, because, changes, fingerprint);
         }
         let names = changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
-        let by_hand =
-            mark.is_some_and(|mark| !mark.in_flight && changes.iter().any(|change| changed_by_hand(mark, change)));
+        let settled = mark.is_some_and(|mark| !mark.in_flight);
+        let by_hand: Vec<&Change> = changes
+            .iter()
+            .filter(|change| settled && host.changed_by_hand(id, &change.field, &change.before))
+            .collect();
         let taken_over = mark.is_none() && kind.ownership == Ownership::Thing;
         if taken_over && !self.may_adopt(resource) {
             let reason = format!("it is there, is not the lab's, and differs in {names}");
@@ -267,11 +270,19 @@ impl Planner<'_> {
         let provider = self.input.providers.iter().find(|provider| provider.name() == id.provider());
         let consequence =
             consequence.max(provider.map_or(Consequence::None, |provider| provider.price(resource, &changes)));
-        let because = match (taken_over, by_hand) {
-            (true, _) => format!("taken over; {names} differs"),
-            (_, true) if changes.iter().all(|change| change.before == Value::Null) => format!("{names} is gone"),
-            (_, true) => format!("{names} was changed by hand"),
-            _ => format!("{names} differs"),
+        let because = match () {
+            () if taken_over => format!("taken over; {names} differs"),
+            () if by_hand.is_empty() => format!("{names} differs"),
+            () => {
+                let (hands, edits): (Vec<&Change>, Vec<&Change>) =
+                    changes.iter().partition(|change| by_hand.contains(change));
+                let names = |changes: &[&Change]| {
+                    changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ")
+                };
+                let gone = hands.iter().all(|change| change.before == Value::Null);
+                let hands = format!("{} {}", names(&hands), if gone { "is gone" } else { "was changed by hand" });
+                if edits.is_empty() { hands } else { format!("{hands}; {} differs", names(&edits)) }
+            }
         };
         let foretold = provider.and_then(|provider| provider.foretell(resource, action, observed));
         let because = foretold.map_or(because.clone(), |foretold| format!("{because}; {foretold}"));
@@ -537,11 +548,6 @@ pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
 fn same_spec(applied: &Spec, wanted: &Spec) -> bool {
     applied.len() == wanted.len()
         && wanted.iter().all(|(name, value)| applied.get(name).is_some_and(|applied| applied.same(value)))
-}
-
-/// Whether a field is no longer what the last apply made it.
-fn changed_by_hand(mark: &Mark, change: &Change) -> bool {
-    mark.applied.get(&change.field).is_some_and(|applied| !applied.same(&change.before))
 }
 
 #[cfg(test)]

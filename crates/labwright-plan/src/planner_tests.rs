@@ -246,6 +246,22 @@ fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
 }
 
 #[test]
+fn what_reads_otherwise_because_it_is_wanted_otherwise_was_changed_by_nobody() {
+    let want = desired("a: new\nb: new\nc: new");
+    let mut seen = observed("a: read *old\nb: read *old\nc: read *old", &want);
+    let Some(Sight::Reached(host)) = seen.hosts.get_mut("h") else { panic!("no host") };
+    // Read by what was applied, one is as it was made, and the other is not; of the third nobody could say.
+    host.as_applied = [("a", "old"), ("b", "hand")].map(|(name, text)| (id(name), content(text))).into();
+    let plan = make(&want, &seen, &Options::default());
+    let because: Vec<&str> = plan.steps.iter().map(|step| step.because.as_str()).collect();
+    let by_hand = "content was changed by hand";
+    assert_eq!(because, ["content differs", by_hand, by_hand]);
+    let drift = crate::drift::drift(&seen, &want, &PROVIDERS);
+    let drifted: Vec<&str> = drift.drifted.iter().map(|drifted| drifted.id.name()).collect();
+    assert_eq!((drifted, drift.steady), (vec!["b", "c"], 1));
+}
+
+#[test]
 fn what_is_not_ours_is_a_conflict_unless_it_is_as_declared_or_named() {
     check(
         "a: x\nb: y\nset/k: v",

@@ -64,13 +64,32 @@ pub trait Session: Send + Sync {
     /// Makes one step true. Idempotent: "already so" is success.
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError>;
     /// Steps of a kind that are made true together in one go, such as packages. `None`: one by one.
-    fn batches(&self, kind: &str) -> bool;
+    fn batches(&self, _kind: &str) -> bool {
+        false
+    }
     /// As `apply`, for steps of a kind that batches: one answer for each step, in order.
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>>;
+    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
+        steps.iter().map(|step| self.apply(step, progress)).collect()
+    }
     /// Whether steps of a kind mostly wait for something else, such as a container until it is healthy: many of them may be
     /// under way at once, and none of them keeps one that works from being begun.
     fn waits(&self, _kind: &str) -> bool {
         false
+    }
+    /// Whether a step that waits for `need` may be prepared before that has come about.
+    fn prepares_before(&self, _step: &Step, _need: &ResourceId) -> bool {
+        false
+    }
+    /// Does what can be done of a step before its turn without a change to what is there or runs: `observe` answers as before.
+    /// It need not: whatever it leaves, after an error too, `apply` goes on with or `discard` takes away, and so does the next
+    /// run where this one is cut off.
+    fn prepare(&self, _step: &Step) -> Result<(), ProviderError> {
+        Ok(())
+    }
+    /// Takes away what was prepared of a step that will not be made: by this run, or, of a thing that the lab lets go of, by
+    /// one that was cut off.
+    fn discard(&self, _step: &Step) -> Result<(), ProviderError> {
+        Ok(())
     }
     /// What a step that may cut the way in would be undone with, gathered before anything is touched. `None`: it cuts nothing.
     /// With one, undoing is the engine's: a step that fails halfway is left as it is, and the way back is gone.
@@ -189,6 +208,17 @@ pub enum Seen {
     Present(Observed),
     Absent,
     Unknown(ProviderError),
+}
+
+/// As a look at one thing answers: nothing there, or that nobody can say.
+impl From<Result<Option<Observed>, ProviderError>> for Seen {
+    fn from(look: Result<Option<Observed>, ProviderError>) -> Seen {
+        match look {
+            Ok(Some(observed)) => Seen::Present(observed),
+            Ok(None) => Seen::Absent,
+            Err(error) => Seen::Unknown(error),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -19,6 +19,10 @@ pub struct WayBack {
     /// Whether any of it holds a secret: then it is kept in memory only, and a reboot leaves nothing to go back from.
     #[serde(default)]
     pub secret: bool,
+    /// Whether what the step changes outlives a reboot by itself. With a secret way back it then stays as the step made it,
+    /// and that is told.
+    #[serde(default)]
+    pub outlives: bool,
 }
 
 /// One path, as it is before a step.

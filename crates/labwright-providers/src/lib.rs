@@ -33,3 +33,18 @@ pub fn assets(parsed: &Parsed) -> Vec<String> {
     let all = host::assets(parsed).into_iter().chain(docker::assets(parsed)).chain(vault::assets(parsed));
     all.chain(serve::assets(parsed)).collect::<BTreeSet<String>>().into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_described() {
+        for kind in ALL.iter().flat_map(|provider| provider.kinds()) {
+            assert!(kind.doc.ends_with('.'), "{}", kind.name);
+            for field in kind.fields {
+                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
+            }
+        }
+    }
+}

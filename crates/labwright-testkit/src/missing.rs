@@ -52,6 +52,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "dnsmasq-base",
     "dnsperf",
     "docker-compose",
+    "isc-dhcp-client",
     "nghttp2-client",
     "nginx-light",
     "nodejs",

@@ -213,7 +213,16 @@ impl Task<'_> {
             outcomes.iter().filter(|(_, outcome)| *outcome != Outcome::Done).map(|(id, _)| id).collect();
         // Neither is what this run was told to leave alone.
         failed.extend(self.desired.iter().map(|resource| &resource.id).filter(|id| !self.options.selection.wants(id)));
-        let before = std::fs::read(&path).ok();
+        let before = match std::fs::read(&path) {
+            Ok(before) => Some(before),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                // To write it anew would let go of what it holds and this run did not touch.
+                terminal
+                    .warn(&format!("cannot read `{path}`: {error}; it stays as it is, without what was applied now"));
+                return;
+            }
+        };
         let Some(content) = docker::lock::after(before.as_deref(), self.desired, &failed) else { return };
         let new = format!("{path}.new");
         let written = std::fs::write(&new, content).and_then(|()| std::fs::rename(&new, &path));

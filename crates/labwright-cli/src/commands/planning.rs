@@ -118,7 +118,7 @@ pub fn look<'a>(
     also: &BTreeSet<String>,
     terminal: &Terminal,
 ) -> Result<World<'a>, CliError> {
-    for gone in ready.gone() {
+    for gone in ready.gone()? {
         terminal.warn(&format!("`{gone}` is no longer in the lab; what labwright made there stays as it is"));
         terminal.hint(&format!(
             "to remove it: put `{gone}` back, run `labwright destroy --only {gone}`, and take it out again"

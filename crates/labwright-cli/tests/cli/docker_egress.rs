@@ -140,7 +140,7 @@ fn what_cannot_follow_its_gateway_comes_back_into_the_new_network() {
         let before = dock.inspect("{{.Id}}", "vpn-tunnel-1");
         lab_of(&dock, "vpn:1", colour, app, mounts);
         let ran = dock.apply().code(5).says(says).says("reverted").says("making `seeds-app-1` again as it was");
-        ran.says("making `seeds-side-1` again as it was").says("in the new network");
+        ran.says("making `seeds-side-1` again as it was").says("with the new one of what it lives with");
         assert_ne!(dock.inspect("{{.Id}}", "vpn-tunnel-1"), before);
         for container in ["seeds-app-1", "seeds-side-1"] {
             lives_with(&dock, container, "vpn-tunnel-1");

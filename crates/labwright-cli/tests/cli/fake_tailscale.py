@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Not Tailscale: a strict stand-in for its command line, for tests. It knows `status`, `up` and `logout` as
 https://tailscale.com/kb/1080/cli and `ipnstate.Status` have them, takes exactly one key, and refuses whatever else it is told."""
-import argparse, hashlib, json, os, re, stat, sys
+import argparse, hashlib, json, os, re, stat, subprocess, sys
 
 STATE = '/run/fake-tailscale.json'
+# A tag whose policy lets nobody in by SSH: new connections are dropped while the node has it.
+CUTS = '/etc/fake-tailscale-cuts'
 state = json.load(open(STATE)) if os.path.exists(STATE) else {'BackendState': 'NeedsLogin', 'Tags': None, 'ups': 0}
 ap = argparse.ArgumentParser(allow_abbrev=False)
 verbs = ap.add_subparsers(dest='verb', required=True)
@@ -18,6 +20,10 @@ def fail(why):
     print(why, file=sys.stderr); sys.exit(1)
 def save():
     json.dump(state, open(STATE, 'w'))
+    cuts = os.path.exists(CUTS) and open(CUTS).read().strip() in (state['Tags'] or [])
+    rules = 'add table inet tailnet\ndelete table inet tailnet\n'
+    if cuts: rules += 'table inet tailnet { chain input { type filter hook input priority 0; tcp dport 22 ct state new drop; }; }\n'
+    if cuts or os.path.exists(CUTS): subprocess.run(['nft', '-f', '-'], input=rules, text=True, check=True)
 
 if A.verb == 'status':
     tags = state['Tags']
@@ -36,7 +42,9 @@ if not A.auth_key:
 if not A.auth_key.startswith('file:'): fail('the key stood in an argument, where everybody sees it')
 path = A.auth_key[len('file:'):]
 mode = stat.S_IMODE(os.stat(path).st_mode)
-if mode != 0o400: fail(f'the file of the key is open to others: {mode:o}')
+if path == '/dev/stdin':
+    if not os.readlink('/proc/self/fd/0').startswith('/memfd:'): fail('the key comes from somewhere else than memory')
+elif mode != 0o400: fail(f'the file of the key is open to others: {mode:o}')
 key = open(path).read().strip()
 if hashlib.sha256(key.encode()).hexdigest() != open('/etc/fake-tailscale').read().strip(): fail('backend error: invalid key: API key does not exist')
 if state['BackendState'] != 'NeedsLogin' and not A.force_reauth: fail('it is logged in already')

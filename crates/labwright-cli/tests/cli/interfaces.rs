@@ -64,6 +64,65 @@ fn ifupdown(world: &World) -> Host {
     host
 }
 
+/// Gives out this test's one address, from the controller; ends with the test.
+struct Leases(std::process::Child);
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn leases(world: &World) -> Leases {
+    let kept = format!("--dhcp-leasefile={}", world.desk.path("leases").display());
+    let mut server = world.net.command("dnsmasq");
+    server.args([
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--user=root",
+        "--pid-file=",
+        "--interface=eth0",
+    ]);
+    server.args([
+        "--bind-interfaces",
+        "--dhcp-range=10.99.0.11,10.99.0.11,255.255.255.0,1h",
+        "--dhcp-option=3,10.99.0.1",
+    ]);
+    Leases(server.args(["--dhcp-authoritative", &kept]).spawn().unwrap())
+}
+
+/// A host whose address a client of ifupdown's leases, as Debian's installer leaves it where there is a DHCP server.
+fn leased(world: &World) -> Host {
+    let host = ifupdown(world);
+    let root = host.root_path().unwrap().display().to_string();
+    let copy = format!(
+        "test -x /sbin/dhclient || {{ echo 'missing: `dhclient` (package isc-dhcp-client); run scripts/test-deps' >&2; exit 1; }}; \
+         dpkg -L isc-dhcp-client | grep -v '^/\\.$' | sed 's|^/||' | tar -C / --no-recursion -cf - -T - | \
+         tar -C {root} --keep-directory-symlink -xf - && mkdir -p {root}/var/lib/dhcp"
+    );
+    let output = std::process::Command::new("sh").args(["-c", &copy]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    host.write(
+        "/etc/network/interfaces",
+        "source /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n\nallow-hotplug eth0\niface eth0 inet dhcp\n\tmtu 1400\n",
+    )
+    .unwrap();
+    inside(&host, "ip address flush dev eth0; ifup --force eth0");
+    wait_until("it has a lease", 30, || leases_on(&host));
+    host
+}
+
+/// Whether it has its address and a client that renews its lease; told where it has not.
+fn leases_on(host: &Host) -> bool {
+    let there = inside(host, LIVE) == "10.99.0.11/24\n10.99.0.1\n" && !inside(host, "pgrep -x dhclient").is_empty();
+    if !there {
+        eprintln!("{}", inside(host, "ip -4 address show dev eth0; ip route; pgrep -a dhclient; cat /run/dhclient*"));
+    }
+    there
+}
+
 /// Reboots a host that is elsewhere than the test lab believes.
 fn reboot(host: &Host) {
     let before = host.boot_id().unwrap();
@@ -86,6 +145,9 @@ fn moves(world: &World, host: &Host) {
     let moved =
         "{ addresses: [10.99.0.12/24, 10.99.0.13/24], gateway: 10.99.0.1, routes: { 10.50.0.0/16: 10.99.0.77 } }";
     lab(world, 30, "[10.99.0.12, 10.99.0.11]", moved);
+    // That it is not written down so yet is nobody's doing.
+    world.run(&["plan"]).code(0).says("addresses").says("persisted").says("differs").says_not("by hand");
+    world.run(&["drift"]).code(0).says_not("by hand");
     world
         .run(&APPLY)
         .code(0)
@@ -144,6 +206,36 @@ fn an_address_that_ifupdown_keeps_moves_and_is_confirmed_where_it_moved_to() {
         main.contains("# labwright: iface eth0 inet static") && main.contains("\niface lo inet loopback\n"),
         "{main}"
     );
+}
+
+#[test]
+fn a_leased_address_becomes_a_fixed_one_and_its_client_ends() {
+    let world = World::new();
+    let _leases = leases(&world);
+    let host = leased(&world);
+    // Where nobody finds it, the client is back with its lease.
+    lab(&world, 8, "10.99.0.11", "{ addresses: 10.77.0.5/24, gateway: 10.77.0.1 }");
+    world.run(&APPLY).code(5).says("no new connection confirmed it within 8 s").says("reverted db/host/interface/eth0");
+    wait_until("the lease is back", 30, || leases_on(&host));
+    wait_until("nothing is armed any more", 10, || armed(&host).is_empty());
+
+    // The very address that was leased, fixed: the client that would let it run out is gone.
+    lab(&world, 30, "10.99.0.11", "{ addresses: 10.99.0.11/24, gateway: 10.99.0.1 }");
+    world.run(&["plan"]).code(0).says("interface eth0").says("persisted");
+    world.run(&APPLY).code(0);
+    let fixed = || {
+        inside(&host, LIVE) == "10.99.0.11/24\n10.99.0.1\n"
+            && inside(&host, "pgrep -x dhclient") == ""
+            && inside(&host, "ip -4 address show dev eth0").contains("valid_lft forever")
+    };
+    assert!(fixed(), "{}", inside(&host, "pgrep -ax dhclient; ip -4 address show dev eth0"));
+    world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    host.reboot().unwrap();
+    wait_until("it is fixed after a reboot", 30, fixed);
+    world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    let main = host.read("/etc/network/interfaces").unwrap();
+    assert!(main.contains("# labwright: iface eth0 inet dhcp"), "{main}");
+    assert!(inside(&host, "cat /etc/network/interfaces.d/labwright-eth0").contains("mtu 1400"));
 }
 
 #[test]

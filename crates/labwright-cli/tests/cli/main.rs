@@ -12,6 +12,8 @@ mod docker_faults;
 mod docker_firewall;
 mod docker_kills;
 mod docker_order;
+mod docker_ready;
+mod docker_shared;
 mod editor;
 mod examples;
 mod faults;

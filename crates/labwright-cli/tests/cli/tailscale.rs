@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::reverts::inside;
+use crate::reverts::{APPLY, armed, inside};
 use crate::secrets::feed;
 use crate::secrets_hosts::Safe;
 
@@ -49,4 +49,42 @@ fn a_host_joins_with_a_key_from_the_store_and_under_its_own_tag() {
     safe.world.run(&["plan"]).code(0).says("joined: false -> true");
     safe.world.run(&["apply", "--yes"]).code(0);
     assert!(state().contains("Running"));
+}
+
+/// Other tags are another policy, which may let nobody in: the node has its old ones back then.
+#[test]
+fn tags_that_let_nobody_in_go_back() {
+    let safe = Safe::new();
+    let host = safe.world.net.light_host("web-01").unwrap();
+    safe.lab("", &LAB.replace("compute: {", "compute: { confirm_within: 8s,"));
+    safe.set("tailnet", KEY);
+    host.write("/usr/local/bin/tailscale", FAKE).unwrap();
+    inside(&host, "chmod 755 /usr/local/bin/tailscale");
+    let hash = feed(Command::new("sha256sum"), KEY).code(0).out;
+    host.write("/etc/fake-tailscale", hash.split(' ').next().unwrap()).unwrap();
+    safe.world.run(&["apply", "--yes"]).code(0);
+    let state = || inside(&host, "cat /run/fake-tailscale.json");
+    // Somebody gave it another tag; that of the lab is one that the tailnet's policy lets nobody in by.
+    inside(&host, "sed -i 's/tag:web-01/tag:other/' /run/fake-tailscale.json");
+    host.write("/etc/fake-tailscale-cuts", "tag:web-01").unwrap();
+    safe.world.run(&["plan"]).code(0).says("tags").says("cuts-management");
+    let ran = safe.world.run(&APPLY).code(5).says("no new connection confirmed it within 8 s");
+    ran.says("reverted web-01/tailscale/node/tailnet").says_not(KEY);
+    assert!(state().contains("\"tag:other\"") && !state().contains("tag:web-01"), "{}", state());
+    assert_eq!(armed(&host), "");
+    assert_eq!(
+        inside(&host, &format!("grep -rlF {KEY} /etc /var /run /root /tmp 2>/dev/null")),
+        "",
+        "the key is in a file"
+    );
+    host.ssh_stdout("true").unwrap();
+    // A key that the tailnet does not know changes nothing, and nothing is taken back.
+    inside(&host, "mv /etc/fake-tailscale /etc/fake-tailscale.good; echo 0 >/etc/fake-tailscale");
+    safe.world.run(&APPLY).code(5).says("API key does not exist").says("failed web-01/tailscale/node/tailnet");
+    inside(&host, "mv /etc/fake-tailscale.good /etc/fake-tailscale");
+    // One that lets people in stays.
+    host.write("/etc/fake-tailscale-cuts", "tag:nobody").unwrap();
+    safe.world.run(&APPLY).code(0);
+    assert!(state().contains("\"tag:web-01\""), "{}", state());
+    safe.world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
 }

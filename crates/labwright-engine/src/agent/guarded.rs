@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use labwright_plan::{Consequence, Doors, ProviderError, Seen, Session, Step, Wanted, WayBack};
 
+use super::applying::Hands;
 use super::guard::{self, Change};
-use super::{Hands, state_error};
+use super::state_error;
 use crate::protocol::{Reply, Verdict};
 
 impl Hands<'_> {

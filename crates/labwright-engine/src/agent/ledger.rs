@@ -111,12 +111,14 @@ impl Ledger {
 
     fn fold(&mut self, lines: impl Iterator<Item = Line>) {
         let mut begun: Option<(Run, Vec<ResourceId>)> = None;
-        let mut open: BTreeSet<ResourceId> = BTreeSet::new();
-        let mut ended = 0;
+        // What was begun, with the mark that it had before.
+        let mut open: BTreeMap<ResourceId, Option<Mark>> = BTreeMap::new();
+        let mut ended: BTreeSet<ResourceId> = BTreeSet::new();
         for line in lines {
             match line {
                 Line::Begin { run, steps } => begun = Some((run, steps)),
                 Line::Start { id, origin } => {
+                    open.entry(id.clone()).or_insert_with(|| self.marks.get(&id).cloned());
                     let mark = self.marks.entry(id.clone()).or_insert_with(|| Mark {
                         origin,
                         applied: Spec::new(),
@@ -124,11 +126,10 @@ impl Ledger {
                         in_flight: true,
                     });
                     mark.in_flight = true;
-                    open.insert(id);
                 }
                 Line::Done { id, mark } => {
                     open.remove(&id);
-                    ended += 1;
+                    ended.insert(id.clone());
                     match mark {
                         Some(mark) => self.marks.insert(id, mark),
                         None => self.marks.remove(&id),
@@ -136,22 +137,25 @@ impl Ledger {
                 }
                 Line::Ended { id, outcome } => {
                     // A failed step may have done a part: its mark stays in flight, and the next plan looks.
-                    open.remove(&id);
-                    if matches!(outcome, Outcome::Reverted(_)) {
-                        unstart(&mut self.marks, &id);
+                    let before = open.remove(&id);
+                    match (outcome, before) {
+                        (Outcome::Reverted(_), _) => unstart(&mut self.marks, &id),
+                        // It was only prepared, and that was taken away again.
+                        (Outcome::Skipped { .. }, Some(before)) => put_back(&mut self.marks, &id, before),
+                        _ => {}
                     }
-                    ended += 1;
+                    ended.insert(id);
                 }
                 Line::End => {}
             }
         }
         if let Some((run, steps)) = begun {
-            let not_started = steps.len().saturating_sub(ended + open.len());
+            let not_started = steps.len().saturating_sub(ended.len() + open.len());
             self.interrupted = Some(Interrupted {
                 run: run.id,
                 by: run.by,
-                done: ended,
-                unknown: open.into_iter().collect(),
+                done: ended.len(),
+                unknown: open.into_keys().collect(),
                 not_started,
             });
         }
@@ -164,6 +168,8 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     marks: BTreeMap<ResourceId, Mark>,
+    /// Steps that are only prepared yet, with the mark that each had before.
+    prepared: BTreeMap<ResourceId, Option<Mark>>,
 }
 
 impl Journal {
@@ -180,7 +186,8 @@ impl Journal {
         }
         let path = dir.join("journal").join(format!("{}.jsonl", run.id));
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let mut journal = Journal { dir: dir.to_path_buf(), path, file, marks: ledger.marks };
+        let mut journal =
+            Journal { dir: dir.to_path_buf(), path, file, marks: ledger.marks, prepared: BTreeMap::new() };
         journal.line(&Line::Begin { run: run.clone(), steps: steps.iter().map(|step| step.id.clone()).collect() })?;
         Ok(journal)
     }
@@ -197,10 +204,32 @@ impl Journal {
         written
     }
 
+    /// To be called before anything is prepared of a step: `withdraw` makes it as if it had never been begun.
+    pub fn prepare(&mut self, step: &Step) -> io::Result<()> {
+        let before = self.marks.get(&step.id).cloned();
+        self.start(step)?;
+        self.prepared.insert(step.id.clone(), before);
+        Ok(())
+    }
+
+    /// Whether a step is prepared, and nothing more than that.
+    pub fn is_prepared(&self, id: &ResourceId) -> bool {
+        self.prepared.contains_key(id)
+    }
+
+    /// To be called when nothing is left of what was prepared of a step.
+    pub fn withdraw(&mut self, id: &ResourceId) -> io::Result<()> {
+        let Some(before) = self.prepared.remove(id) else { return Ok(()) };
+        put_back(&mut self.marks, id, before);
+        let because = "what was prepared of it was taken away".into();
+        self.line(&Line::Ended { id: id.clone(), outcome: Outcome::Skipped { because } })
+    }
+
     /// To be called before a step touches anything.
     pub fn start(&mut self, step: &Step) -> io::Result<()> {
         let origin = self.origin(step);
         self.line(&Line::Start { id: step.id.clone(), origin })?;
+        self.prepared.remove(&step.id);
         if let Some(mark) = self.marks.get_mut(&step.id) {
             mark.in_flight = true;
         } else {
@@ -264,6 +293,14 @@ fn unstart(marks: &mut BTreeMap<ResourceId, Mark>, id: &ResourceId) {
         Some(mark) if mark.applied.is_empty() => drop(marks.remove(id)),
         Some(mark) => mark.in_flight = false,
         None => {}
+    }
+}
+
+/// It is as it was before it was begun.
+fn put_back(marks: &mut BTreeMap<ResourceId, Mark>, id: &ResourceId, before: Option<Mark>) {
+    match before {
+        Some(mark) => drop(marks.insert(id.clone(), mark)),
+        None => drop(marks.remove(id)),
     }
 }
 
@@ -337,6 +374,45 @@ mod tests {
             assert_eq!(settled.marks, ledger.marks, "cut {cut}");
             assert_eq!(settled.interrupted, None);
         }
+    }
+
+    #[test]
+    fn what_was_only_prepared_and_taken_away_was_never_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let steps = ["/new", "/known", "/kept"].map(|name| step(name, Action::Create));
+        let [new, known, kept] = &steps;
+        let mut journal = Journal::begin(dir.path(), Ledger::default(), &run("r1"), &[]).unwrap();
+        journal.start(known).unwrap();
+        journal.done(known).unwrap();
+        journal.end().unwrap();
+        let before = load(dir.path()).unwrap();
+
+        let mut journal = Journal::begin(dir.path(), before.clone(), &run("r2"), &steps).unwrap();
+        steps.iter().for_each(|step| journal.prepare(step).unwrap());
+        // Cut off here, all of them are looked at.
+        let cut_off = load(dir.path()).unwrap();
+        assert_eq!(cut_off.interrupted.unwrap().unknown.len(), 3);
+        assert!(cut_off.marks.values().all(|mark| mark.in_flight), "{:?}", cut_off.marks);
+        assert_eq!(cut_off.marks[&known.id].applied, before.marks[&known.id].applied);
+
+        for step in [new, known] {
+            assert!(journal.is_prepared(&step.id));
+            journal.withdraw(&step.id).unwrap();
+            journal.ended(&step.id, &Outcome::NotStarted { because: "stopped".into() }).unwrap();
+        }
+        journal.start(kept).unwrap();
+        assert!(steps.iter().all(|step| !journal.is_prepared(&step.id)));
+        let marks = |ledger: &Ledger| (ledger.marks.get(&new.id).cloned(), ledger.marks.get(&known.id).cloned());
+        let read = load(dir.path()).unwrap();
+        assert_eq!(marks(&read), marks(&before));
+        let interrupted = read.interrupted.unwrap();
+        assert_eq!((interrupted.done, interrupted.not_started), (2, 0));
+        assert_eq!(interrupted.unknown, [kept.id.clone()]);
+        journal.done(kept).unwrap();
+        journal.end().unwrap();
+        let after = load(dir.path()).unwrap();
+        assert_eq!(marks(&after), marks(&before));
+        assert!(after.marks.contains_key(&kept.id) && after.interrupted.is_none());
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::protocol::Outcome;
 const WORKERS: usize = 4;
 /// Steps that only wait for something cost a thread each.
 const WAITERS: usize = 64;
+/// As many are prepared at the same time: what can be begun must not wait for them.
+const PREPARERS: usize = 2;
 
 /// What the steps are made true with.
 pub trait Crew: Sync {
@@ -22,13 +24,29 @@ pub trait Crew: Sync {
     fn waits(&self, _step: &Step) -> bool {
         false
     }
+    /// Whether a step that waits may be prepared while `need` has not come about yet.
+    fn prepares_before(&self, _step: &Step, _need: &ResourceId) -> bool {
+        false
+    }
+    /// Gets ready what can be of a step before its turn. Whatever is in the way is for `make` to meet.
+    fn prepare(&self, _step: &Step) {}
+    /// Takes away what was prepared of a step that is not made. Returns how the step ends.
+    fn discard(&self, _step: &Step, outcome: Outcome) -> Outcome {
+        outcome
+    }
     /// Makes steps true: one outcome for each, in order.
     fn make(&self, steps: &[&Step]) -> Vec<Outcome>;
     /// Called once for each step, in the order in which they end.
     fn ended(&self, step: &Step, outcome: &Outcome);
 }
 
-struct State {
+/// What a worker does next.
+enum Turn {
+    Make(usize),
+    Prepare(usize),
+}
+
+struct State<'a> {
     /// For each step, how many of its needs have not ended; needs elsewhere count.
     waiting: Vec<usize>,
     ready: BTreeSet<usize>,
@@ -38,6 +56,12 @@ struct State {
     chains: Vec<usize>,
     /// Which steps only wait, once somebody works on the board.
     waits: Vec<bool>,
+    /// For each step that may be prepared: those of its needs that even that waits for. `None`: it may not, or its turn for it
+    /// has come.
+    unprepared: Vec<Option<Vec<&'a ResourceId>>>,
+    ready_to_prepare: BTreeSet<(Reverse<usize>, usize)>,
+    preparing: BTreeSet<usize>,
+    prepared: BTreeSet<usize>,
     running: usize,
     /// How many workers are at something that is work, and how many wait.
     busy: usize,
@@ -48,24 +72,56 @@ struct State {
     stopped: Option<String>,
 }
 
-impl State {
+impl State<'_> {
     fn make_ready(&mut self, step: usize) {
+        self.unprepare(step);
+        // It is ready once that has ended.
+        if self.preparing.contains(&step) {
+            return;
+        }
         match self.waits.get(step) {
             Some(true) => self.ready_to_wait.insert((Reverse(self.chains[step]), step)),
             _ => self.ready.insert(step),
         };
     }
 
-    /// The next step that there is room for: what takes long by itself is begun first.
-    fn next(&mut self) -> Option<usize> {
+    /// It will not be prepared any more.
+    fn unprepare(&mut self, step: usize) {
+        if let Some(unprepared) = self.unprepared.get_mut(step) {
+            *unprepared = None;
+            self.ready_to_prepare.remove(&(Reverse(self.chains[step]), step));
+        }
+    }
+
+    /// One of the needs of a step that may be prepared has ended.
+    fn nearer(&mut self, step: usize, need: &ResourceId) {
+        let Some(Some(left)) = self.unprepared.get_mut(step) else { return };
+        left.retain(|other| *other != need);
+        if left.is_empty() {
+            self.unprepared[step] = None;
+            self.ready_to_prepare.insert((Reverse(self.chains[step]), step));
+        }
+    }
+
+    /// The next step that there is room for: what takes long by itself is begun first, and what can be begun comes before
+    /// what can be prepared.
+    fn next(&mut self) -> Option<Turn> {
         let wait = if self.idle < WAITERS { self.ready_to_wait.pop_first() } else { None };
-        wait.map(|(_, step)| step).or_else(|| if self.busy < WORKERS { self.ready.pop_first() } else { None })
+        let make = wait.map(|(_, step)| step);
+        let make = make.or_else(|| if self.busy < WORKERS { self.ready.pop_first() } else { None });
+        make.map(Turn::Make).or_else(|| {
+            let room = self.preparing.len() < PREPARERS;
+            let (_, step) = room.then(|| self.ready_to_prepare.pop_first()).flatten()?;
+            self.preparing.insert(step);
+            Some(Turn::Prepare(step))
+        })
     }
 
     /// How many steps could be begun now.
     fn room(&self) -> usize {
         let waits = self.ready_to_wait.len().min(WAITERS.saturating_sub(self.idle));
-        waits + self.ready.len().min(WORKERS.saturating_sub(self.busy))
+        let works = self.ready.len().min(WORKERS.saturating_sub(self.busy));
+        waits + works + self.ready_to_prepare.len().min(PREPARERS.saturating_sub(self.preparing.len()))
     }
 }
 
@@ -73,7 +129,7 @@ pub struct Board<'a> {
     steps: &'a [Step],
     /// Steps that wait for an id, wherever that is done.
     dependents: BTreeMap<&'a ResourceId, Vec<usize>>,
-    state: Mutex<State>,
+    state: Mutex<State<'a>>,
     changed: Condvar,
 }
 
@@ -97,6 +153,10 @@ impl<'a> Board<'a> {
             ready_to_wait: BTreeSet::new(),
             chains: vec![0; steps.len()],
             waits: Vec::new(),
+            unprepared: Vec::new(),
+            ready_to_prepare: BTreeSet::new(),
+            preparing: BTreeSet::new(),
+            prepared: BTreeSet::new(),
             running: 0,
             busy: 0,
             idle: 0,
@@ -118,7 +178,14 @@ impl<'a> Board<'a> {
         chains
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Which needs hold up preparing a step; `None` where none of them lets it be prepared before.
+    fn unprepared(&self, crew: &dyn Crew, step: &'a Step) -> Option<Vec<&'a ResourceId>> {
+        let needs = step.needs.iter().filter(|need| self.dependents.contains_key(need));
+        let (before, after): (Vec<_>, Vec<_>) = needs.partition(|need| crew.prepares_before(step, need));
+        (!before.is_empty()).then_some(after)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<'a>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -135,14 +202,17 @@ impl<'a> Board<'a> {
         self.changed.notify_all();
     }
 
-    fn release(&self, state: &mut State, id: &ResourceId, doom: Option<String>) {
+    fn release(&self, state: &mut State<'a>, id: &ResourceId, doom: Option<String>) {
         for &i in self.dependents.get(id).into_iter().flatten() {
             if let Some(doom) = &doom {
                 state.doomed.entry(i).or_insert_with(|| doom.clone());
+                state.unprepare(i);
             }
             state.waiting[i] -= 1;
             if state.waiting[i] == 0 {
                 state.make_ready(i);
+            } else {
+                state.nearer(i, id);
             }
         }
     }
@@ -153,6 +223,16 @@ impl<'a> Board<'a> {
         state.waits = self.steps.iter().map(|step| crew.waits(step)).collect();
         if state.waits.contains(&true) {
             state.chains = self.chains();
+            let unprepared = |(i, step)| if state.waits[i] { self.unprepared(crew, step) } else { None };
+            state.unprepared = self.steps.iter().enumerate().map(unprepared).collect();
+            let at_once = |i: &usize| state.unprepared[*i].as_ref().is_some_and(Vec::is_empty);
+            for i in (0..self.steps.len()).filter(at_once).collect::<Vec<_>>() {
+                state.unprepared[i] = None;
+                if state.waiting[i] > 0 && !state.doomed.contains_key(&i) {
+                    let turn = (Reverse(state.chains[i]), i);
+                    state.ready_to_prepare.insert(turn);
+                }
+            }
         }
         std::mem::take(&mut state.ready).into_iter().for_each(|i| state.make_ready(i));
         let waiting = state.waits.iter().filter(|waits| **waits).count();
@@ -189,19 +269,48 @@ impl<'a> Board<'a> {
                 state.left = 0;
                 state.ready.clear();
                 state.ready_to_wait.clear();
+                let prepared = std::mem::take(&mut state.prepared);
                 drop(state);
                 for i in rest {
-                    crew.ended(&self.steps[i], &Outcome::NotStarted { because: because.clone() });
+                    let (step, outcome) = (&self.steps[i], Outcome::NotStarted { because: because.clone() });
+                    let outcome = if prepared.contains(&i) { crew.discard(step, outcome) } else { outcome };
+                    crew.ended(step, &outcome);
                 }
                 self.changed.notify_all();
                 return;
             }
-            let Some(first) = state.next() else {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let first = match state.next() {
+                None => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                Some(Turn::Prepare(step)) => {
+                    state.running += 1;
+                    drop(state);
+                    crew.prepare(&self.steps[step]);
+                    state = self.lock();
+                    state.running -= 1;
+                    state.preparing.remove(&step);
+                    state.prepared.insert(step);
+                    if state.waiting[step] == 0 {
+                        state.make_ready(step);
+                    }
+                    self.wake(&state);
+                    continue;
+                }
+                Some(Turn::Make(step)) => step,
             };
+            let prepared = state.prepared.remove(&first);
             if let Some(because) = state.doomed.remove(&first) {
-                state = self.end(state, crew, &[(first, Outcome::Skipped { because })]);
+                let mut outcome = Outcome::Skipped { because };
+                if prepared {
+                    state.running += 1;
+                    drop(state);
+                    outcome = crew.discard(&self.steps[first], outcome);
+                    state = self.lock();
+                    state.running -= 1;
+                }
+                state = self.end(state, crew, &[(first, outcome)]);
                 continue;
             }
             let mut batch = vec![first];
@@ -228,10 +337,10 @@ impl<'a> Board<'a> {
 
     fn end<'b>(
         &'b self,
-        mut state: MutexGuard<'b, State>,
+        mut state: MutexGuard<'b, State<'a>>,
         crew: &dyn Crew,
         ended: &[(usize, Outcome)],
-    ) -> MutexGuard<'b, State> {
+    ) -> MutexGuard<'b, State<'a>> {
         for (i, outcome) in ended {
             let step = &self.steps[*i];
             crew.ended(step, outcome);
@@ -243,13 +352,18 @@ impl<'a> Board<'a> {
             self.release(&mut state, &step.id, doom);
             state.left -= 1;
         }
-        // This worker takes one of what is ready itself; each of the others is worth waking only if something is left.
+        self.wake(&state);
+        state
+    }
+
+    /// The worker that calls it takes one of what is ready itself; each of the others is worth waking only if something is
+    /// left.
+    fn wake(&self, state: &State<'_>) {
         if state.left == 0 || state.stopped.is_some() {
             self.changed.notify_all();
         } else {
             (1..state.room()).for_each(|_| self.changed.notify_one());
         }
-        state
     }
 }
 
@@ -290,8 +404,10 @@ mod tests {
         most: AtomicUsize,
         /// Steps whose names start with this go together.
         together: &'static str,
-        /// Steps whose names start with this only wait.
+        /// Steps whose names start with this only wait, and may be prepared before others of them.
         waiting: &'static str,
+        /// Taking away what was prepared of these goes wrong.
+        sticks: &'static str,
         slow: bool,
     }
 
@@ -304,6 +420,22 @@ mod tests {
             !self.waiting.is_empty() && step.id.name().starts_with(self.waiting)
         }
 
+        fn prepares_before(&self, step: &Step, need: &ResourceId) -> bool {
+            self.waits(step) && need.name().starts_with(self.waiting)
+        }
+
+        fn prepare(&self, step: &Step) {
+            self.lines.lock().unwrap().push(format!("{} prepared", step.id.name()));
+        }
+
+        fn discard(&self, step: &Step, outcome: Outcome) -> Outcome {
+            self.lines.lock().unwrap().push(format!("{} discarded", step.id.name()));
+            match !self.sticks.is_empty() && step.id.name().starts_with(self.sticks) {
+                true => Outcome::Failed(ProviderError::new(ErrorKind::Rejected, "it stays")),
+                false => outcome,
+            }
+        }
+
         fn make(&self, steps: &[&Step]) -> Vec<Outcome> {
             self.most.fetch_max(self.at_once.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             if self.slow {
@@ -313,7 +445,7 @@ mod tests {
             if steps.len() > 1 {
                 self.lines.lock().unwrap().push(format!("batch of {}", steps.len()));
             }
-            let one = |step: &&Step| match step.id.name().starts_with("bad") {
+            let one = |step: &&Step| match step.id.name().contains("bad") {
                 true => Outcome::Failed(ProviderError::new(ErrorKind::Rejected, "no")),
                 false => Outcome::Done,
             };
@@ -369,10 +501,71 @@ mod tests {
         assert_eq!(board.chains(), [0, 2, 1, 0, 0]);
         let log = Log { waiting: "w", ..Log::default() };
         board.run(&log);
-        assert_eq!(log.lines.into_inner().unwrap().len(), 5);
+        let lines = log.lines.into_inner().unwrap();
+        assert_eq!(lines.iter().filter(|line| line.ends_with("done")).count(), 5, "{lines:?}");
         let mut state = board.lock();
         [0, 1, 4].into_iter().for_each(|step| state.make_ready(step));
-        assert_eq!([state.next(), state.next(), state.next()], [Some(1), Some(0), Some(4)]);
+        let mut next = || match state.next() {
+            Some(Turn::Make(step)) => Some(step),
+            Some(Turn::Prepare(_)) | None => None,
+        };
+        assert_eq!([next(), next(), next(), next()], [Some(1), Some(0), Some(4), None]);
+    }
+
+    /// The place of a line among those that were written.
+    fn at(lines: &[String], line: &str) -> usize {
+        lines.iter().position(|known| known == line).unwrap_or_else(|| panic!("no `{line}` in {lines:?}"))
+    }
+
+    #[test]
+    fn what_waits_is_prepared_once_all_is_there_but_what_it_waits_for() {
+        let waits = || Log { waiting: "w", slow: true, ..Log::default() };
+        let lines = run("net w1>net w2>w1,net w4>w2 w3>w4,file file>w1", waits());
+        assert!(at(&lines, "net done") < at(&lines, "w2 prepared"), "{lines:?}");
+        assert!(at(&lines, "w2 prepared") < at(&lines, "w1 done"), "{lines:?}");
+        assert!(at(&lines, "file done") < at(&lines, "w3 prepared"), "{lines:?}");
+        assert!(at(&lines, "w3 prepared") < at(&lines, "w4 done"), "{lines:?}");
+        // What has nothing to wait for is made at once, and nothing that was made is taken away.
+        assert!(!lines.iter().any(|line| line == "w1 prepared" || line.ends_with("discarded")), "{lines:?}");
+        assert_eq!(lines.iter().filter(|line| line.ends_with("done")).count(), 6, "{lines:?}");
+    }
+
+    #[test]
+    fn what_was_prepared_for_nothing_is_taken_away() {
+        let bad = |sticks| run("wbad w1>wbad w2>w1 w3", Log { waiting: "w", sticks, slow: true, ..Log::default() });
+        let lines = bad("");
+        assert!(at(&lines, "w2 prepared") < at(&lines, "wbad failed"), "{lines:?}");
+        for (one, other) in [("w1 discarded", "w1 skipped"), ("w2 discarded", "w2 skipped")] {
+            assert!(at(&lines, one) < at(&lines, other), "{lines:?}");
+        }
+        // What cannot be taken away is no skipped step: something of it is there.
+        let lines = bad("w1");
+        assert!(at(&lines, "w1 discarded") < at(&lines, "w1 failed"), "{lines:?}");
+        assert!(at(&lines, "w2 discarded") < at(&lines, "w2 skipped"), "{lines:?}");
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_takes_away_what_it_prepared() {
+        let (steps, log) = (steps("far1>far w1>wfar"), Log { waiting: "w", ..Log::default() });
+        let steps: Vec<Step> = steps
+            .into_iter()
+            .map(|mut step| {
+                step.needs = step.needs.iter().map(|need| need.on("far")).collect();
+                step
+            })
+            .collect();
+        let elsewhere = steps.iter().flat_map(|step| step.needs.clone()).collect();
+        let board = Board::new(&steps, &elsewhere);
+        std::thread::scope(|scope| {
+            scope.spawn(|| board.run(&log));
+            while !log.lines.lock().unwrap().iter().any(|line| line == "w1 prepared") {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+            board.stop("interrupted");
+        });
+        let lines = log.lines.into_inner().unwrap();
+        assert!(at(&lines, "w1 discarded") < at(&lines, "w1 not started"), "{lines:?}");
+        assert!(!lines.iter().any(|line| line == "far1 discarded"), "{lines:?}");
     }
 
     #[test]

@@ -142,7 +142,12 @@ impl Keys {
         let path = kept_path(dir, host);
         let wanted = held(marks, providers);
         values.retain(|name, _| wanted.contains(name.as_str()) || !only_looked_with(name, marks, steps, providers));
-        let before = fs::read(&path).ok().and_then(|before| envelope::open(&before, &identity, lab, host).ok());
+        let before = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            before => Some(before.map_err(|error| cannot_keep(&path, &error))?),
+        };
+        // What was sealed to a key that is gone holds nothing for anybody any more.
+        let before = before.and_then(|before| envelope::open(&before, &identity, lab, host).ok());
         for (name, value) in before.into_iter().flatten() {
             if wanted.contains(name.as_str()) {
                 values.entry(name).or_insert(value);

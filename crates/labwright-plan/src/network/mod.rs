@@ -17,4 +17,4 @@ mod derive;
 
 pub use allowed::{Allowed, Try};
 pub use matrix::{Grant, Matrix, Why, Withheld};
-pub use parties::{End, Guard, Parties, Party};
+pub use parties::{End, Guard, HostParty, Parties, Party};

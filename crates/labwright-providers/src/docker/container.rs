@@ -18,7 +18,7 @@ use super::engine::{found, json, status, told};
 use super::image::Images;
 use super::reference::parse;
 use super::session::{Look, Saying, text};
-use super::{ENGINE, adopt, culprit, form, gate, network, replace, secrets, session};
+use super::{ENGINE, adopt, culprit, form, gate, network, prepare, replace, secrets, session};
 
 /// The kind `container`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -211,6 +211,7 @@ fn called(container: &Json, image: &Json, asked: &str, digest: &str) -> String {
 pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
     if step.action == Action::Delete {
+        replace::clear(docker, name).await?;
         if let Some(container) = look(docker, name, &step.spec).await? {
             let id = container["Id"].as_str().unwrap_or(name);
             replace::stop(docker, id, saying).await?;
@@ -228,24 +229,52 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
 
 async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
+    if let Some(made) = prepare::take(docker, step, saying).await? {
+        match made.old {
+            None => return create(docker, step, Some(made.id), saying).await,
+            Some(old) => {
+                if let Some(old) = inspect(docker, &old).await? {
+                    return put_in_place(docker, step, &old, Some(made.id), saying).await;
+                }
+            }
+        }
+    }
     replace::clear(docker, name).await?;
     match look(docker, name, &step.spec).await? {
-        None => create(docker, step, saying).await,
+        None => create(docker, step, None, saying).await,
         Some(container) if step.action == Action::Update => bring_up(docker, step, &container, saying).await,
-        Some(container) => {
-            replace::replace(docker, step, &container, saying).await?;
-            let id = container["Id"].as_str().unwrap_or_default().to_string();
-            saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(id, name.to_string());
-            Ok(())
-        }
+        Some(container) => put_in_place(docker, step, &container, None, saying).await,
     }
 }
 
-/// Makes it under its own name, and waits until it is up.
-async fn create(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+/// Puts a container in the place of another; `made`: one that was made for it already.
+async fn put_in_place(
+    docker: &Docker,
+    step: &Step,
+    old: &Json,
+    made: Option<String>,
+    saying: &Saying<'_>,
+) -> Result<(), ProviderError> {
+    replace::replace(docker, step, old, made, saying).await?;
+    let id = old["Id"].as_str().unwrap_or_default().to_string();
+    saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(id, step.id.name().to_string());
+    Ok(())
+}
+
+/// Makes it under its own name, unless one was made for it already, and waits until it is up.
+async fn create(docker: &Docker, step: &Step, made: Option<String>, saying: &Saying<'_>) -> Result<(), ProviderError> {
     let name = step.id.name();
     let turn = saying.starting.turn();
-    let id = make(docker, name, name, &step.spec, &BTreeMap::new(), saying).await?;
+    let id = match made {
+        Some(made) => {
+            if let Err(error) = replace::rename(docker, &made, name).await {
+                remove(docker, &made).await?;
+                return Err(error);
+            }
+            made
+        }
+        None => make(docker, name, name, &step.spec, &BTreeMap::new(), saying).await?,
+    };
     if let Err(error) = start(docker, &id, name).await {
         // It never ran: nothing is to be learned from it, and its name is free for the next attempt.
         remove(docker, &id).await?;
@@ -364,7 +393,7 @@ fn can_all(docker: &Docker, name: &str, body: &Json) -> Result<(), ProviderError
 }
 
 /// Says which paths of the host are not there: the engine makes folders of them, whatever was meant.
-fn tell_of_folders(body: &Json, saying: &Saying<'_>) {
+pub fn tell_of_folders(body: &Json, saying: &Saying<'_>) {
     let binds = body["HostConfig"]["Binds"].as_array().into_iter().flatten().filter_map(Json::as_str);
     for path in binds.filter_map(|bind| bind.split(':').next()).filter(|path| path.starts_with('/')) {
         if !std::path::Path::new(path).exists() {
@@ -396,7 +425,16 @@ pub async fn start(docker: &Docker, id: &str, name: &str) -> Result<(), Provider
 
 /// Removes a container. Its volumes stay, those without a name too.
 pub async fn remove(docker: &Docker, id: &str) -> Result<(), ProviderError> {
-    let options = RemoveContainerOptions { force: true, v: false, ..Default::default() };
+    remove_with(docker, id, false).await
+}
+
+/// Removes a container that never ran, with the volumes that were made for it alone and have no name: nobody wrote to them.
+pub async fn remove_unused(docker: &Docker, id: &str) -> Result<(), ProviderError> {
+    remove_with(docker, id, true).await
+}
+
+async fn remove_with(docker: &Docker, id: &str, v: bool) -> Result<(), ProviderError> {
+    let options = RemoveContainerOptions { force: true, v, ..Default::default() };
     match docker.remove_container(id, Some(options)).await {
         Err(error) if status(&error) != Some(404) => Err(told("remove container", id, error)),
         _ => Ok(()),

@@ -1,9 +1,11 @@
 //! One way to the engine: its API over the unix socket, asked and waited for.
 //! Knows no kind; what the engine says no with becomes an error that says what to type.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use labwright_plan::{ErrorKind, ProviderError};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -13,8 +15,21 @@ pub const SOCKET: &str = "/var/run/docker.sock";
 /// No answer may take longer: stopping a container waits for its grace period.
 const LIMIT_SECONDS: u64 = 600;
 
+/// The versions that were agreed on with engines, by their sockets. The engine starts two programs to tell its own, which a
+/// session that comes back for every step would wait for each time.
+pub type Known = Mutex<BTreeMap<String, ClientVersion>>;
+
 /// Connects, agrees on a version of the API, and runs `work` to its end on this thread.
 pub fn with<T>(socket: &str, work: impl AsyncFnOnce(&Docker) -> Result<T, ProviderError>) -> Result<T, ProviderError> {
+    with_known(socket, &Known::default(), work)
+}
+
+/// As `with`, with the version that was agreed on before, while the engine still takes it.
+pub fn with_known<T>(
+    socket: &str,
+    known: &Known,
+    work: impl AsyncFnOnce(&Docker) -> Result<T, ProviderError>,
+) -> Result<T, ProviderError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -28,8 +43,17 @@ pub fn with<T>(socket: &str, work: impl AsyncFnOnce(&Docker) -> Result<T, Provid
     }
     runtime.block_on(async {
         let failed = |error| told("talk to the Docker engine", socket, error);
+        let before = known.lock().unwrap_or_else(PoisonError::into_inner).get(socket).copied();
+        if let Some(version) = before {
+            let docker = Docker::connect_with_unix(socket, LIMIT_SECONDS, &version).map_err(failed)?;
+            // Another engine may have taken its place: one that is too new for that version, or too old, says so here.
+            if docker.ping().await.is_ok() {
+                return work(&docker).await;
+            }
+        }
         let docker = Docker::connect_with_unix(socket, LIMIT_SECONDS, API_DEFAULT_VERSION).map_err(failed)?;
         let docker = docker.negotiate_version().await.map_err(failed)?;
+        known.lock().unwrap_or_else(PoisonError::into_inner).insert(socket.to_string(), docker.client_version());
         work(&docker).await
     })
 }

@@ -29,6 +29,7 @@ mod engine;
 mod form;
 mod gate;
 mod options;
+mod prepare;
 mod probe;
 mod reference;
 mod replace;

@@ -8,16 +8,17 @@ use bollard::query_parameters::{ListContainersOptions, RenameContainerOptions, S
 use labwright_plan::{ErrorKind, ProviderError, Spec, Step, Value};
 use serde_json::Value as Json;
 
-use super::container::{inspect, make, remove, restart, start};
+use super::container::{inspect, make, remove, remove_unused, restart, start};
 use super::culprit;
 use super::engine::{status, told};
 use super::form;
 use super::gate::{self, Goal};
+use super::prepare::never_started;
 use super::revive;
 use super::session::{Saying, text};
 
 /// What a container is called until it has the name that it is for, and once it has lost it.
-pub const NEW: &str = ".labwright-new";
+const NEW: &str = ".labwright-new";
 const OLD: &str = ".labwright-old";
 
 /// Whether a name is one that a replacement gives and takes away again.
@@ -25,12 +26,24 @@ pub fn is_interim(name: &str) -> bool {
     name.ends_with(NEW) || name.ends_with(OLD)
 }
 
+/// What the one that is to have a name is called until then.
+pub fn new(name: &str) -> String {
+    format!("{name}{NEW}")
+}
+
+/// What the one that had a name is called until it goes.
+pub fn old(name: &str) -> String {
+    format!("{name}{OLD}")
+}
+
 /// Clears away what a run that was cut off left. One that had handed over its name, and whose heir never got it, gets
 /// it back.
 pub async fn clear(docker: &Docker, name: &str) -> Result<(), ProviderError> {
-    let (new, old) = (format!("{name}{NEW}"), format!("{name}{OLD}"));
-    if inspect(docker, &new).await?.is_some() {
-        remove(docker, &new).await?;
+    let (new, old) = (new(name), old(name));
+    match inspect(docker, &new).await? {
+        Some(unused) if never_started(&unused) => remove_unused(docker, &new).await?,
+        Some(_) => remove(docker, &new).await?,
+        None => {}
     }
     if inspect(docker, &old).await?.is_some() {
         match inspect(docker, name).await? {
@@ -41,12 +54,20 @@ pub async fn clear(docker: &Docker, name: &str) -> Result<(), ProviderError> {
     Ok(())
 }
 
-/// Makes the new container, and puts it in the old one's place if it comes up.
-pub async fn replace(docker: &Docker, step: &Step, old: &Json, saying: &Saying<'_>) -> Result<(), ProviderError> {
+/// Makes the new container, unless it was made already, and puts it in the old one's place if it comes up.
+pub async fn replace(
+    docker: &Docker,
+    step: &Step,
+    old: &Json,
+    made: Option<String>,
+    saying: &Saying<'_>,
+) -> Result<(), ProviderError> {
     let name = step.id.name();
-    let interim = format!("{name}{NEW}");
     let old_id = old["Id"].as_str().unwrap_or_default();
-    let made = make(docker, name, &interim, &step.spec, &form::nameless(old), saying).await;
+    let made = match made {
+        Some(made) => Ok(made),
+        None => make(docker, name, &new(name), &step.spec, &form::nameless(old), saying).await,
+    };
     let new_id = match made {
         Ok(new_id) => new_id,
         // What was not touched yet needs no way back, unless it is cut off already.
@@ -70,10 +91,10 @@ pub async fn replace(docker: &Docker, step: &Step, old: &Json, saying: &Saying<'
 }
 
 /// Gives the new container the name, and removes the old one.
-pub async fn take_over(docker: &Docker, (old, new): (&str, &str), name: &str) -> Result<(), ProviderError> {
-    rename(docker, old, &format!("{name}{OLD}")).await?;
-    rename(docker, new, name).await?;
-    remove(docker, old).await
+pub async fn take_over(docker: &Docker, (old_id, new_id): (&str, &str), name: &str) -> Result<(), ProviderError> {
+    rename(docker, old_id, &old(name)).await?;
+    rename(docker, new_id, name).await?;
+    remove(docker, old_id).await
 }
 
 async fn swap(
@@ -145,17 +166,17 @@ async fn come_back(
 ) -> ProviderError {
     saying.say("it did not come up: the old container comes back");
     let id = old["Id"].as_str().unwrap_or_default();
-    let ran = old["State"]["Running"] == true;
     let back = async {
         if let Some(new) = new {
             remove(docker, new).await?;
         }
-        if !ran {
+        let moved = revive::heirs(docker, step, old, saying).await?;
+        if !revive::ran(docker, old, moved.as_ref()).await? {
             return Ok("is there as it was");
         }
-        if let Some(moved) = revive::heirs(docker, step, old, saying).await? {
+        if let Some(moved) = moved {
             revive::all(docker, old, moved, saying).await?;
-            return Ok("runs again: it was made as it was, in the new network of the one that it lives with");
+            return Ok("runs again: it was made as it was, with the new one of what it lives with");
         }
         if !inspect(docker, id).await?.is_some_and(|container| container["State"]["Running"] == true) {
             start(docker, id, saying.id.name()).await?;
@@ -201,7 +222,7 @@ pub async fn stop(docker: &Docker, id: &str, saying: &Saying<'_>) -> Result<(), 
     }
 }
 
-async fn rename(docker: &Docker, from: &str, to: &str) -> Result<(), ProviderError> {
+pub async fn rename(docker: &Docker, from: &str, to: &str) -> Result<(), ProviderError> {
     let options = RenameContainerOptions { name: to.into() };
     docker.rename_container(from, options).await.map_err(|error| told("rename a container to", to, error))
 }

@@ -72,7 +72,7 @@ pub fn write(context: &Context, name: &str, spec: &Spec) -> Result<BTreeMap<Stri
         return Ok(BTreeMap::new());
     }
     let host = Host::new(context);
-    let known = owners(context, name);
+    let known = owners(context, name)?;
     for (path, content) in sealed(spec) {
         let place = places.get(path).ok_or_else(|| {
             ProviderError::bug(format!("nobody said what the secret at `{path}` of `{name}` hashes to"))
@@ -117,7 +117,7 @@ pub async fn hand_over(
     let options = spec.get("options").map(super::engine::json).unwrap_or_default();
     let user = options["user"].as_str().or(image["Config"]["User"].as_str()).unwrap_or_default();
     let (uid, gid) = numbers(docker, id, user).await;
-    let mut all = owners(context, name);
+    let mut all = owners(context, name)?;
     for (path, place) in places {
         let said = match spec.get("owners") {
             Some(Value::Map(said)) => said.get(&path).and_then(Value::text).unwrap_or_default(),
@@ -182,9 +182,17 @@ async fn lines(docker: &Docker, id: &str, path: &str) -> String {
     content.and_then(|content| String::from_utf8(content).ok()).unwrap_or_default()
 }
 
-fn owners(context: &Context, name: &str) -> Owners {
-    let kept = fs::read(record(context, name)).unwrap_or_default();
-    serde_json::from_slice(&kept).unwrap_or_default()
+/// Whom the files of a container belong to. Nobody knows is not that they are root's: their container could not read them.
+fn owners(context: &Context, name: &str) -> Result<Owners, ProviderError> {
+    let path = record(context, name);
+    let kept = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Owners::new()),
+        kept => kept.map_err(|error| failed("read", &path, &error))?,
+    };
+    serde_json::from_slice(&kept).map_err(|error| {
+        let message = format!("`{}`, which says whose the secrets of `{name}` are, is broken: {error}", path.display());
+        ProviderError::rejected(message).help("move it away, and apply again: it is written anew with the container")
+    })
 }
 
 fn keep(context: &Context, name: &str, owners: &Owners) -> Result<(), ProviderError> {
@@ -214,7 +222,7 @@ pub fn sweep(context: &Context, name: &str, spec: Option<&Spec>) -> Result<(), P
         fs::remove_file(path).map_err(|error| failed("remove", path, &error))?;
     }
     if !needed.is_empty() {
-        let mut owners = owners(context, name);
+        let mut owners = owners(context, name)?;
         owners.retain(|place, _| needed.contains(place));
         return keep(context, name, &owners);
     }
@@ -236,7 +244,7 @@ pub fn restore(context: &Context) -> Result<usize, ProviderError> {
     let host = Host::new(context);
     let ours = context.applied.iter().filter(|(id, _)| id.provider() == super::NAME && id.kind() == "container");
     for (id, spec) in ours {
-        let (places, owners) = (places(context, id.name(), spec), owners(context, id.name()));
+        let (places, owners) = (places(context, id.name(), spec), owners(context, id.name())?);
         for (path, content) in sealed(spec) {
             let Some(place) = places.get(path) else { continue };
             let owner = owners.get(place).copied().unwrap_or(ROOT);

@@ -10,7 +10,7 @@ use labwright_plan::{
 };
 
 use super::image::Images;
-use super::{container, engine, image, network, secrets, volume};
+use super::{container, engine, image, network, prepare, secrets, volume};
 
 /// As many things are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -24,35 +24,58 @@ pub struct Here {
     applied: BTreeMap<ResourceId, Spec>,
     replaced: Replaced,
     starting: Starting,
+    ready: prepare::Ready,
+    known: engine::Known,
 }
 
 /// Containers are made and started a few at a time, in the order that they come: the engine, asked for thirty at once, is late
 /// with all of them. Waiting for them is not counted.
 #[derive(Default)]
 pub struct Starting {
-    under_way: Mutex<usize>,
+    turns: Mutex<Turns>,
     ended: Condvar,
+}
+
+#[derive(Default)]
+struct Turns {
+    under_way: usize,
+    waiting: usize,
 }
 
 /// One that is being made or started.
 pub struct Turn<'a>(&'a Starting);
 
 impl Starting {
+    fn most() -> usize {
+        std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2)
+    }
+
     pub fn turn(&self) -> Turn<'_> {
-        let most = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        while *under_way >= most {
-            under_way = self.ended.wait(under_way).unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.waiting += 1;
+        while turns.under_way >= Self::most() {
+            turns = self.ended.wait(turns).unwrap_or_else(PoisonError::into_inner);
         }
-        *under_way += 1;
+        turns.waiting -= 1;
+        turns.under_way += 1;
+        Turn(self)
+    }
+
+    /// As `turn`, for what has time: whoever has not is let go first, and keeps half of the turns.
+    pub fn spare_turn(&self) -> Turn<'_> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        while turns.waiting > 0 || turns.under_way >= Self::most() / 2 {
+            turns = self.ended.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
+        turns.under_way += 1;
         Turn(self)
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *self.0.under_way.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.ended.notify_one();
+        self.0.turns.lock().unwrap_or_else(PoisonError::into_inner).under_way -= 1;
+        self.0.ended.notify_all();
     }
 }
 
@@ -67,6 +90,7 @@ pub struct Saying<'a> {
     pub context: &'a Context,
     pub replaced: &'a Replaced,
     pub starting: &'a Starting,
+    pub ready: &'a prepare::Ready,
 }
 
 impl Saying<'_> {
@@ -84,6 +108,19 @@ impl Here {
             applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect(),
             replaced: Replaced::default(),
             starting: Starting::default(),
+            ready: prepare::Ready::default(),
+            known: engine::Known::default(),
+        }
+    }
+
+    fn saying<'a>(&'a self, id: &'a ResourceId, progress: &'a dyn Progress) -> Saying<'a> {
+        Saying {
+            id,
+            progress,
+            context: &self.context,
+            replaced: &self.replaced,
+            starting: &self.starting,
+            ready: &self.ready,
         }
     }
 
@@ -110,7 +147,7 @@ impl Session for Here {
         }
         let mut seen = BTreeMap::new();
         for (socket, part) in by_engine {
-            let looked = engine::with(socket, async |docker| {
+            let looked = engine::with_known(socket, &self.known, async |docker| {
                 let images = &Images::new(docker);
                 let look = async |wanted: &&Wanted<'_>| {
                     let look = match wanted.id.kind() {
@@ -120,12 +157,7 @@ impl Session for Here {
                         "container" => container::observe(docker, images, wanted, &self.replaced, &self.context).await,
                         kind => Err(ProviderError::bug(format!("the docker provider has no kind `{kind}`"))),
                     };
-                    let sight = match look {
-                        Ok(Some(observed)) => Seen::Present(observed),
-                        Ok(None) => Seen::Absent,
-                        Err(error) => Seen::Unknown(error),
-                    };
-                    (wanted.id.clone(), sight)
+                    (wanted.id.clone(), Seen::from(look))
                 };
                 // Registries are asked once for each image, and containers are looked at with what they said.
                 let (first, then): (Vec<_>, Vec<_>) = part.iter().partition(|wanted| wanted.id.kind() == "image");
@@ -150,14 +182,9 @@ impl Session for Here {
         if matches!(step.action, Action::Adopt | Action::Release) {
             return Ok(());
         }
-        let saying = &Saying {
-            id: &step.id,
-            progress,
-            context: &self.context,
-            replaced: &self.replaced,
-            starting: &self.starting,
-        };
-        let made = engine::with(self.socket(&step.id, &step.spec), async |docker| match step.id.kind() {
+        let saying = &self.saying(&step.id, progress);
+        let socket = self.socket(&step.id, &step.spec);
+        let made = engine::with_known(socket, &self.known, async |docker| match step.id.kind() {
             "network" => network::apply(docker, step, saying).await,
             "volume" => volume::apply(docker, step).await,
             "image" => image::apply(docker, step, saying).await,
@@ -173,16 +200,24 @@ impl Session for Here {
         })
     }
 
-    fn batches(&self, _: &str) -> bool {
-        false
-    }
-
     fn waits(&self, kind: &str) -> bool {
         kind == "container"
     }
 
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
+    fn prepares_before(&self, step: &Step, need: &ResourceId) -> bool {
+        prepare::comes_before(step, need)
+    }
+
+    fn prepare(&self, step: &Step) -> Result<(), ProviderError> {
+        let saying = &self.saying(&step.id, &prepare::Silent);
+        let socket = self.socket(&step.id, &step.spec);
+        engine::with_known(socket, &self.known, async |docker| prepare::prepare(docker, step, saying).await)
+    }
+
+    fn discard(&self, step: &Step) -> Result<(), ProviderError> {
+        let saying = &self.saying(&step.id, &prepare::Silent);
+        let socket = self.socket(&step.id, &step.spec);
+        engine::with_known(socket, &self.known, async |docker| prepare::discard(docker, step, saying).await)
     }
 
     fn restore(&self) -> Result<usize, ProviderError> {

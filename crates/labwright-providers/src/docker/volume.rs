@@ -59,7 +59,7 @@ pub fn lower(resource: Resource, volume: &Volume) -> Resource {
         .with_some("labels", (!volume.labels.is_empty()).then(|| texts(&volume.labels)))
 }
 
-async fn look(docker: &Docker, name: &str) -> Look<Json> {
+pub async fn look(docker: &Docker, name: &str) -> Look<Json> {
     Ok(found("look at volume", name, docker.inspect_volume(name).await)?.map(|volume| json(&volume)))
 }
 

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use labwright_model::lab::Host;
 use labwright_model::{Parsed, Span, Spanned};
-use labwright_plan::network::Guard;
 use labwright_plan::network::nft::Compiler;
+use labwright_plan::network::{Guard, HostParty};
 use labwright_plan::{Input, Lowered, Resource, ResourceId};
+
+use super::through;
 
 /// The Debian package that has `nft`.
 pub const PACKAGE: &str = "nftables";
@@ -32,8 +34,10 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         let all = matrix.parties.guarding_router() == Some(number);
         let moves = matrix.parties.hosts.iter().filter(|other| all || other.name == host.name);
         let moves = moves.filter(|other| other.entry.sshd.as_ref().is_some_and(|sshd| sshd.value.port().is_some()));
-        resource.after.extend(moves.map(|other| ResourceId::new(other.name, "host", "sshd", "hardening")));
-        out.resources.push(resource);
+        let moves: Vec<&HostParty<'_>> = moves.collect();
+        resource.after.extend(moves.iter().map(|other| through::sshd(other.name)));
+        let behind = moves.iter().filter(|other| other.name != host.name);
+        out.resources.push(resource.with_some("through", through::field(behind.copied())));
     }
 }
 

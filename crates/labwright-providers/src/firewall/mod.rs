@@ -7,9 +7,11 @@ mod lower;
 pub(crate) mod moving;
 mod ruleset;
 mod session;
+mod through;
 
 use labwright_plan::{
-    Change, Consequence, Context, Facts, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource, Session,
+    Change, Consequence, Context, Facts, Input, Kind, Lowered, Observation, Provider, ProviderError, Refusal, Resource,
+    Session,
 };
 
 pub use lower::implied;
@@ -32,6 +34,10 @@ impl Provider for Firewall {
         lower::lower(input, out);
     }
 
+    fn settle(&self, desired: &mut [Resource], observed: &mut Observation) {
+        through::settle(desired, observed);
+    }
+
     fn refuse(&self, resource: &Resource, facts: &Facts) -> Option<Refusal> {
         let host = resource.id.host();
         (!facts.root).then(|| Refusal {
@@ -52,16 +58,6 @@ impl Provider for Firewall {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Firewall.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
-    }
 
     #[test]
     fn only_root_has_a_firewall() {

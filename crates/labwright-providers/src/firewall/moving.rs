@@ -25,15 +25,24 @@ pub enum Hole {
 
 /// Lets this one address in at a TCP port, for a while.
 pub fn let_in(client: IpAddr, port: u16) -> Result<Hole, ProviderError> {
+    open(if client.is_ipv4() { "moving4" } else { "moving6" }, &format!("{client} . {port}"))
+}
+
+/// Lets this one address through to a TCP port of another one, for a while. Both are of one family.
+pub fn let_through(client: IpAddr, to: IpAddr, port: u16) -> Result<Hole, ProviderError> {
+    let set = if client.is_ipv4() { "moving_through4" } else { "moving_through6" };
+    open(set, &format!("{client} . {to} . {port}"))
+}
+
+fn open(set: &str, what: &str) -> Result<Hole, ProviderError> {
     if !has_nft() {
         return Ok(Hole::NoFirewall);
     }
     let Some(table) = listing()? else { return Ok(Hole::NoFirewall) };
-    let set = if client.is_ipv4() { "moving4" } else { "moving6" };
     if !table.contains(&format!("set {set} {{")) {
         return Ok(Hole::NoPlace);
     }
-    let element = format!("{{ {client} . {port} timeout {OPEN_FOR} }}");
+    let element = format!("{{ {what} timeout {OPEN_FOR} }}");
     run("nft", &["add", "element", "inet", TABLE, set, &element], SHORT)?.require()?;
     Ok(Hole::Open)
 }

@@ -15,6 +15,7 @@ use super::boot;
 use super::loaded::{LIMIT, fingerprint, listing};
 use super::lower::PACKAGE;
 use super::session::Here;
+use super::through;
 use crate::host::command::run;
 use crate::host::entry::{Entry, Permissions};
 use crate::host::session::text;
@@ -37,6 +38,13 @@ pub const KIND: Kind = Kind {
             doc: "Whether the kernel has it as it is written: nobody flushed the table or changed a rule by hand.",
             on_change: OnChange::Update,
             consequence: Consequence::CutsManagement,
+            content: false,
+        },
+        Field {
+            name: through::FIELD,
+            doc: "Of a router: the hosts behind it whose SSH port the lab sets; one that moves is reached at both ports meanwhile.",
+            on_change: OnChange::Ignore,
+            consequence: Consequence::None,
             content: false,
         },
     ],
@@ -171,6 +179,7 @@ pub fn apply(here: &Here, step: &Step, progress: &dyn Progress) -> Result<(), Pr
     };
     write(Path::new(FILE), content)?;
     write(&record(here), &recorded(content, &listing))?;
+    through::open(here, step, progress)?;
     // The file that was only for loading; should it stay, it is overwritten the next time.
     drop(fs::remove_file(&new));
     match here.context.facts.systemd {
@@ -201,7 +210,7 @@ pub fn way_back(here: &Here) -> Result<WayBack, ProviderError> {
         }
     });
     let before = |path: &PathBuf| before(path).map_err(|error| failed("read", path, &error));
-    Ok(WayBack { files: paths.iter().map(before).collect::<Result<_, _>>()?, calls, secret: false })
+    Ok(WayBack { files: paths.iter().map(before).collect::<Result<_, _>>()?, calls, ..WayBack::default() })
 }
 
 /// Asks `nft` and the kernel whether they take it, and changes nothing.

@@ -13,12 +13,7 @@ pub struct Here {
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let seen = || match ruleset::observe(self) {
-            Ok(Some(observed)) => Seen::Present(observed),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen())).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), Seen::from(ruleset::observe(self)))).collect()
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
@@ -27,14 +22,6 @@ impl Session for Here {
             Action::Delete => ruleset::remove(self),
             _ => ruleset::apply(self, step, progress),
         }
-    }
-
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
     }
 
     fn way_back(&self, step: &Step) -> Result<Option<WayBack>, ProviderError> {

@@ -24,7 +24,7 @@ pub fn of(here: &Here, step: &Step) -> Result<Option<WayBack>, ProviderError> {
         _ => return Ok(None),
     };
     let files = paths.iter().map(|path| before(path).map_err(|error| here.file_error("read", path, &error)));
-    Ok(Some(WayBack { files: files.collect::<Result<_, _>>()?, calls, secret: false }))
+    Ok(Some(WayBack { files: files.collect::<Result<_, _>>()?, calls, ..WayBack::default() }))
 }
 
 /// A path as it stands now.

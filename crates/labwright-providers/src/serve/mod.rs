@@ -74,12 +74,7 @@ impl Session for Here {
             "daemon" => daemon::observe(),
             kind => Err(ProviderError::bug(format!("the serve provider has no kind `{kind}`"))),
         };
-        let seen = |wanted: &Wanted<'_>| match look(wanted) {
-            Ok(Some(observed)) => Seen::Present(observed),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), Seen::from(look(wanted)))).collect()
     }
 
     fn apply(&self, step: &Step, _: &dyn Progress) -> Result<(), ProviderError> {
@@ -93,31 +88,8 @@ impl Session for Here {
         }
     }
 
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
-    }
-
     fn persist(&self) -> Result<(), ProviderError> {
         // Program and snapshot are on the disk before either is told to be there.
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Serve.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
     }
 }

@@ -9,7 +9,7 @@ use labwright_model::lab::Firewall;
 use labwright_plan::network::{Matrix, tailscale};
 use labwright_plan::{
     Action, Context, Facts, Input, Kind, Lowered, Progress, Provider, ProviderError, Refusal, Resource, ResourceId,
-    Sealed, Seen, Session, Step, Value, Wanted,
+    Sealed, Seen, Session, Step, Value, Wanted, WayBack,
 };
 
 /// The provider `tailscale`.
@@ -69,12 +69,7 @@ struct Here(Context);
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let seen = |wanted: &Wanted<'_>| match node::observe(wanted) {
-            Ok(Some(observed)) => Seen::Present(observed),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), Seen::from(node::observe(wanted)))).collect()
     }
 
     fn apply(&self, step: &Step, _: &dyn Progress) -> Result<(), ProviderError> {
@@ -85,31 +80,15 @@ impl Session for Here {
         }
     }
 
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
+    fn way_back(&self, step: &Step) -> Result<Option<WayBack>, ProviderError> {
+        match step.action {
+            Action::Update | Action::Replace => node::way_back(&self.0, step),
+            _ => Ok(None),
+        }
     }
 
     /// What it is is kept by tailscaled.
     fn persist(&self) -> Result<(), ProviderError> {
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Tailscale.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
     }
 }

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use labwright_plan::{
-    Action, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value, Wanted,
+    Action, Call, Consequence, Context, Field, Kind, Observed, OnChange, Ownership, ProviderError, Spec, Step, Value,
+    Wanted, WayBack,
 };
 
 use crate::host::command::{SHORT, run};
@@ -34,6 +36,8 @@ const fn field(name: &'static str, doc: &'static str, on_change: OnChange, conse
 /// How long a host may take to join; `tailscale up` waits for ever by itself.
 const JOINS_WITHIN: &str = "60s";
 const LIMIT: Duration = Duration::from_secs(90);
+/// A way back is given a minute.
+const BACK_WITHIN: &str = "50s";
 
 fn installed() -> bool {
     ["/usr/local/bin", "/usr/bin", "/usr/sbin"].iter().any(|folder| Path::new(folder).join("tailscale").is_file())
@@ -90,18 +94,12 @@ pub fn join(context: &Context, step: &Step) -> Result<(), ProviderError> {
             "Debian has no package of it: add Tailscale's own archive below `files` (https://pkgs.tailscale.com/stable/#debian-bookworm), and `tailscale` to `packages`",
         ));
     }
-    let differs = |field: &str| step.changes.iter().any(|change| change.field == field);
-    if step.action == Action::Update && !differs("tags") {
+    if step.action == Action::Update && !changes_tags(step) {
         return up(&[]);
     }
     let tags: Vec<&str> =
         step.spec.get("tags").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();
-    let Some(Value::Secret(key)) = step.spec.get("key") else {
-        return Err(ProviderError::bug("a node without a key"));
-    };
-    let key = key.reveal(&context.secrets).map_err(|secret| {
-        ProviderError::rejected(format!("secret `{secret}` did not come with this run")).help("plan again")
-    })?;
+    let key = key(context, step)?;
     let place = context.secrets_dir.join("tailscale-auth-key");
     let failed = |error: io::Error| ProviderError::rejected(format!("cannot write `{}`: {error}", place.display()));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&context.secrets_dir).map_err(failed)?;
@@ -119,6 +117,35 @@ pub fn join(context: &Context, step: &Step) -> Result<(), ProviderError> {
     let joined = written.map_err(failed).and_then(|()| up(&flags));
     fs::remove_file(&place).map_err(failed)?;
     joined
+}
+
+fn changes_tags(step: &Step) -> bool {
+    step.changes.iter().any(|change| change.field == "tags")
+}
+
+/// The auth key that came with the run.
+fn key(context: &Context, step: &Step) -> Result<impl Deref<Target = String>, ProviderError> {
+    let Some(Value::Secret(key)) = step.spec.get("key") else {
+        return Err(ProviderError::bug("a node without a key"));
+    };
+    key.reveal(&context.secrets).map_err(|secret| {
+        ProviderError::rejected(format!("secret `{secret}` did not come with this run")).help("plan again")
+    })
+}
+
+/// Other tags may let nobody in: then it has to log in once more, under those that it has now. The tailnet gives them where
+/// the key may. The program reads the key from its standard input, which is in memory as all of this way back is.
+pub fn way_back(context: &Context, step: &Step) -> Result<Option<WayBack>, ProviderError> {
+    if !installed() || !changes_tags(step) {
+        return Ok(None);
+    }
+    let tags = status()?.own.and_then(|own| own.tags).unwrap_or_default();
+    let tags = format!("--advertise-tags={}", tags.join(","));
+    let timeout = format!("--timeout={BACK_WITHIN}");
+    let args = ["up", timeout.as_str(), "--auth-key=file:/dev/stdin", tags.as_str(), "--force-reauth"];
+    let key = key(context, step)?;
+    let call = Call::new("tailscale", &args).input(key.trim());
+    Ok(Some(WayBack { calls: vec![call], secret: true, outlives: true, ..WayBack::default() }))
 }
 
 fn up(flags: &[&str]) -> Result<(), ProviderError> {

@@ -35,12 +35,7 @@ impl Session for Here {
             "seal" => seal::observe(self, wanted),
             kind => Err(ProviderError::bug(format!("the vault provider has no kind `{kind}`"))),
         };
-        let seen = |wanted: &Wanted<'_>| match look(wanted) {
-            Ok(Some(observed)) => Seen::Present(observed),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), Seen::from(look(wanted)))).collect()
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
@@ -54,14 +49,6 @@ impl Session for Here {
             "seal" => seal::apply(self, step, progress),
             kind => Err(ProviderError::bug(format!("the vault provider has no kind `{kind}`"))),
         }
-    }
-
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
     }
 
     fn persist(&self) -> Result<(), ProviderError> {

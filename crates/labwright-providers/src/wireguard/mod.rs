@@ -48,18 +48,3 @@ impl Provider for Wireguard {
         Ok(Box::new(session::Here::new(context)))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Wireguard.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
-    }
-}

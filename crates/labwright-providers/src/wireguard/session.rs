@@ -22,12 +22,7 @@ impl Here {
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let seen = |wanted: &Wanted<'_>| match interface::observe(self, wanted) {
-            Ok(Some(observed)) => Seen::Present(observed),
-            Ok(None) => Seen::Absent,
-            Err(error) => Seen::Unknown(error),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        wanted.iter().map(|wanted| (wanted.id.clone(), Seen::from(interface::observe(self, wanted)))).collect()
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
@@ -46,14 +41,6 @@ impl Session for Here {
                 secret_boot::see_to(&self.context, &self.touched)
             }
         }
-    }
-
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
     }
 
     fn way_back(&self, step: &Step) -> Result<Option<WayBack>, ProviderError> {

@@ -180,7 +180,12 @@ impl Keeper {
             }
         };
         let path = folder.join("authority.pem");
-        let there = std::fs::read_to_string(&path).ok();
+        let there = match std::fs::read_to_string(&path) {
+            Ok(there) => Some(there),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // Another certificate in its place would be one that nobody trusts yet.
+            Err(error) => return Err(format!("cannot read `{}`: {error}", path.display())),
+        };
         let authority = Authority::open(wanted, &key, there.as_deref())?;
         if there.as_deref() != Some(authority.pem.as_str()) {
             write_whole(&path, authority.pem.as_bytes(), 0o644)

@@ -223,10 +223,14 @@ pub fn fire(state: &Path, ticket: &str, fired: Fired) -> Verdict {
         && record::was_in_memory(state, ticket)
     {
         let because = "the host started again before anybody confirmed it".to_string();
-        let ended =
-            record::lock(state).and_then(|_held| end(state, ticket, &Verdict::Reverted { because: because.clone() }));
-        return ended
-            .map_or_else(|error| Verdict::Stuck { because: error.to_string() }, |()| Verdict::Reverted { because });
+        let verdict = match record::outlives(state, ticket) {
+            false => Verdict::Reverted { because },
+            true => Verdict::Stuck {
+                because: format!("{because}, and its way back was a secret in memory alone: it stays as it was made"),
+            },
+        };
+        let ended = record::lock(state).and_then(|_held| end(state, ticket, &verdict));
+        return ended.map_or_else(|error| Verdict::Stuck { because: error.to_string() }, |()| verdict);
     }
     let within = record.map_or(0, |record| record.within);
     let (because, when) = match fired {

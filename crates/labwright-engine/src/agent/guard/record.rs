@@ -2,7 +2,7 @@
 //! Decides nothing. Whoever changes anything here holds the lock.
 //!
 //! `reverts/TICKET/record.json` is the way back, `labwright` the very program that wrote it, `made` when the change was
-//! made, `awaited` is locked by the agent that waits; `reverts/ended/TICKET.json` is the verdict.
+//! made, `awaited` is locked by the agent that waits, `outlives` says that a reboot leaves what was changed; `reverts/ended/TICKET.json` is the verdict.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -89,6 +89,9 @@ pub fn write(state: &Path, memory: &Path, record: &Record) -> io::Result<File> {
         let kept = kept.join(format!("{}.json", record.ticket));
         durable(&kept, &bytes)?;
         std::os::unix::fs::symlink(&kept, &place)?;
+        if record.way_back.outlives {
+            durable(&folder.join("outlives"), b"")?;
+        }
     } else {
         durable(&place, &bytes)?;
     }
@@ -145,6 +148,11 @@ pub fn read(state: &Path, ticket: &str) -> io::Result<Option<Record>> {
 pub fn was_in_memory(state: &Path, ticket: &str) -> bool {
     let place = folder(state, ticket).join("record.json");
     is_ticket(ticket) && fs::read_link(&place).is_ok_and(|kept| !kept.exists())
+}
+
+/// Whether what a change whose record is gone made is there still.
+pub fn outlives(state: &Path, ticket: &str) -> bool {
+    folder(state, ticket).join("outlives").exists()
 }
 
 /// All that are pending, the oldest first. One that cannot be read hides no other.

@@ -62,6 +62,18 @@ impl Page<'_, '_> {
                 "\tset moving{digit} {{\n\t\ttype {address} . inet_service\n\t\tsize 64\n\t\tflags timeout\n\t}}\n"
             );
         }
+        if !self.routes {
+            return;
+        }
+        self.out.push_str(
+            "\n\t# The same for hosts behind this router, whose SSH is where it was until it is where it goes.\n",
+        );
+        for (digit, address) in [('4', "ipv4_addr"), ('6', "ipv6_addr")] {
+            let _ = write!(
+                self.out,
+                "\tset moving_through{digit} {{\n\t\ttype {address} . {address} . inet_service\n\t\tsize 64\n\t\tflags timeout\n\t}}\n"
+            );
+        }
     }
 
     /// Sources that cannot be where they say.
@@ -186,6 +198,10 @@ impl Page<'_, '_> {
             about = "What passes through: between zones, to the internet, to containers. Before a container engine looks at it.";
             rules.push("ct status dnat oifname @containers jump published".into());
             rules.push("jump between".into());
+            rules.extend(lines(&[
+                "ip saddr . ip daddr . tcp dport @moving_through4 accept",
+                "ip6 saddr . ip6 daddr . tcp dport @moving_through6 accept",
+            ]));
         } else {
             rules.push("ct status dnat jump published".into());
         }

@@ -57,8 +57,12 @@ pub fn reads_folder() -> Result<bool, ProviderError> {
 fn others(name: &str) -> Result<Vec<(PathBuf, String)>, ProviderError> {
     let mut paths = vec![PathBuf::from(MAIN)];
     if reads_folder()? {
-        let mut beside: Vec<PathBuf> =
-            fs::read_dir(FOLDER).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let failed = |error| ProviderError::rejected(format!("cannot look into `{FOLDER}`: {error}"));
+        let entries = match fs::read_dir(FOLDER) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?,
+        };
+        let mut beside: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
         beside.sort();
         paths.extend(beside.into_iter().filter(|beside| *beside != path(name) && beside.is_file()));
     }
