@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("providers", &["model", "plan", "secrets"]),
     ("engine", &["model", "plan", "secrets"]),
     ("daemons", &["model"]),
-    ("cli", &["daemons", "engine", "model", "plan", "providers", "secrets"]),
+    ("cli", &["daemons", "engine", "model", "plan", "providers", "secrets", "server"]),
+    ("server", &["model", "plan"]),
     ("secrets", &[]),
     ("testkit", &[]),
 ];

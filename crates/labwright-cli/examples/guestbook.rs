@@ -1,4 +1,4 @@
-//! A guestbook: what visitors leave behind, kept in SQLite. The small application that `examples/guestbook` runs.
+//! A guestbook: what visitors leave behind, kept in SQLite. The small application that `examples/starter` runs.
 //! It knows nothing of Labwright: a port and a file are all that it is told.
 
 use std::convert::Infallible;

@@ -39,7 +39,8 @@ const TOOLS: &[(&str, &str)] = &[
 /// Packages that no host asks for by a tool: mmdebstrap verifies Debian's archive with the keys in one, the language server
 /// that a test starts as an editor would needs `nodejs` and `npm`, the reading of Compose files is compared with
 /// docker-compose and with a newer one that pip installs, and the others judge what generators make and what the fake
-/// Vault answers, or are clients, upstreams, judges and the directory of the proxy's tests; those tests name what they miss themselves.
+/// Vault answers, or are clients, upstreams, judges and the directory of the proxy's tests, and the browser that shows the dashboard; those tests name what they miss
+/// themselves.
 #[cfg(test)]
 const SILENT_PACKAGES: &[&str] = &[
     "apache2-utils",
@@ -47,6 +48,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "bind9-dnsutils",
     "bind9-utils",
     "caddy",
+    "chromium",
     "curl",
     "debian-archive-keyring",
     "dnsmasq-base",

@@ -3,14 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use labwright_model::snapshot::up::control::{Line, Request, Source, Told};
+use labwright_model::snapshot::up::control::{Line, Request, Source, State, Told};
+use labwright_server::token;
 use serde_json::json;
 
 use crate::error::{CliError, Exit};
 use crate::lab::{LabEither, LabOption};
 use crate::terminal::Terminal;
 use crate::up::view::{self, View};
-use crate::up::{Link, clean, known, log_file, not_up};
+use crate::up::{Link, clean, is_path, known, log_file, not_up};
 
 /// Ends what `labwright up` runs on this machine: in reverse order, and its data stays.
 ///
@@ -114,12 +115,14 @@ fn answered(link: &mut Link) -> Result<(), CliError> {
     }
 }
 
-/// Opens a service of a lab that is up on this machine in your browser, and prints its address.
+/// Opens the dashboard of a lab that is up on this machine in your browser, or one of its services, and prints the address.
+///
+/// Where the dashboard is reached from other machines, the address holds its token: whoever has it may see and restart everything.
 #[derive(clap::Args)]
 pub struct Open {
-    /// The service.
+    /// The service; the dashboard when absent. A path names the lab: `open examples/starter`.
     #[arg(value_name = "SERVICE")]
-    service: String,
+    service: Option<String>,
     #[command(flatten)]
     lab: LabOption,
     /// Print the address, and open nothing.
@@ -129,26 +132,22 @@ pub struct Open {
 
 impl Open {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let (folder, name) = known(&self.lab)?;
+        let path = self.service.as_deref().filter(|word| is_path(word) && self.lab.lab.is_none());
+        let lab =
+            path.map_or_else(|| LabOption { lab: self.lab.lab.clone() }, |path| LabOption { lab: Some(path.into()) });
+        let (folder, name) = known(&lab)?;
         let state = Link::to(&folder).ok_or_else(|| not_up(&name))?.state()?;
-        let unit = state.units.iter().find(|unit| unit.name == self.service);
-        let unit = unit.ok_or_else(|| {
-            let known: Vec<&str> = state.units.iter().map(|unit| unit.name.as_str()).collect();
-            CliError::usage(format!("there is no `{}` here", self.service))
-                .hint(format!("here are `{}`", known.join("`, `")))
-        })?;
-        // Names below `localhost` are this machine to every browser; the lab's own need its resolver.
-        let link = unit.links.iter().find(|link| link.contains("localhost")).or(unit.links.first());
-        let link = link.ok_or_else(|| {
-            CliError::usage(format!("`{}` has no address to open", self.service)).hint("a service has one by its `url`")
-        })?;
+        let link = match self.service.as_deref().filter(|_| path.is_none()) {
+            Some(service) => of_service(&state, service)?,
+            None => of_dashboard(&state, token(&folder.token()))?,
+        };
         terminal.data(&format!("{link}\n"));
         if self.print {
             return Ok(Exit::Done);
         }
         let program = std::env::var_os("BROWSER").unwrap_or_else(|| "xdg-open".into());
         let opened =
-            Command::new(&program).arg(link).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+            Command::new(&program).arg(&link).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         if let Err(error) = opened {
             terminal.warn(&format!(
                 "`{}` cannot be started: {error}; open the address yourself",
@@ -157,6 +156,26 @@ impl Open {
         }
         Ok(Exit::Done)
     }
+}
+
+fn of_service(state: &State, service: &str) -> Result<String, CliError> {
+    let unit = state.units.iter().find(|unit| unit.name == service).ok_or_else(|| {
+        let known: Vec<&str> = state.units.iter().map(|unit| unit.name.as_str()).collect();
+        CliError::usage(format!("there is no `{service}` here")).hint(format!("here are `{}`", known.join("`, `")))
+    })?;
+    // Names below `localhost` are this machine to every browser; the lab's own need its resolver.
+    let link = unit.links.iter().find(|link| link.contains("localhost")).or(unit.links.first());
+    link.cloned().ok_or_else(|| {
+        CliError::usage(format!("`{service}` has no address to open")).hint("a service has one by its `url`")
+    })
+}
+
+fn of_dashboard(state: &State, token: Option<String>) -> Result<String, CliError> {
+    let link = state.dashboard.as_ref().ok_or_else(|| {
+        CliError::usage(format!("lab `{}` is up without a dashboard", state.lab))
+            .hint("`labwright down`, and `labwright up` without `--dashboard off`")
+    })?;
+    Ok(token.map_or_else(|| link.clone(), |token| format!("{link}?token={token}")))
 }
 
 /// What is asked of the logs of a lab that is up on this machine.

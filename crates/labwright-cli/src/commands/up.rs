@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::net::Ipv4Addr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use labwright_daemons::up::Listen;
 use labwright_model::snapshot::up::control::{Phase, Request, Told};
 
 use crate::error::{CliError, Exit};
@@ -39,12 +41,34 @@ pub struct Up {
     /// How long to wait with `--wait`.
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
+    /// Where the dashboard listens: `off`, a port of this machine, or an address and a port (`0.0.0.0:8600`). Whoever comes from
+    /// elsewhere is asked for a token then: `labwright open --print` prints an address with it.
+    #[arg(long, value_name = "LISTEN", default_value = "8600", value_parser = dashboard)]
+    dashboard: Dashboard,
     /// Print what services say, a line each with its name in front, and draw nothing. So it is in a pipe, too.
     #[arg(long)]
     plain: bool,
     /// Print every event as JSON, one object a line.
     #[arg(long, conflicts_with = "plain")]
     json: bool,
+}
+
+/// Where a dashboard is, if anywhere.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Dashboard(Option<Listen>);
+
+fn dashboard(text: &str) -> Result<Dashboard, String> {
+    if text == "off" {
+        return Ok(Dashboard(None));
+    }
+    if let Ok(port) = text.parse::<u16>() {
+        // The port that is meant where nobody says one gives way to whoever has it.
+        let gives_way = port == labwright_server::PORT || port == 0;
+        return Ok(Dashboard(Some(Listen { address: (Ipv4Addr::LOCALHOST, port).into(), gives_way })));
+    }
+    let address =
+        text.parse().map_err(|_| "write `off`, a port, or an address and a port: `0.0.0.0:8600`".to_string())?;
+    Ok(Dashboard(Some(Listen { address, gives_way: false })))
 }
 
 /// What comes in while a lab is followed.
@@ -83,7 +107,8 @@ impl Up {
         if self.json {
             terminal.json_begin(&serde_json::json!({ "begin": { "verb": "up", "lab": up.lab } }));
         }
-        let link = here.start(up, terminal)?;
+        let notes = up.notes.clone();
+        let link = here.start(up, self.dashboard.0, terminal)?;
         if self.detach {
             let lab = self.called();
             terminal.say(&format!(
@@ -91,7 +116,7 @@ impl Up {
             ));
             return Ok(Exit::Done);
         }
-        let exit = self.follow(link, !self.wait, terminal)?;
+        let exit = self.follow(link, !self.wait, &notes, terminal)?;
         Ok(if exit == Exit::Done && partly && self.wait { Exit::Partly } else { exit })
     }
 
@@ -112,7 +137,7 @@ impl Up {
             ));
         }
         if self.wait {
-            return self.follow(link, false, terminal);
+            return self.follow(link, false, &state.notes, terminal);
         }
         terminal.say(&format!("lab `{name}` is up already (process {})", state.pid));
         view::table(&state, terminal.out_color, terminal.width)
@@ -124,7 +149,7 @@ impl Up {
         Ok(if state.units.iter().all(|unit| unit.phase.is_well()) { Exit::Done } else { Exit::Unhealthy })
     }
 
-    fn follow(&self, mut link: Link, own: bool, terminal: &Terminal) -> Result<Exit, CliError> {
+    fn follow(&self, mut link: Link, own: bool, notes: &[String], terminal: &Terminal) -> Result<Exit, CliError> {
         let live = terminal.watched && !self.plain && !self.json && std::io::stderr().is_terminal();
         let lines = !live && own;
         link.ask(&Request::Follow { own, lines })?;
@@ -141,7 +166,8 @@ impl Up {
         });
         let deadline = (!own).then(|| Instant::now() + Duration::from_secs(self.timeout));
         let (view, seen) = (View::default(), BTreeMap::new());
-        let mut follower = Follower { view, live, lines, json: self.json, seen, lab: self.called(), terminal };
+        let (lab, notes) = (self.called(), notes.to_vec());
+        let mut follower = Follower { view, live, lines, json: self.json, seen, lab, notes, terminal };
         let (mut signals, mut draw_at, mut ended) = (0, None, false);
         loop {
             let until = [deadline, draw_at].into_iter().flatten().min();
@@ -212,6 +238,8 @@ struct Follower<'a> {
     seen: BTreeMap<String, Phase>,
     /// The lab as the next verb has to name it, with a space before it; nothing where it is found by itself.
     lab: String,
+    /// What was said of the lab before it was started.
+    notes: Vec<String>,
     terminal: &'a Terminal,
 }
 
@@ -232,7 +260,14 @@ impl Follower<'_> {
             self.terminal.json_line(&told);
         }
         match told {
-            Told::State(state) => self.view.state = *state,
+            Told::State(state) => {
+                let link = state.dashboard.clone().filter(|_| self.lines && self.view.state.dashboard.is_none());
+                self.view.state = *state;
+                if let Some(link) = link {
+                    self.say(&format!("dashboard: {link}"));
+                }
+            }
+            Told::Settled => self.view.state.settled = true,
             Told::Unit(unit) => {
                 let news = self.seen.insert(unit.name.clone(), unit.phase) != Some(unit.phase);
                 if news && !self.live && !self.json {
@@ -262,6 +297,9 @@ impl Follower<'_> {
         let unwell = view::unwell(state, color);
         if !unwell.is_empty() {
             self.terminal.say(unwell.trim_end());
+        }
+        for note in state.notes.iter().filter(|note| !self.notes.contains(note)) {
+            self.terminal.say(&format!("note: {note}"));
         }
         let links = view::links(state, color);
         if !links.is_empty() {

@@ -80,6 +80,7 @@ fn lab_here() -> Value {
         "settled": flag("Whether nothing is under way."),
         "ending": flag("Whether everything is being stopped."),
         "authority": or_null("string"),
+        "dashboard": or_null("string"),
     })
 }
 
@@ -97,6 +98,7 @@ fn unit() -> Value {
         "restarts": count("How often it was started again."),
         "took": schema_or_null(count("Milliseconds from its start until it was well.")),
         "started": schema_or_null(count("Seconds since 1970: its last start.")),
+        "began": schema_or_null(count("Milliseconds from the start of the supervisor until its last start.")),
     })
 }
 

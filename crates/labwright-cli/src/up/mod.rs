@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use labwright_daemons::up::{Folder, READY, Start, ports, reach, sweep};
+use labwright_daemons::up::{Folder, Listen, READY, Start, ports, reach, sweep};
 use labwright_model::here::Ask;
 use labwright_model::snapshot::up::control::{Request, State, Told};
 use labwright_model::snapshot::up::{Up, What, place};
@@ -125,7 +125,7 @@ impl Here {
     }
 
     /// Starts a supervisor, and waits until it answers.
-    pub fn start(&self, up: Up, terminal: &Terminal) -> Result<Link, CliError> {
+    pub fn start(&self, up: Up, dashboard: Option<Listen>, terminal: &Terminal) -> Result<Link, CliError> {
         let serve =
             |error: labwright_daemons::serve::ServeError| CliError::new(Exit::Internal, error.message).hint(error.help);
         self.folder.prepare().map_err(serve)?;
@@ -145,7 +145,8 @@ impl Here {
         }
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(failed)?;
-        let text = zeroize::Zeroizing::new(serde_json::to_vec(&Start { up, secrets }).map_err(CliError::bug)?);
+        let text =
+            zeroize::Zeroizing::new(serde_json::to_vec(&Start { up, secrets, dashboard }).map_err(CliError::bug)?);
         if let Some(mut stdin) = child.stdin.take() {
             // One that ended already says why itself.
             drop(stdin.write_all(&text));

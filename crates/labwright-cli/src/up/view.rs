@@ -37,7 +37,11 @@ impl View {
         let (rows, columns) = term.size();
         let lines = table(&self.state, terminal.err_color, usize::from(columns).max(40));
         let room = usize::from(rows).saturating_sub(2).max(5);
-        let shown = fitted(&self.state, lines, room);
+        let mut shown = fitted(&self.state, lines, room);
+        // Whoever waits for something that never comes looks there before everything is settled.
+        if let Some(link) = self.state.dashboard.as_ref().filter(|_| !self.state.settled) {
+            shown.push(format!("  dashboard  {}", ink(terminal.err_color, Ink::Cyan, link)));
+        }
         let mut text = String::new();
         for line in &shown {
             let _ = writeln!(text, "{line}");
@@ -140,11 +144,13 @@ pub fn change(unit: &Status, color: bool) -> String {
 
 /// Where a person looks at what runs.
 pub fn links(state: &State, color: bool) -> String {
-    let units: Vec<&Status> = state.units.iter().filter(|unit| !unit.links.is_empty()).collect();
-    let width = units.iter().map(|unit| unit.name.chars().count()).max().unwrap_or(0);
+    let units = state.units.iter().filter(|unit| !unit.links.is_empty());
+    let mut all: Vec<(&str, String)> = units.map(|unit| (unit.name.as_str(), unit.links.join("  "))).collect();
+    all.extend(state.dashboard.iter().map(|link| ("dashboard", link.clone())));
+    let width = all.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
-    for unit in units {
-        let _ = writeln!(text, "  {:<width$}  {}", unit.name, ink(color, Ink::Cyan, &unit.links.join("  ")));
+    for (name, links) in all {
+        let _ = writeln!(text, "  {name:<width$}  {}", ink(color, Ink::Cyan, &links));
     }
     if let Some(authority) = &state.authority {
         let _ = writeln!(text, "  their certificates are of the lab's own authority: {authority}");

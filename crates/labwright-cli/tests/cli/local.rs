@@ -31,18 +31,18 @@ fn the_first_apply_makes_it_and_the_second_has_nothing_to_do() {
 }
 
 #[test]
-fn the_starter_lab_does_what_the_readme_says() {
+fn the_lab_of_one_machine_does_what_it_says() {
     let desk = Desk::new("");
-    let starter = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/starter/lab.yaml");
-    let root = desk.path("starter").display().to_string();
-    desk.lab(&fs::read_to_string(starter).unwrap().replace("/tmp/labwright-starter", &root));
+    let lab = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/one-machine/lab.yaml");
+    let root = desk.path("made").display().to_string();
+    desk.lab(&fs::read_to_string(lab).unwrap().replace("/tmp/labwright-one-machine", &root));
     desk.run(&["apply", "--yes"]).code(0).says("5 of 5 steps done");
     assert_eq!(
-        fs::read_to_string(desk.path("starter/latest.txt")).unwrap(),
-        "This is workbench, in the lab starter.\n"
+        fs::read_to_string(desk.path("made/latest.txt")).unwrap(),
+        "This is workbench, in the lab one-machine.\n"
     );
     desk.run(&["apply", "--yes"]).code(0).says("nothing to do, 5 unchanged");
-    fs::write(desk.path("starter/welcome.txt"), "edited\n").unwrap();
+    fs::write(desk.path("made/welcome.txt"), "edited\n").unwrap();
     desk.run(&["drift"]).code(4).says("+edited");
 }
 

@@ -2,8 +2,11 @@
 
 mod adoption;
 mod answers;
+mod browser;
 mod canary;
+mod chromium;
 mod clocks;
+mod dashboard;
 mod dns;
 mod docker;
 mod docker_egress;
@@ -36,6 +39,7 @@ mod serve_dns;
 mod stacks;
 mod systemd;
 mod tailscale;
+mod telemetry;
 mod trace;
 mod traced;
 mod up;

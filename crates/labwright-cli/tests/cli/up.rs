@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::world::{Desk, Ran};
 
 /// A lab that is ended whatever becomes of the test.
-struct Here {
-    desk: Desk,
+pub struct Here {
+    pub desk: Desk,
 }
 
 impl Drop for Here {
@@ -20,56 +20,56 @@ impl Drop for Here {
 }
 
 impl Here {
-    fn new(services: &str) -> Here {
+    pub fn new(services: &str) -> Here {
         Here::of(&format!("lab: test\ncompute: {{ hosts: {{ box: {{ address: 10.9.9.9 }} }} }}\nservices:\n{services}"))
     }
 
-    fn of(lab: &str) -> Here {
+    pub fn of(lab: &str) -> Here {
         Here { desk: Desk::new(lab) }
     }
 
-    fn up(&self, args: &[&str]) -> Ran {
+    pub fn up(&self, args: &[&str]) -> Ran {
         self.desk.run(&[&["up", "--wait"], args].concat())
     }
 
-    fn down(&self) -> Ran {
+    pub fn down(&self) -> Ran {
         self.desk.run(&["down"])
     }
 
     /// In the foreground, with what it says in files.
-    fn foreground(&self, args: &[&str]) -> Child {
+    pub fn foreground(&self, args: &[&str]) -> Child {
         let file = |name: &str| fs::File::create(self.desk.path(name)).unwrap();
         let mut command = self.desk.command();
         command.arg("up").args(args).stdout(file("out")).stderr(file("err")).stdin(Stdio::null());
         command.spawn().unwrap()
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.desk.path(name)).unwrap_or_default()
     }
 
-    fn state(&self) -> Value {
+    pub fn state(&self) -> Value {
         serde_json::from_str(&self.desk.run(&["ps", "--json"]).out).unwrap_or(Value::Null)
     }
 
-    fn unit(&self, name: &str) -> Value {
+    pub fn unit(&self, name: &str) -> Value {
         let state = self.state();
         let units = state["units"].as_array().cloned().unwrap_or_default();
         units.into_iter().find(|unit| unit["name"] == name).unwrap_or(Value::Null)
     }
 
-    fn pid(&self, name: &str) -> i64 {
+    pub fn pid(&self, name: &str) -> i64 {
         self.unit(name)["pid"].as_i64().unwrap_or_else(|| panic!("`{name}` has no process: {}", self.state()))
     }
 
     /// The folder that the lab has on this machine.
-    fn folder(&self) -> std::path::PathBuf {
+    pub fn folder(&self) -> std::path::PathBuf {
         fs::read_dir(self.desk.path("state/up")).unwrap().next().unwrap().unwrap().path()
     }
 }
 
 #[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "not within a minute: {what}");
@@ -96,7 +96,7 @@ fn noting(here: &str, name: &str, more: &str) -> String {
 }
 
 /// A server of pages at its `${port}`.
-fn server(name: &str, more: &str) -> String {
+pub fn server(name: &str, more: &str) -> String {
     format!(
         "  {name}: {{ on: box, run: {{ command: [python3, -m, http.server, --bind, 127.0.0.1, \"${{port}}\"] }}{more} }}\n"
     )
@@ -546,8 +546,8 @@ fn a_secret_reaches_its_process_and_nobody_else() {
 
 /// The example as its readers meet it: our own small application, pages, names, doors.
 #[test]
-fn the_guestbook_runs_on_a_bare_machine() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/guestbook");
+fn the_starter_runs_on_a_bare_machine() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/starter");
     let here = Here::of("lab: empty\n");
     let copy = Command::new("cp").arg("-r").arg(folder.join(".")).arg(here.desk.dir.path()).status().unwrap();
     assert!(copy.success());

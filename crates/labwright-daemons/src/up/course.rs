@@ -101,6 +101,7 @@ impl Supervisor {
         }
         let mut environment = wanted.environment.clone();
         environment.insert(DATA.into(), own.display().to_string());
+        self.beside.tell(&name, &mut environment);
         let directory = match &wanted.directory {
             Some(said) if said.must || std::path::Path::new(&said.path).is_dir() => said.path.clone().into(),
             Some(said) => {
@@ -380,6 +381,25 @@ impl Supervisor {
         self.units[unit].again = true;
         if self.units[unit].phase != Phase::Stopping {
             self.stop(unit);
+        }
+    }
+
+    /// Stops it until somebody starts it.
+    pub fn rest(&mut self, unit: usize) {
+        self.units[unit].again = false;
+        if !matches!(self.units[unit].phase, Phase::Stopping | Phase::Stopped) {
+            self.note(unit, "it is stopped by hand");
+            self.stop(unit);
+        }
+    }
+
+    /// Starts it, unless it runs or is about to.
+    pub fn wake(&mut self, unit: usize) {
+        if matches!(
+            self.units[unit].phase,
+            Phase::Stopped | Phase::Stopping | Phase::Failed | Phase::Done | Phase::Pausing
+        ) {
+            self.restart(unit);
         }
     }
 

@@ -52,6 +52,11 @@ impl Folder {
         self.path.join("ca.pem")
     }
 
+    /// What the dashboard asks those for who reach it from elsewhere.
+    pub fn token(&self) -> PathBuf {
+        self.path.join("dashboard.token")
+    }
+
     /// Makes it, for its owner alone.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //!
 //! It reads no lab file and prints nothing. `docs/decisions/0015-up.md` says why it is as it is.
 
+mod beside;
 mod control;
 mod course;
 mod doors;
@@ -21,6 +22,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::net::SocketAddr;
 
 use labwright_model::snapshot::up::Up;
 use serde::{Deserialize, Serialize};
@@ -28,6 +30,7 @@ use zeroize::Zeroizing;
 
 use crate::serve::ServeError;
 
+pub use beside::Beside;
 pub use control::reach;
 pub use folder::Folder;
 pub use guard::guard;
@@ -39,6 +42,9 @@ pub struct Start {
     pub up: Up,
     /// The values of the secrets that variables refer to.
     pub secrets: BTreeMap<String, String>,
+    /// Where its dashboard is to be; nowhere when absent.
+    #[serde(default)]
+    pub dashboard: Option<Listen>,
 }
 
 impl Start {
@@ -49,14 +55,23 @@ impl Start {
     }
 }
 
+/// Where a dashboard listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    pub address: SocketAddr,
+    /// Whether another port will do where this one is taken.
+    pub gives_way: bool,
+}
+
 /// The line that a supervisor writes to its standard output once its control socket answers.
 pub const READY: &str = "ready";
 
-/// Supervises until it is told to end. Reads what to run from standard input.
+/// Supervises until it is told to end. Reads what to run from standard input; `beside` says what there is in this process
+/// beside the supervisor, before anything is started.
 ///
 /// # Errors
 /// The folder cannot be used, another supervisor has it, or what came over standard input is not understood.
-pub fn supervise(folder: &Folder) -> Result<(), ServeError> {
+pub fn supervise(folder: &Folder, beside: impl FnOnce(&Start) -> Beside) -> Result<(), ServeError> {
     // Whoever started it sees to the rest when it goes; without that one it ends everything in order.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -69,9 +84,10 @@ pub fn supervise(folder: &Folder) -> Result<(), ServeError> {
     let start: Start = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
     drop(text);
     let _lock = folder.lock("supervisor.lock")?;
+    let beside = beside(&start);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| ServeError::new(format!("failed to start: {error}"), ""))?;
-    tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(folder.clone(), start))
+    tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(folder.clone(), start, beside))
 }

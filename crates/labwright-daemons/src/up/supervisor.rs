@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::output::{Bus, Log, Tell};
 use super::ready::Look;
 use super::unit::Unit;
-use super::{Folder, READY, Start, control};
+use super::{Beside, Folder, READY, Start, control};
 use crate::proxy::Proxy;
 use crate::serve::ServeError;
 
@@ -52,6 +52,7 @@ pub struct Supervisor {
     pub folder: Folder,
     pub mark: String,
     pub start: Start,
+    pub beside: Beside,
     pub units: Vec<Unit>,
     pub bus: Rc<Bus>,
     pub processes: HashMap<Pid, (usize, Role)>,
@@ -67,7 +68,7 @@ pub struct Supervisor {
     waiting_for_end: Vec<Tell>,
 }
 
-pub async fn run(folder: Folder, start: Start) -> Result<(), ServeError> {
+pub async fn run(folder: Folder, start: Start, beside: Beside) -> Result<(), ServeError> {
     let failed = |error: std::io::Error| ServeError::new(format!("failed to wait for signals: {error}"), "");
     // Before anything is started: no end of a child is missed.
     let mut child = signal(SignalKind::child()).map_err(failed)?;
@@ -77,7 +78,7 @@ pub async fn run(folder: Folder, start: Start) -> Result<(), ServeError> {
     let (changes, mut changed) = mpsc::unbounded_channel();
     let (asking, mut asked) = mpsc::unbounded_channel();
     let _listening = control::listen(&folder, asking)?;
-    let mut supervisor = Supervisor::new(folder, start, events, changes);
+    let mut supervisor = Supervisor::new(folder, start, beside, events, changes);
     let announced =
         std::io::stdout().write_all(format!("{READY}\n").as_bytes()).and_then(|()| std::io::stdout().flush());
     announced.map_err(|error| ServeError::new(format!("whoever started this is gone: {error}"), ""))?;
@@ -103,7 +104,8 @@ pub async fn run(folder: Folder, start: Start) -> Result<(), ServeError> {
 impl Supervisor {
     fn new(
         folder: Folder,
-        start: Start,
+        mut start: Start,
+        beside: Beside,
         events: UnboundedSender<Event>,
         changes: UnboundedSender<usize>,
     ) -> Supervisor {
@@ -120,10 +122,12 @@ impl Supervisor {
         }
         let mark = folder.mark();
         let digest = Start::digest(&start.up);
+        start.up.notes.extend(beside.fault.iter().map(|fault| format!("there is no dashboard: {fault}")));
         let mut supervisor = Supervisor {
             folder,
             mark,
             start,
+            beside,
             units,
             bus,
             processes: HashMap::new(),
@@ -328,6 +332,24 @@ impl Supervisor {
                     tell.say(Told::Done);
                 }
             },
+            Request::Stop { units } | Request::Start { units } if self.ending || units.is_empty() => {
+                let reason = if self.ending { "everything is ending" } else { "no unit is named" };
+                tell.say(Told::Refused { reason: reason.into(), help: String::new() });
+            }
+            Request::Stop { units } => match self.unknown(&units) {
+                Some(refused) => tell.say(refused),
+                None => {
+                    self.chosen(&units).into_iter().for_each(|unit| self.rest(unit));
+                    tell.say(Told::Done);
+                }
+            },
+            Request::Start { units } => match self.unknown(&units) {
+                Some(refused) => tell.say(refused),
+                None => {
+                    self.chosen(&units).into_iter().for_each(|unit| self.wake(unit));
+                    tell.say(Told::Done);
+                }
+            },
             Request::Down => {
                 self.waiting_for_end.push(tell.clone());
                 self.end();
@@ -359,8 +381,10 @@ impl Supervisor {
         let mut lines = Vec::new();
         for unit in self.chosen(units) {
             let log = self.units[unit].log.borrow();
-            lines.extend(log.kept().rev().take(tail).cloned());
+            let last = log.kept().count().saturating_sub(tail);
+            lines.extend(log.kept().skip(last).cloned());
         }
+        // Those of one unit stay as they were said, however many in one millisecond.
         lines.sort_by_key(|line| line.at);
         lines.into_iter().for_each(|line| tell.say(Told::Line(line)));
     }
@@ -378,6 +402,7 @@ impl Supervisor {
             settled: self.settled,
             ending: self.ending,
             authority: authority.is_file().then(|| authority.display().to_string()),
+            dashboard: self.beside.dashboard.clone(),
         }
     }
 

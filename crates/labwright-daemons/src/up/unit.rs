@@ -42,6 +42,8 @@ pub struct Unit {
     pub pid: Option<Pid>,
     /// Which of its starts this is: what is told of an earlier one does not count.
     pub attempt: u64,
+    /// When it was first known of: at the start of the supervisor.
+    pub known: Instant,
     pub began: Option<Instant>,
     pub started: Option<i64>,
     pub took: Option<u64>,
@@ -70,6 +72,7 @@ impl Unit {
             reason: String::new(),
             pid: None,
             attempt: 0,
+            known: Instant::now(),
             began: None,
             started: None,
             took: None,
@@ -98,7 +101,8 @@ impl Unit {
 
     /// Whether nobody shall wait for it any longer.
     pub fn is_hopeless(&self) -> bool {
-        self.phase == Phase::Failed || (!self.phase.is_well() && self.fails >= HOPELESS)
+        // What somebody stopped is not waited for either.
+        matches!(self.phase, Phase::Failed | Phase::Stopped) || (!self.phase.is_well() && self.fails >= HOPELESS)
     }
 
     /// Counts a failure; returns how long to wait before the next start.
@@ -132,6 +136,7 @@ impl Unit {
             restarts: self.restarts,
             took: self.took,
             started: self.started,
+            began: self.began.map(|began| began.duration_since(self.known).as_millis() as u64),
         }
     }
 }

@@ -13,7 +13,7 @@ pub const WHOLE: &str = include_str!("../whole.yaml");
 /// Every lab that the project shows in one file.
 pub const SHOWN: &[&str] = &[
     WHOLE,
-    include_str!("../../../../examples/starter/lab.yaml"),
+    include_str!("../../../../examples/one-machine/lab.yaml"),
     include_str!("../../../../examples/reference/lab.yaml"),
 ];
 

@@ -27,7 +27,7 @@ pub(super) const PAGES: &[Page] = &[
         title: "a key that means nothing",
         doc: "A map holds a key that Labwright does not know, so whatever was meant would silently not happen. The finding \
               names the nearest known key. `labwright schema` prints all keys; an editor that follows the first line of \
-              `examples/starter/lab.yaml` completes them.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { adress: 10.0.0.1 } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\n```",
+              `examples/one-machine/lab.yaml` completes them.\n\nBreaks it:\n\n```yaml\ncompute: { hosts: { a: { adress: 10.0.0.1 } } }\n```\n\nKeeps it:\n\n```yaml\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\n```",
     },
     Page {
         code: codes::DUPLICATE_KEY,

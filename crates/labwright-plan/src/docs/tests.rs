@@ -10,7 +10,7 @@ use super::*;
 
 const WHOLE: &str = include_str!("../../../labwright-model/tests/whole.yaml");
 const REFERENCE: &str = include_str!("../../../../examples/reference/lab.yaml");
-const STARTER: &str = include_str!("../../../../examples/starter/lab.yaml");
+const ONE_MACHINE: &str = include_str!("../../../../examples/one-machine/lab.yaml");
 
 struct One<'a>(&'a str);
 
@@ -408,7 +408,7 @@ fn pages_do_not_depend_on_the_order_of_the_file() {
 
 #[test]
 fn every_page_carries_its_editions_marker_and_every_link_leads_to_a_page() {
-    for text in [SMALL, WHOLE, REFERENCE, STARTER] {
+    for text in [SMALL, WHOLE, REFERENCE, ONE_MACHINE] {
         for edition in [Edition::Internal, Edition::Public] {
             let pages = docs(&lab(text), edition);
             let paths: BTreeSet<&str> = pages.iter().map(|page| page.path.as_str()).collect();
@@ -524,14 +524,14 @@ fn vocabulary() -> BTreeSet<String> {
 #[test]
 fn the_public_edition_has_no_word_but_its_own_and_no_digit() {
     let vocabulary = vocabulary();
-    for text in [SMALL, WHOLE, REFERENCE, STARTER] {
+    for text in [SMALL, WHOLE, REFERENCE, ONE_MACHINE] {
         let told = public(text);
         assert!(!told.contains(|c: char| c.is_ascii_digit()), "{told}");
         let strange: Vec<String> = words(&told).difference(&vocabulary).cloned().collect();
         assert_eq!(strange, Vec::<String>::new());
         // And searched for one by one: what is found is an ordinary word of the edition's own.
         let own = own(text);
-        assert!(text == STARTER || own.len() > 40, "{own:?}");
+        assert!(text == ONE_MACHINE || own.len() > 40, "{own:?}");
         let found: Vec<&String> = own
             .iter()
             .filter(|own| words(&told).contains(&own.to_lowercase()))

@@ -11,7 +11,7 @@ use serde::Serialize;
 pub use build::graph;
 pub use dot::dot;
 pub use mermaid::mermaid;
-pub use svg::svg;
+pub use svg::{Layout, Place, layout, path, svg};
 
 /// What boxes are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -33,16 +33,32 @@ text{font:13px system-ui,sans-serif;fill:#1b1f24}.box{fill:#ffffff;stroke:#5c667
 .service{fill:#3a3015;stroke:#d4aa46}.repository{fill:#2f2340;stroke:#b58be0}.domain,.internet{fill:#402222;stroke:#e08585}\
 .arrow{stroke:#97a2b3}.head{fill:#97a2b3}.label{stroke:#14171c}}";
 
-struct Place {
-    x: i32,
-    y: i32,
+/// Where a box is: its upper left corner, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub x: i32,
+    pub y: i32,
 }
 
-pub fn svg(graph: &Graph, title: &str) -> String {
-    let mut bands = String::new();
+/// Where everything of a picture is, in pixels: groups one below another, boxes in rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// By box.
+    pub places: Vec<Place>,
+    /// By group: its upper edge, and its height.
+    pub bands: Vec<(i32, i32)>,
+    /// Width and height of the whole.
+    pub size: (i32, i32),
+    /// Width and height of a box.
+    pub of_box: (i32, i32),
+}
+
+/// Puts boxes into rows, each as near as can be to what it is joined with above.
+pub fn layout(graph: &Graph) -> Layout {
     let mut places: Vec<Place> = graph.boxes.iter().map(|_| Place { x: 0, y: 0 }).collect();
+    let mut bands = Vec::new();
     let mut y = MARGIN;
-    for (number, group) in graph.groups.iter().enumerate() {
+    for number in 0..graph.groups.len() {
         let order = ordered(graph, number, &places);
         let columns = ((WIDTH - 2 * MARGIN - 2 * PADDING + GAP.0) / (BOX.0 + GAP.0)).max(1);
         let rows = (order.len() as i32 + columns - 1) / columns;
@@ -56,6 +72,16 @@ pub fn svg(graph: &Graph, title: &str) -> String {
             let x = MARGIN + free / 2 + aside + column * (BOX.0 + GAP.0);
             places[*n] = Place { x, y: y + TITLE + row * (BOX.1 + GAP.1) };
         }
+        bands.push((y, height));
+        y += height + BETWEEN;
+    }
+    Layout { places, bands, size: (WIDTH, y), of_box: BOX }
+}
+
+pub fn svg(graph: &Graph, title: &str) -> String {
+    let mut bands = String::new();
+    let Layout { places, bands: heights, size: (_, y), .. } = layout(graph);
+    for (group, (y, height)) in graph.groups.iter().zip(heights) {
         let _ = writeln!(
             bands,
             "<rect class=\"band\" x=\"{MARGIN}\" y=\"{y}\" width=\"{}\" height=\"{height}\" rx=\"8\"/>",
@@ -72,7 +98,6 @@ pub fn svg(graph: &Graph, title: &str) -> String {
             y + 20,
             escaped(&cut(&heading, HEADING))
         );
-        y += height + BETWEEN;
     }
     let height = y + LEGEND;
     let title = escaped(&plain(title));
@@ -123,18 +148,39 @@ fn free(taken: &mut BTreeMap<i32, Vec<i32>>, x: i32, y: i32) -> i32 {
     y
 }
 
+/// How an arrow runs: its ends, and how far it goes straight on before it bends.
+struct Course {
+    a: i32,
+    b: i32,
+    start: i32,
+    end: i32,
+    bend: i32,
+    back: i32,
+}
+
+fn course(from: Place, to: Place) -> Course {
+    let middle = |place: Place| place.x + BOX.0 / 2;
+    let (start, end, bend) = match from.y.cmp(&to.y) {
+        std::cmp::Ordering::Less => (from.y + BOX.1, to.y, ((to.y - from.y - BOX.1) / 2).max(12)),
+        std::cmp::Ordering::Greater => (from.y, to.y + BOX.1, -((from.y - to.y - BOX.1) / 2).max(12)),
+        // Neighbours in a row: out below and back in from below.
+        std::cmp::Ordering::Equal => (from.y + BOX.1, to.y + BOX.1, GAP.1),
+    };
+    let back = if from.y == to.y { end + bend } else { end - bend };
+    Course { a: middle(from), b: middle(to), start, end, bend, back }
+}
+
+/// The way of an arrow from one box to another, as SVG's `d`.
+pub fn path(from: Place, to: Place) -> String {
+    let Course { a, b, start, end, bend, back } = course(from, to);
+    format!("M{a} {start}C{a} {},{b} {back},{b} {end}", start + bend)
+}
+
 fn arrows(graph: &Graph, places: &[Place], out: &mut String) {
     let mut taken: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for arrow in &graph.arrows {
         let (from, to) = (&places[arrow.from], &places[arrow.to]);
-        let middle = |place: &Place| place.x + BOX.0 / 2;
-        let (start, end, bend) = match from.y.cmp(&to.y) {
-            std::cmp::Ordering::Less => (from.y + BOX.1, to.y, ((to.y - from.y - BOX.1) / 2).max(12)),
-            std::cmp::Ordering::Greater => (from.y, to.y + BOX.1, -((from.y - to.y - BOX.1) / 2).max(12)),
-            // Neighbours in a row: out below and back in from below.
-            std::cmp::Ordering::Equal => (from.y + BOX.1, to.y + BOX.1, GAP.1),
-        };
-        let back = if from.y == to.y { end + bend } else { end - bend };
+        let Course { a, b, start, end, bend, back } = course(*from, *to);
         let class = match arrow.relation {
             Relation::RunsOn | Relation::Flow => "arrow",
             Relation::Needs => "arrow needs",
@@ -142,12 +188,7 @@ fn arrows(graph: &Graph, places: &[Place], out: &mut String) {
             Relation::Routes => "arrow routes",
             Relation::FailsWith => "arrow fails-with",
         };
-        let (a, b) = (middle(from), middle(to));
-        let _ = writeln!(
-            out,
-            "<path class=\"{class}\" marker-end=\"url(#head)\" d=\"M{a} {start}C{a} {},{b} {back},{b} {end}\"/>",
-            start + bend
-        );
+        let _ = writeln!(out, "<path class=\"{class}\" marker-end=\"url(#head)\" d=\"{}\"/>", path(*from, *to));
         if !arrow.label.is_empty() {
             let x = (a + b) / 2;
             let y = free(&mut taken, x, (start + 3 * (start + bend) + 3 * back + end) / 8);

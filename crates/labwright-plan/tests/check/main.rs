@@ -8,7 +8,7 @@ use expect_test::expect;
 use labwright_model::{Files, Findings, Parsed, Severity, parse};
 use labwright_plan::check::{RULES, all_codes, check, explain, titles};
 
-const STARTER: &str = include_str!("../../../../examples/starter/lab.yaml");
+const ONE_MACHINE: &str = include_str!("../../../../examples/one-machine/lab.yaml");
 const REFERENCE: &str = include_str!("../../../../examples/reference/lab.yaml");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 /// The store of the reference, which every lab here finds beside it.
@@ -106,15 +106,15 @@ fn what_examples_accept_is_what_their_readme_says() {
 }
 
 #[test]
-fn the_starter_is_small_and_says_how_to_edit_it() {
-    let lines = STARTER.lines().count();
+fn the_smallest_example_is_small_and_says_how_to_edit_it() {
+    let lines = ONE_MACHINE.lines().count();
     assert!((20..=40).contains(&lines), "{lines} lines");
-    assert!(STARTER.starts_with("# yaml-language-server: $schema="));
-    let (parsed, _) = found(STARTER);
+    assert!(ONE_MACHINE.starts_with("# yaml-language-server: $schema="));
+    let (parsed, _) = found(ONE_MACHINE);
     let hosts = &parsed.lab.compute.hosts;
     assert!(hosts.len() == 1 && hosts["workbench"].local);
     let paths = hosts["workbench"].files.keys().chain(hosts["workbench"].directories.keys());
-    let outside: Vec<_> = paths.filter(|path| !path.starts_with("/tmp/labwright-starter")).collect();
+    let outside: Vec<_> = paths.filter(|path| !path.starts_with("/tmp/labwright-one-machine")).collect();
     assert_eq!(outside, Vec::<&String>::new());
 }
 
@@ -206,7 +206,7 @@ impl Random {
 fn no_rule_stumbles_over_a_damaged_lab() {
     let mut random = Random(0x7275_6c65_7321_0001);
     let rules = RULES.iter().flat_map(|rule| [rule.examples().fails, rule.examples().passes]);
-    let corpus: Vec<&str> = [STARTER, REFERENCE, INVENTORY, WHOLE].into_iter().chain(rules).collect();
+    let corpus: Vec<&str> = [ONE_MACHINE, REFERENCE, INVENTORY, WHOLE].into_iter().chain(rules).collect();
     let words: Vec<&str> = corpus.iter().flat_map(|text| text.split([' ', ',', '{', '}', '[', ']', '\n'])).collect();
     for _ in 0..1500 {
         let mut text = corpus[random.below(corpus.len())].to_string();

@@ -20,6 +20,10 @@ pub enum Request {
     Logs { units: Vec<String>, tail: usize, follow: bool },
     /// Ends units and starts them again, whatever they are.
     Restart { units: Vec<String> },
+    /// Ends units, which stay so until they are started.
+    Stop { units: Vec<String> },
+    /// Starts units that are not running.
+    Start { units: Vec<String> },
     /// Ends everything in order. The answer comes when it is done.
     Down,
     /// Ends everything at once.
@@ -70,6 +74,9 @@ pub struct State {
     pub ending: bool,
     /// The file with the lab's own authority, where it has signed something.
     pub authority: Option<String>,
+    /// Where a browser is shown all this.
+    #[serde(default)]
+    pub dashboard: Option<String>,
 }
 
 /// How one unit is.
@@ -92,6 +99,9 @@ pub struct Status {
     pub took: Option<u64>,
     /// Seconds since 1970 of its last start.
     pub started: Option<i64>,
+    /// Milliseconds from the start of the supervisor until its last start.
+    #[serde(default)]
+    pub began: Option<u64>,
 }
 
 /// Where a unit stands.
