@@ -21,6 +21,8 @@ pub struct Ask {
     pub only: Vec<String>,
     /// Ports of the machine that somebody listens on, and who.
     pub taken: BTreeMap<u16, String>,
+    /// Why nothing can run in containers here; `None` where it can.
+    pub no_engine: Option<String>,
 }
 
 /// Which ports things have on this machine.
@@ -38,6 +40,10 @@ pub struct Ports {
     pub moved: Vec<(String, u16, u16)>,
     /// Services that cannot have their port here: the port, and who has it.
     pub clashes: BTreeMap<String, (u16, String)>,
+    /// Processes of this machine as containers reach them: the port that those use, and the process's own.
+    pub relays: BTreeMap<String, (u16, u16)>,
+    /// Why nothing can run in containers here.
+    pub no_engine: Option<String>,
     pub http: u16,
     pub https: u16,
     pub dns: u16,
@@ -61,11 +67,21 @@ impl Ports {
             && ![self.http, self.https, self.dns].contains(&port)
     }
 
+    /// A port that nobody here has, for what else is to be reached: this one, or above 1024 the next that is free.
+    pub fn claim(&self, from: u16, others: &BTreeSet<u16>, ask: &Ask) -> u16 {
+        let from = unprivileged(from);
+        let free = |port: &u16| !others.contains(port) && self.is_free(*port, ask);
+        (from..=u16::MAX).chain(20_000..from).find(free).unwrap_or(from)
+    }
+
     /// A port that nobody here has: this one, or the next that is free.
     fn free(&self, from: u16, ask: &Ask) -> u16 {
         (from..=u16::MAX).chain(20_000..from).find(|port| self.is_free(*port, ask)).unwrap_or(from)
     }
 }
+
+/// Where the ports begin that containers reach processes of this machine by.
+const RELAYS: u16 = 40_000;
 
 /// Ports below 1024 take rights that nobody shall need here: 443 is 8443.
 fn unprivileged(port: u16) -> u16 {
@@ -90,7 +106,8 @@ const SOURCES: &[&str] = &[
 /// The tree with all services as they are on this machine, and their ports.
 pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
     let Kind::Map(sections) = &root.kind else { return (root.clone(), Ports::default()) };
-    let mut ports = Ports { environment: environment(root, ask), ..Ports::default() };
+    let environment = environment(root, ask);
+    let mut ports = Ports { environment, no_engine: ask.no_engine.clone(), ..Ports::default() };
     let proxy = root.get("platform").and_then(|platform| platform.get("reverse_proxy"));
     let said = |key: &str, default: u16| {
         let said = proxy.and_then(|proxy| proxy.get(key)).and_then(|node| node.text()?.parse().ok());
@@ -128,8 +145,28 @@ pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
         }
         ports.services.insert(name.clone(), here);
     }
+    if placed.iter().any(|(key, node)| ports.wanted.contains(&key.text) && in_containers(node)) {
+        let mut claimed = BTreeSet::new();
+        let processes = placed.iter().filter(|(_, node)| !in_containers(node));
+        for (key, _) in processes {
+            let Some(own) = ports.services.get(&key.text).copied() else { continue };
+            let relay = ports.claim(RELAYS + own % 10_000, &claimed, ask);
+            claimed.insert(relay);
+            ports.relays.insert(key.text.clone(), (relay, own));
+        }
+    }
+    // What a container of the lab calls another service by, there and back.
+    let inside: BTreeMap<String, u16> = placed
+        .iter()
+        .filter(|(_, node)| in_containers(node))
+        .filter_map(|(key, node)| Some((key.text.clone(), crate::resolve::port(&key.text, node)?)))
+        .collect();
+    let seen = |name: &str, field: &str| from_container(&ports, &inside, name, field);
     for (key, node) in &mut placed {
-        if let Some(port) = ports.services.get(&key.text) {
+        if let Some(containers) = node.get("containers").filter(|_| in_containers(node)) {
+            let containers = rewritten(containers, &seen);
+            *node = Rc::new(with(node, "containers", containers));
+        } else if let Some(port) = ports.services.get(&key.text) {
             *node = Rc::new(with(node, "port", scalar(&port.to_string(), node)));
         }
     }
@@ -179,6 +216,53 @@ fn in_environment(service: &Rc<Node>, environment: Option<&str>) -> Option<Node>
     Some(with(&merged, "environments", one))
 }
 
+/// Whether a service is made of containers.
+fn in_containers(service: &Node) -> bool {
+    let said = |key: &&str| service.get(key).is_some_and(|node| !node.is_null());
+    ["containers", "compose"].iter().any(|key| said(key)) && !said(&"run")
+}
+
+/// What a container here finds another service by, where that is something else than for a process: its name, which is
+/// known in the network of the lab's containers.
+fn from_container(ports: &Ports, inside: &BTreeMap<String, u16>, name: &str, field: &str) -> Option<String> {
+    let port = inside.get(name).or_else(|| ports.relays.get(name).map(|(relay, _)| relay))?;
+    match field {
+        "url" => Some(format!("http://{name}:{port}")),
+        "host" | "fqdn" => Some(name.to_string()),
+        _ => None,
+    }
+}
+
+/// A part of a service with what `${service.NAME.FIELD}` stands for put in.
+fn rewritten(node: &Node, seen: &dyn Fn(&str, &str) -> Option<String>) -> Node {
+    let kind = match &node.kind {
+        Kind::Null => Kind::Null,
+        Kind::Scalar { text, plain } => {
+            let mut out = String::new();
+            for part in crate::reference::parts(text) {
+                match part {
+                    crate::reference::Part::Literal(text) => out.push_str(text),
+                    crate::reference::Part::Escape => out.push_str("$${"),
+                    crate::reference::Part::Unclosed => out.push_str("${"),
+                    crate::reference::Part::Reference(inner) => {
+                        let service = inner.strip_prefix("service.").and_then(|rest| rest.rsplit_once('.'));
+                        match service.and_then(|(name, field)| seen(name, field)) {
+                            Some(value) => out.push_str(&value),
+                            None => out.push_str(&format!("${{{inner}}}")),
+                        }
+                    }
+                }
+            }
+            Kind::Scalar { text: out, plain: *plain }
+        }
+        Kind::List(items) => Kind::List(items.iter().map(|item| Rc::new(rewritten(item, seen))).collect()),
+        Kind::Map(entries) => {
+            Kind::Map(entries.iter().map(|(key, item)| (key.clone(), Rc::new(rewritten(item, seen)))).collect())
+        }
+    };
+    Node { kind, span: node.span }
+}
+
 /// A service as what stands in for it says: another process or another image, instead of what it is made of.
 fn stand_in(service: &Node) -> Node {
     let Some(up) = service.get("up") else { return service.clone() };
@@ -195,8 +279,9 @@ fn stand_in(service: &Node) -> Node {
         let container = with(&empty(up), "image", scalar(image, up));
         node = with(&node, "containers", with(&empty(up), "app", container));
     }
-    // Whatever port the replaced one had is not one of this process.
-    let port = up.get("port").or_else(|| service.get("port").filter(|_| run.is_some_and(|run| mentions_port(run))));
+    // Whatever port the replaced one had is not one of this process; another image of the same application has the same.
+    let same = |_: &&Rc<Node>| run.is_none_or(|run| mentions_port(run));
+    let port = up.get("port").or_else(|| service.get("port").filter(same));
     match port.and_then(|port| port.text()) {
         Some(port) => with(&node, "port", scalar(port.rsplit(':').next().unwrap_or(port), up)),
         None => node,
@@ -205,6 +290,10 @@ fn stand_in(service: &Node) -> Node {
 
 /// The port that a process has by the lab, and whether it can have another: one that is told it by `${port}` can.
 fn port(name: &str, service: &Rc<Node>) -> Option<(String, u16, bool)> {
+    if in_containers(service) {
+        let inside = crate::resolve::port(name, service).filter(|port| *port > 0)?;
+        return Some((name.to_string(), published(service, inside).unwrap_or(inside), true));
+    }
     let run = service.get("run").filter(|run| !run.is_null())?;
     let told = mentions_port(run)
         || service.get("up").and_then(|up| up.get("environment")).is_some_and(|node| mentions_port(node));
@@ -213,6 +302,16 @@ fn port(name: &str, service: &Rc<Node>) -> Option<(String, u16, bool)> {
         None => crate::resolve::port(name, service),
     };
     Some((name.to_string(), said.filter(|port| *port > 0)?, told))
+}
+
+/// The port of the host that a service's containers publish for one inside, where they say so in the short form.
+fn published(service: &Node, inside: u16) -> Option<u16> {
+    let Some(Kind::Map(containers)) = service.get("containers").map(|containers| &containers.kind) else { return None };
+    containers.iter().flat_map(|(_, container)| texts(container.get("ports"))).find_map(|text| {
+        let mut parts = text.split('/').next()?.rsplit(':');
+        let (target, here) = (parts.next()?, parts.next()?);
+        here.parse().ok().filter(|_| target.parse() == Ok(inside))
+    })
 }
 
 /// The named services, and all that they need.

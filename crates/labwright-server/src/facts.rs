@@ -144,6 +144,7 @@ pub mod tests {
                 took: None,
                 started: None,
                 began: None,
+                containers: Vec::new(),
             });
             if let Some((began, well)) = first {
                 now.first.insert(name.to_string(), First { began: *began, well: *well });

@@ -192,6 +192,7 @@ mod tests {
             took,
             started: None,
             began,
+            containers: Vec::new(),
         }))
     }
 

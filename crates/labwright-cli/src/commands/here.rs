@@ -34,7 +34,9 @@ impl Down {
             return Ok(Exit::Done);
         };
         // Its file may call it something else by now.
-        let name = link.state()?.lab;
+        let state = link.state()?;
+        let volumes = state.units.iter().any(|unit| !unit.containers.is_empty());
+        let name = state.lab;
         link.ask(&if self.kill { Request::Kill } else { Request::Down })?;
         loop {
             match link.hear() {
@@ -49,6 +51,12 @@ impl Down {
         // It is gone when its guard is: the next `up` has nothing to wait for.
         clean(&folder, terminal)?;
         terminal.say(&format!("lab `{name}` is down; its data stands in `{}`", folder.path().join("data").display()));
+        if volumes {
+            let mark = folder.mark();
+            terminal.say(&format!(
+                "so do the volumes of its containers: `docker volume ls --filter label=dev.labwright.up={mark}`"
+            ));
+        }
         Ok(Exit::Done)
     }
 }

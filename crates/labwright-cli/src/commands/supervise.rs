@@ -8,6 +8,7 @@ use labwright_server::Setting;
 
 use crate::error::{CliError, Exit};
 use crate::terminal::Terminal;
+use crate::up::take_containers_away;
 
 /// Runs what `labwright up` hands over on standard input. Started by it, not by hand.
 #[derive(clap::Args)]
@@ -27,9 +28,11 @@ impl Supervise {
         let ended = match self.guard {
             true => {
                 let arguments = ["supervise", "--folder", &self.folder.to_string_lossy()].map(str::to_string);
-                guard(&folder, &arguments)
+                guard(&folder, &arguments, &|| drop(take_containers_away(&folder)))
             }
-            false => supervise(&folder, |start| beside(&folder, start)),
+            false => supervise(&folder, |start| beside(&folder, start), &|stacks, secrets, tell| {
+                labwright_providers::docker::up::attend(stacks, secrets, folder.path(), tell)
+            }),
         };
         ended.map_err(|error| CliError::new(Exit::Internal, error.message).hint(error.help))?;
         Ok(Exit::Done)

@@ -95,7 +95,7 @@ impl Up {
             return self.again(link, &here.parsed.lab.lab, &services, terminal);
         }
         here.clean(terminal)?;
-        let up = here.place(&services, self.environment.as_deref())?;
+        let (up, stacks) = here.place(&services, self.environment.as_deref())?;
         if !self.json {
             view::left_out(terminal, &up.left_out, &up.notes);
         }
@@ -108,7 +108,7 @@ impl Up {
             terminal.json_begin(&serde_json::json!({ "begin": { "verb": "up", "lab": up.lab } }));
         }
         let notes = up.notes.clone();
-        let link = here.start(up, self.dashboard.0, terminal)?;
+        let link = here.start(up, stacks, self.dashboard.0, terminal)?;
         if self.detach {
             let lab = self.called();
             terminal.say(&format!(

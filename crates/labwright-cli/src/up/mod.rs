@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use labwright_daemons::up::{Folder, Listen, READY, Start, ports, reach, sweep};
-use labwright_model::here::Ask;
+use labwright_model::here::{Ask, Ports};
 use labwright_model::snapshot::up::control::{Request, State, Told};
 use labwright_model::snapshot::up::{Up, What, place};
 use labwright_model::{Findings, Parsed, Severity, reference};
+use labwright_providers::docker;
+use labwright_providers::docker::up::Stacks;
 
 use crate::error::{CliError, Exit};
 use crate::lab::{Disk, LabArg, LabOption, locate, read_as_of, today};
@@ -82,8 +84,15 @@ pub fn is_path(word: &str) -> bool {
 
 impl Here {
     /// What runs here: the lab read again with every host placed on this machine.
-    pub fn place(&self, only: &[String], environment: Option<&str>) -> Result<Up, CliError> {
-        let ask = Ask { environment: environment.map(str::to_string), only: only.to_vec(), taken: ports::listening() };
+    pub fn place(&self, only: &[String], environment: Option<&str>) -> Result<(Up, Option<Stacks>), CliError> {
+        let mut ask = Ask { environment: environment.map(str::to_string), only: only.to_vec(), ..Ask::default() };
+        ask.taken = ports::listening();
+        // Where nothing is made of containers nobody is asked for an engine.
+        let image =
+            |placement: &labwright_model::Placement| placement.entry.up.as_ref().is_some_and(|up| up.image.is_some());
+        let any = !self.parsed.projects.is_empty() || self.parsed.placements.iter().any(image);
+        let engine = if any { docker::up::engine() } else { Err("nobody needs one".to_string()) };
+        ask.no_engine = engine.as_ref().err().cloned();
         let (parsed, ports) = labwright_model::parse_here(&self.path, &Disk, &ask);
         if let Some(environment) = environment
             && !parsed.lab.environments.iter().any(|known| known.value == environment)
@@ -106,17 +115,49 @@ impl Here {
                 }));
             }
         }
-        Ok(place(&parsed, &ports, &self.beside))
+        let mut up = place(&parsed, &ports, &self.beside);
+        let stacks = engine.ok().and_then(|socket| self.containers(&parsed, &mut up, &ports, &ask, &socket));
+        Ok((up, stacks))
+    }
+
+    /// What the containers are made from that run here; `None` where none do.
+    fn containers(&self, parsed: &Parsed, up: &mut Up, ports: &Ports, ask: &Ask, socket: &str) -> Option<Stacks> {
+        if !up.units.iter().any(|unit| matches!(unit.what, What::Containers(_))) {
+            return None;
+        }
+        let mark = self.folder.mark();
+        let lock = fs::read(labwright_model::beside(&self.path, docker::lock::FILE)).ok();
+        let pinned = lock.and_then(|content| docker::lock::read(&content).ok()).unwrap_or_default().images;
+        let mut claimed: BTreeSet<u16> = ports.relays.values().map(|(port, _)| *port).collect();
+        let mut claim = |from| {
+            let port = ports.claim(from, &claimed, ask);
+            claimed.insert(port);
+            port
+        };
+        let (stacks, notes) = docker::up::lower(docker::up::Ask {
+            parsed,
+            up,
+            socket,
+            mark: &mark,
+            own: self.folder.path(),
+            secrets: &in_memory(&mark),
+            pinned: &pinned,
+            relays: &ports.relays,
+            claim: &mut claim,
+        });
+        up.notes.extend(notes);
+        Some(stacks)
     }
 
     /// The values of the secrets that what runs here refers to.
-    fn secrets(&self, up: &Up, terminal: &Terminal) -> BTreeMap<String, String> {
+    fn secrets(&self, up: &Up, stacks: Option<&Stacks>, terminal: &Terminal) -> BTreeMap<String, String> {
         let environments = up.units.iter().filter_map(|unit| match &unit.what {
             What::Process(process) => Some(&process.environment),
             _ => None,
         });
         let values: Vec<&String> = environments.flat_map(BTreeMap::values).collect();
-        let names: BTreeSet<&str> = values.iter().flat_map(|value| reference::secrets(value)).collect();
+        let mut names: BTreeSet<&str> = values.iter().flat_map(|value| reference::secrets(value)).collect();
+        names.extend(stacks.into_iter().flat_map(Stacks::secrets));
         if names.is_empty() {
             return BTreeMap::new();
         }
@@ -125,13 +166,24 @@ impl Here {
     }
 
     /// Starts a supervisor, and waits until it answers.
-    pub fn start(&self, up: Up, dashboard: Option<Listen>, terminal: &Terminal) -> Result<Link, CliError> {
+    pub fn start(
+        &self,
+        up: Up,
+        stacks: Option<Stacks>,
+        dashboard: Option<Listen>,
+        terminal: &Terminal,
+    ) -> Result<Link, CliError> {
         let serve =
             |error: labwright_daemons::serve::ServeError| CliError::new(Exit::Internal, error.message).hint(error.help);
         self.folder.prepare().map_err(serve)?;
-        let secrets = self.secrets(&up, terminal);
+        let secrets = self.secrets(&up, stacks.as_ref(), terminal);
         let failed =
             |error: std::io::Error| CliError::new(Exit::Internal, format!("failed to start the supervisor: {error}"));
+        if let Some(stacks) = &stacks {
+            // Whoever comes after a run that was killed finds its containers by this.
+            fs::write(self.folder.path().join(ENGINE), &stacks.socket).map_err(failed)?;
+        }
+        let containers = stacks.map(|stacks| serde_json::to_value(stacks).map_err(CliError::bug)).transpose()?;
         let said = self.folder.path().join("supervisor.log");
         let log = fs::File::create(&said).map_err(failed)?;
         let program = std::env::current_exe().map_err(failed)?;
@@ -145,8 +197,8 @@ impl Here {
         }
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().map_err(failed)?;
-        let text =
-            zeroize::Zeroizing::new(serde_json::to_vec(&Start { up, secrets, dashboard }).map_err(CliError::bug)?);
+        let start = Start { up, secrets, dashboard, containers };
+        let text = zeroize::Zeroizing::new(serde_json::to_vec(&start).map_err(CliError::bug)?);
         if let Some(mut stdin) = child.stdin.take() {
             // One that ended already says why itself.
             drop(stdin.write_all(&text));
@@ -183,12 +235,42 @@ pub fn clean(folder: &Folder, terminal: &Terminal) -> Result<(), CliError> {
     // Whoever is ending has its time to do so in order.
     let lock = folder.lock("guard.lock").map_err(|error| CliError::usage(error.message).hint(error.help))?;
     let ended = sweep(&folder.mark());
+    let containers = take_containers_away(folder);
     drop(lock);
+    match containers {
+        Ok(names) if !names.is_empty() => {
+            let all: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            terminal
+                .warn(&format!("the last run was killed; removed the containers that it had left: {}", all.join(", ")));
+        }
+        Ok(_) => {}
+        Err(why) => terminal.warn(&format!("the last run may have left containers, and nobody can look: {why}")),
+    }
     if !ended.is_empty() {
         let all: Vec<String> = ended.keys().map(|unit| format!("`{unit}`")).collect();
         terminal.warn(&format!("the last run was killed; ended what it had left: {}", all.join(", ")));
     }
     Ok(())
+}
+
+/// The file that says which engine has containers of a lab, as long as there may be some.
+const ENGINE: &str = "engine";
+
+/// Removes the containers and networks of a run that has ended, however that was. Returns the names of the containers.
+pub fn take_containers_away(folder: &Folder) -> Result<Vec<String>, String> {
+    let path = folder.path().join(ENGINE);
+    let Ok(socket) = fs::read_to_string(&path) else { return Ok(Vec::new()) };
+    let gone = docker::up::sweep(socket.trim(), &folder.mark()).map_err(|error| error.message)?;
+    drop(fs::remove_dir_all(in_memory(&folder.mark())));
+    drop(fs::remove_file(&path));
+    Ok(gone)
+}
+
+/// Where files with secrets go for a run: a folder in memory that is its user's alone; nothing where there is none.
+fn in_memory(mark: &str) -> PathBuf {
+    let of_user = || std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let base = if rustix::process::geteuid().is_root() { Some(PathBuf::from("/run")) } else { of_user() };
+    base.map(|base| base.join("labwright/up").join(mark)).unwrap_or_default()
 }
 
 /// A conversation with a supervisor.

@@ -100,6 +100,7 @@ pub fn table(state: &State, color: bool, width: usize) -> Vec<String> {
         facts.extend(unit.took.filter(|_| unit.phase.is_well()).map(seconds));
         facts.extend(unit.port.map(|port| format!("port {port}")));
         facts.extend(unit.pid.map(|pid| format!("pid {pid}")));
+        facts.extend(in_containers(unit));
         if unit.restarts > 0 {
             facts.push(format!("started {} times", unit.restarts + 1));
         }
@@ -113,6 +114,18 @@ pub fn table(state: &State, color: bool, width: usize) -> Vec<String> {
         format!("{} {text}", ink(color, hue, sign))
     };
     state.units.iter().map(line).collect()
+}
+
+/// The containers that a unit is made of: the name of the one, or how many run.
+fn in_containers(unit: &Status) -> Option<String> {
+    match unit.containers.as_slice() {
+        [] => None,
+        [one] => Some(format!("container {}", one.name)),
+        many => {
+            let up = many.iter().filter(|one| matches!(one.state.as_str(), "running" | "healthy")).count();
+            Some(format!("{up} of {} containers", many.len()))
+        }
+    }
 }
 
 fn seconds(millis: u64) -> String {

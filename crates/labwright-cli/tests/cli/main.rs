@@ -43,6 +43,8 @@ mod telemetry;
 mod trace;
 mod traced;
 mod up;
+mod up_containers;
+mod up_developer;
 mod vault;
 mod vault_pair;
 mod wireguard;

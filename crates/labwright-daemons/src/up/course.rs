@@ -26,7 +26,7 @@ const STOP: u64 = 5_000;
 
 impl Supervisor {
     /// Tells the loop something after a while.
-    fn later(&self, after: Duration, event: Event) {
+    pub fn later(&self, after: Duration, event: Event) {
         let events = self.events.clone();
         tokio::task::spawn_local(async move {
             tokio::time::sleep(after).await;
@@ -43,9 +43,16 @@ impl Supervisor {
         let attempt = one.attempt;
         match one.spec.what.clone() {
             What::Process(process) => self.start_process(unit, &process),
+            What::Containers(_) => self.start_containers(unit),
             What::Seeds(wanted) => {
                 self.set(unit, Phase::Starting, "");
-                match seeds::open(&wanted, &self.folder.data(&wanted.into)) {
+                let copy =
+                    self.units.iter().find(|unit| unit.spec.name == wanted.into).and_then(|unit| unit.copy.clone());
+                let own = self.folder.data(&wanted.into);
+                if let Err(error) = std::fs::create_dir_all(&own) {
+                    return self.fail(unit, &format!("its folder `{}` cannot be made: {error}", own.display()));
+                }
+                match seeds::open(&wanted, &own, copy.as_deref()) {
                     Ok(steps) => {
                         self.units[unit].steps = steps.into();
                         self.next_step(unit);
@@ -155,7 +162,7 @@ impl Supervisor {
     }
 
     /// Looks for the moment from which it is well.
-    fn look(&mut self, unit: usize) {
+    pub fn look(&mut self, unit: usize) {
         let (events, attempt) = (self.events.clone(), self.units[unit].attempt);
         let tell = move |look| drop(events.send(Event::Looked(unit, attempt, look)));
         let port = self.units[unit].spec.port;
@@ -196,7 +203,7 @@ impl Supervisor {
 
     pub fn looked(&mut self, unit: usize, attempt: u64, look: Look) {
         let one = &self.units[unit];
-        if one.attempt != attempt || one.pid.is_none() {
+        if one.attempt != attempt || (one.pid.is_none() && one.process().is_some()) {
             return;
         }
         match (look, one.phase) {
@@ -207,7 +214,7 @@ impl Supervisor {
         }
     }
 
-    fn well(&mut self, unit: usize) {
+    pub fn well(&mut self, unit: usize) {
         let one = &mut self.units[unit];
         if one.took.is_none() {
             one.took = one.began.map(|began| began.elapsed().as_millis() as u64);
@@ -216,7 +223,7 @@ impl Supervisor {
     }
 
     /// It could not be started, or ended as it should not.
-    fn fail(&mut self, unit: usize, why: &str) {
+    pub fn fail(&mut self, unit: usize, why: &str) {
         let (restart, is_process) = (self.units[unit].restart(), self.units[unit].process().is_some());
         self.note(unit, why);
         let pause = self.units[unit].failed();
@@ -285,6 +292,13 @@ impl Supervisor {
             one.fails = 0;
             return self.set(unit, Phase::Done, "");
         };
+        let inside = match &self.units[unit].spec.what {
+            What::Seeds(seeds) => seeds.container.clone().map(|key| (seeds.into.clone(), key)),
+            _ => None,
+        };
+        if let Some((of, key)) = inside.filter(|_| step.inside) {
+            return self.step_inside(unit, &step, &of, &key);
+        }
         let name = self.units[unit].spec.name.clone();
         let stdin = match step.stdin.as_ref().map(std::fs::File::open).transpose() {
             Ok(stdin) => stdin,
@@ -316,10 +330,14 @@ impl Supervisor {
         if self.units[unit].phase == Phase::Stopping {
             return self.stopped(unit);
         }
+        self.step_done(unit, (status.exit_status() != Some(0)).then(|| ending(status)));
+    }
+
+    /// One of its seeds is loaded, or is not, and why.
+    pub fn step_done(&mut self, unit: usize, fault: Option<String>) {
         let Some(step) = self.units[unit].steps.pop_front() else { return };
-        if status.exit_status() != Some(0) {
-            let file = step.file.display();
-            return self.fail(unit, &format!("`{file}` was not loaded: {}", ending(status)));
+        if let Some(why) = fault {
+            return self.fail(unit, &format!("`{}` was not loaded: {why}", step.file.display()));
         }
         match step.note() {
             Ok(()) => self.next_step(unit),
@@ -338,6 +356,9 @@ impl Supervisor {
             process::signal(pid, Signal::TERM);
             self.set(unit, Phase::Stopping, "");
             return self.later(Duration::from_millis(within), Event::Late(unit, attempt));
+        }
+        if matches!(one.spec.what, What::Containers(_)) && one.began.is_some() && self.orders.is_some() {
+            return self.stop_containers(unit, false);
         }
         self.set(unit, Phase::Stopping, "");
         match held {
@@ -362,7 +383,14 @@ impl Supervisor {
 
     pub fn late(&mut self, unit: usize, attempt: u64) {
         let one = &self.units[unit];
-        let Some(pid) = one.pid.filter(|_| one.attempt == attempt && one.phase == Phase::Stopping) else { return };
+        if one.attempt != attempt || one.phase != Phase::Stopping {
+            return;
+        }
+        if matches!(one.spec.what, What::Containers(_)) {
+            self.note(unit, "nobody says that its containers have ended; the next `up` or `down` looks for them");
+            return self.stopped(unit);
+        }
+        let Some(pid) = one.pid else { return };
         self.note(unit, "it did not end when it was told to (SIGTERM), and is killed");
         process::signal(pid, Signal::KILL);
     }

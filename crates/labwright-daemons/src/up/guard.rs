@@ -8,11 +8,12 @@ use rustix::process::{Pid, Signal, WaitOptions};
 use super::Folder;
 use crate::serve::ServeError;
 
-/// Starts the supervisor (this program with `arguments`) in a session of its own, and outlives it.
+/// Starts the supervisor (this program with `arguments`) in a session of its own, and outlives it. `then` takes away what is no
+/// process of this machine.
 ///
 /// # Errors
 /// Another one has the folder, or the program cannot be started again.
-pub fn guard(folder: &Folder, arguments: &[String]) -> Result<(), ServeError> {
+pub fn guard(folder: &Folder, arguments: &[String], then: &dyn Fn()) -> Result<(), ServeError> {
     // A terminal that is closed is none of ours.
     let _ = rustix::process::setsid();
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -31,5 +32,6 @@ pub fn guard(folder: &Folder, arguments: &[String]) -> Result<(), ServeError> {
             }
         }
     }
+    then();
     Ok(())
 }

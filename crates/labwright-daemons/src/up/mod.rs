@@ -4,6 +4,7 @@
 //! It reads no lab file and prints nothing. `docs/decisions/0015-up.md` says why it is as it is.
 
 mod beside;
+mod containers;
 mod control;
 mod course;
 mod doors;
@@ -31,6 +32,7 @@ use zeroize::Zeroizing;
 use crate::serve::ServeError;
 
 pub use beside::Beside;
+pub use containers::{Engine, Orders, Tell};
 pub use control::reach;
 pub use folder::Folder;
 pub use guard::guard;
@@ -45,6 +47,9 @@ pub struct Start {
     /// Where its dashboard is to be; nowhere when absent.
     #[serde(default)]
     pub dashboard: Option<Listen>,
+    /// What its containers are made from, for whoever runs them; nothing where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<serde_json::Value>,
 }
 
 impl Start {
@@ -67,11 +72,11 @@ pub struct Listen {
 pub const READY: &str = "ready";
 
 /// Supervises until it is told to end. Reads what to run from standard input; `beside` says what there is in this process
-/// beside the supervisor, before anything is started.
+/// beside the supervisor, before anything is started; `engine` runs containers, where there are some.
 ///
 /// # Errors
 /// The folder cannot be used, another supervisor has it, or what came over standard input is not understood.
-pub fn supervise(folder: &Folder, beside: impl FnOnce(&Start) -> Beside) -> Result<(), ServeError> {
+pub fn supervise(folder: &Folder, beside: impl FnOnce(&Start) -> Beside, engine: Engine<'_>) -> Result<(), ServeError> {
     // Whoever started it sees to the rest when it goes; without that one it ends everything in order.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM));
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
@@ -89,5 +94,5 @@ pub fn supervise(folder: &Folder, beside: impl FnOnce(&Start) -> Beside) -> Resu
         .enable_all()
         .build()
         .map_err(|error| ServeError::new(format!("failed to start: {error}"), ""))?;
-    tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(folder.clone(), start, beside))
+    tokio::task::LocalSet::new().block_on(&runtime, supervisor::run(folder.clone(), start, beside, engine))
 }

@@ -249,6 +249,11 @@ fn readable(bytes: &[u8]) -> String {
     out
 }
 
+/// A line that came as text, as a terminal may be shown it.
+pub fn plain(text: &str) -> String {
+    readable(text.as_bytes())
+}
+
 /// Reads a pipe to its end.
 pub async fn read(pipe: OwnedFd, source: Source, log: Rc<RefCell<Log>>) {
     let Ok(mut pipe) = pipe::Receiver::from_owned_fd(pipe) else { return };

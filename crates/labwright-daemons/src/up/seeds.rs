@@ -21,6 +21,8 @@ pub struct Step {
     /// What the command reads from its standard input.
     pub stdin: Option<PathBuf>,
     pub environment: BTreeMap<String, String>,
+    /// Whether the command runs in the container of its database.
+    pub inside: bool,
     /// Where it is noted once it is loaded.
     noted: PathBuf,
 }
@@ -42,13 +44,17 @@ impl Step {
     }
 }
 
-/// What is still to be loaded, in order. `own` is the unit's own folder of data.
+/// What is still to be loaded, in order. `own` is the unit's own folder of data; `copy` says which copy of the data a
+/// container has, where that is not in a folder of this machine.
 ///
 /// # Errors
 /// A file that cannot be read, or that no program is known for.
-pub fn open(seeds: &Seeds, own: &Path) -> Result<Vec<Step>, String> {
+pub fn open(seeds: &Seeds, own: &Path, copy: Option<&str>) -> Result<Vec<Step>, String> {
     let said = seeds.data.as_ref().map(PathBuf::from).filter(|data| data.is_dir());
-    let noted = said.unwrap_or_else(|| own.to_path_buf()).join(NOTED);
+    let noted = match copy {
+        Some(copy) => own.join(format!("{NOTED}-{}", &blake3::hash(copy.as_bytes()).to_hex()[..16])),
+        None => said.unwrap_or_else(|| own.to_path_buf()).join(NOTED),
+    };
     let loaded = match std::fs::read_to_string(&noted) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -65,9 +71,12 @@ pub fn open(seeds: &Seeds, own: &Path) -> Result<Vec<Step>, String> {
         })?;
         let hash = blake3::hash(&content).to_hex().to_string();
         if !loaded.contains(hash.as_str()) {
-            let (command, stdin) = command(seeds, &path)?;
+            let within = seeds.container.is_some().then(|| inside(seeds, &path)).transpose()?.flatten();
+            let is_inside = within.is_some();
+            let (command, stdin) = within.map_or_else(|| command(seeds, &path), |command| Ok((command, true)))?;
             let environment = environment(seeds);
             steps.push(Step {
+                inside: is_inside,
                 stdin: stdin.then(|| path.clone()),
                 file: path,
                 hash,
@@ -129,6 +138,52 @@ fn command(seeds: &Seeds, file: &Path) -> Result<(Vec<String>, bool), String> {
     }
 }
 
+/// The command in the database's own container that loads a file from its standard input. `None`: a program of this machine
+/// does, over the port. Passwords are read there, from where the image has them, and stand in no argument.
+fn inside(seeds: &Seeds, file: &Path) -> Result<Option<Vec<String>>, String> {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+    let is = |names: &[&str]| names.iter().any(|name| seeds.program.contains(name));
+    let (postgres, mysql) = (is(&["postgres", "pgvector", "postgis", "timescale"]), is(&["mysql", "mariadb"]));
+    let (redis, mssql) = (is(&["redis", "valkey"]), is(&["mssql", "server"]));
+    let shell = |script: String| Ok(Some(vec!["/bin/sh".to_string(), "-c".into(), script]));
+    let port = |usual: u16| seeds.port.unwrap_or(usual);
+    let postgres_to = |usual: u16| {
+        format!(
+            "export PGUSER=\"${{POSTGRES_USER:-postgres}}\"; export PGDATABASE=\"${{POSTGRES_DB:-$PGUSER}}\"; \
+             [ -n \"$POSTGRES_PASSWORD_FILE\" ] && POSTGRES_PASSWORD=$(cat \"$POSTGRES_PASSWORD_FILE\"); \
+             export PGPASSWORD=\"$POSTGRES_PASSWORD\" PGHOST=127.0.0.1 PGPORT={}; ",
+            port(usual)
+        )
+    };
+    match extension.as_str() {
+        "sql" if postgres => shell(postgres_to(5432) + "exec psql -X -q -v ON_ERROR_STOP=1 -f -"),
+        "dump" if postgres => {
+            shell(postgres_to(5432) + "exec pg_restore --no-owner --exit-on-error -d \"$PGDATABASE\"")
+        }
+        "sql" if mysql => shell(format!(
+            "p=\"${{MYSQL_ROOT_PASSWORD:-$MARIADB_ROOT_PASSWORD}}\"; \
+             f=\"${{MYSQL_ROOT_PASSWORD_FILE:-$MARIADB_ROOT_PASSWORD_FILE}}\"; [ -n \"$f\" ] && p=$(cat \"$f\"); \
+             export MYSQL_PWD=\"$p\"; c=mysql; command -v mysql >/dev/null || c=mariadb; \
+             exec $c --protocol=tcp -h 127.0.0.1 -P {} -u root ${{MYSQL_DATABASE:-$MARIADB_DATABASE}}",
+            port(3306)
+        )),
+        "sql" if mssql => shell(format!(
+            "export SQLCMDPASSWORD=\"${{MSSQL_SA_PASSWORD:-$SA_PASSWORD}}\"; c=/opt/mssql-tools18/bin/sqlcmd; \
+             [ -x $c ] || c=/opt/mssql-tools/bin/sqlcmd; exec $c -C -b -S 127.0.0.1,{} -U sa -i /dev/stdin",
+            port(1433)
+        )),
+        "redis" if redis => shell(format!("exec redis-cli -e -h 127.0.0.1 -p {}", port(6379))),
+        "sh" => Ok(Some(vec!["/bin/sh".into(), "-s".into()])),
+        _ if std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o111 != 0) => Ok(None),
+        _ => Err(format!(
+            "nothing is known that loads `{}` into `{}`; a script that does it can stand there instead: one that ends in \
+             `.sh` runs in the container",
+            file.display(),
+            seeds.program
+        )),
+    }
+}
+
 /// The variables of a unit, with those that the programs of its database read.
 fn environment(seeds: &Seeds) -> BTreeMap<String, String> {
     let mut all = seeds.environment.clone();
@@ -167,16 +222,16 @@ mod tests {
             environment: BTreeMap::from([("POSTGRES_USER".into(), "me".into())]),
             ..Seeds::default()
         };
-        let steps = open(&seeds, &data).unwrap();
+        let steps = open(&seeds, &data, None).unwrap();
         assert_eq!(steps[0].command[..2], ["psql", "-X"]);
         assert_eq!(steps[0].environment["PGUSER"], "me");
         steps[0].note().unwrap();
-        assert_eq!(open(&seeds, &data), Ok(Vec::new()));
+        assert_eq!(open(&seeds, &data, None), Ok(Vec::new()));
         std::fs::write(&file, "select 2;").unwrap();
-        assert_eq!(open(&seeds, &data).unwrap().len(), 1, "other content");
+        assert_eq!(open(&seeds, &data, None).unwrap().len(), 1, "other content");
         std::fs::write(&file, "select 1;").unwrap();
         std::fs::remove_dir_all(&data).unwrap();
-        assert_eq!(open(&seeds, &data).unwrap().len(), 1, "a fresh copy");
+        assert_eq!(open(&seeds, &data, None).unwrap().len(), 1, "a fresh copy");
     }
 
     #[test]
@@ -185,8 +240,8 @@ mod tests {
         let file = folder.path().join("old.bak");
         std::fs::write(&file, "x").unwrap();
         let seeds = Seeds { files: vec![file.display().to_string()], program: "app".into(), ..Seeds::default() };
-        assert!(open(&seeds, folder.path()).unwrap_err().contains("a script that does it"));
+        assert!(open(&seeds, folder.path(), None).unwrap_err().contains("a script that does it"));
         let seeds = Seeds { files: vec!["/no/such.sql".into()], ..Seeds::default() };
-        assert_eq!(open(&seeds, folder.path()).unwrap_err(), "there is no `/no/such.sql`");
+        assert_eq!(open(&seeds, folder.path(), None).unwrap_err(), "there is no `/no/such.sql`");
     }
 }

@@ -4,14 +4,19 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use labwright_model::snapshot::up::What;
 use labwright_model::snapshot::up::control::{Phase, Request, Source, State, Told};
+use labwright_model::snapshot::up::engine::Order;
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::task::JoinHandle;
 
+use super::containers::{self, Engine, Orders};
 use super::output::{Bus, Log, Tell};
 use super::ready::Look;
 use super::unit::Unit;
@@ -21,6 +26,9 @@ use crate::serve::ServeError;
 
 /// How many lines are told that nobody said a number for.
 const MOST_LINES: usize = 100_000;
+
+/// How long whoever runs containers may take to take away what is beside them.
+const PARTING: Duration = Duration::from_secs(20);
 
 /// How long the last words of a process are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -38,6 +46,8 @@ pub enum Event {
     Late(usize, u64),
     /// Its files have not changed any more for a moment.
     Settled(usize, u64),
+    /// Whoever runs containers had time enough to end.
+    Parted,
 }
 
 /// What a process is for.
@@ -65,10 +75,14 @@ pub struct Supervisor {
     since: i64,
     digest: String,
     owners: Vec<u64>,
+    /// Whoever runs containers, as long as there are some.
+    pub orders: Option<Orders>,
+    /// Whether that one was told that everything has ended.
+    parted: bool,
     waiting_for_end: Vec<Tell>,
 }
 
-pub async fn run(folder: Folder, start: Start, beside: Beside) -> Result<(), ServeError> {
+pub async fn run(folder: Folder, mut start: Start, beside: Beside, engine: Engine<'_>) -> Result<(), ServeError> {
     let failed = |error: std::io::Error| ServeError::new(format!("failed to wait for signals: {error}"), "");
     // Before anything is started: no end of a child is missed.
     let mut child = signal(SignalKind::child()).map_err(failed)?;
@@ -78,7 +92,16 @@ pub async fn run(folder: Folder, start: Start, beside: Beside) -> Result<(), Ser
     let (changes, mut changed) = mpsc::unbounded_channel();
     let (asking, mut asked) = mpsc::unbounded_channel();
     let _listening = control::listen(&folder, asking)?;
+    let stacks = start.containers.take();
     let mut supervisor = Supervisor::new(folder, start, beside, events, changes);
+    let (telling, mut hears) = mpsc::unbounded_channel();
+    let unheard = Arc::new(AtomicUsize::new(0));
+    if let Some(stacks) = stacks {
+        let tell = containers::way(telling.clone(), unheard.clone());
+        let orders = engine(stacks, &supervisor.start.secrets, tell);
+        supervisor.orders =
+            Some(orders.map_err(|why| ServeError::new(format!("failed to run containers: {why}"), ""))?);
+    }
     let announced =
         std::io::stdout().write_all(format!("{READY}\n").as_bytes()).and_then(|()| std::io::stdout().flush());
     announced.map_err(|error| ServeError::new(format!("whoever started this is gone: {error}"), ""))?;
@@ -88,6 +111,10 @@ pub async fn run(folder: Folder, start: Start, beside: Beside) -> Result<(), Ser
             _ = child.recv() => supervisor.reap(),
             Some(event) = told.recv() => supervisor.hear(event),
             Some(unit) = changed.recv() => supervisor.changed(unit),
+            Some(heard) = hears.recv() => {
+                unheard.fetch_sub(1, Ordering::AcqRel);
+                supervisor.heard(heard);
+            }
             Some(event) = asked.recv() => match event {
                 control::Event::Ask { connection, request, tell } => supervisor.ask(connection, request, &tell),
                 control::Event::Gone(connection) => supervisor.gone(connection),
@@ -139,6 +166,8 @@ impl Supervisor {
             since: jiff::Timestamp::now().as_second(),
             digest,
             owners: Vec::new(),
+            orders: None,
+            parted: false,
             waiting_for_end: Vec::new(),
         };
         supervisor.refuse_circles();
@@ -219,6 +248,7 @@ impl Supervisor {
             }
             Event::Late(unit, attempt) => self.late(unit, attempt),
             Event::Settled(unit, change) if self.units[unit].change == change => self.rebuild(unit),
+            Event::Parted => self.orders = None,
             Event::Closed(..) | Event::Settled(..) => {}
         }
     }
@@ -229,6 +259,11 @@ impl Supervisor {
             let next = if self.ending { self.next_to_stop() } else { self.next_to_start() };
             let Some(unit) = next else { break };
             if self.ending { self.stop(unit) } else { self.begin(unit) }
+        }
+        if self.ending && !self.parted && self.all_stopped() {
+            self.parted = true;
+            self.order(Order::End);
+            self.later(PARTING, Event::Parted);
         }
         let settled = !self.ending && self.is_settled();
         if settled && !self.settled {
@@ -280,6 +315,12 @@ impl Supervisor {
             if let Some(pid) = self.units[unit].pid {
                 self.set(unit, Phase::Stopping, "");
                 super::process::signal(pid, Signal::KILL);
+            } else if matches!(self.units[unit].spec.what, What::Containers(_))
+                && self.units[unit].began.is_some()
+                && self.units[unit].phase != Phase::Stopped
+                && self.orders.is_some()
+            {
+                self.stop_containers(unit, true);
             }
         }
     }
@@ -406,8 +447,12 @@ impl Supervisor {
         }
     }
 
+    fn all_stopped(&self) -> bool {
+        self.units.iter().all(|unit| unit.phase == Phase::Stopped)
+    }
+
     fn has_ended(&self) -> bool {
-        self.ending && self.units.iter().all(|unit| unit.phase == Phase::Stopped)
+        self.ending && self.all_stopped() && self.orders.is_none()
     }
 
     /// Ends what nobody knows any more, and tells everybody.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use labwright_model::snapshot::up::control::{Phase, Status};
+use labwright_model::snapshot::up::control::{Container, Phase, Status};
 use labwright_model::snapshot::up::{Process, Restart, Unit as Spec, What};
 use rustix::process::Pid;
 use tokio::task::JoinHandle;
@@ -59,6 +59,10 @@ pub struct Unit {
     pub watch: Option<Watch>,
     pub look: Option<JoinHandle<()>>,
     pub held: Held,
+    /// Its containers, where it is made of some.
+    pub containers: Vec<Container>,
+    /// Which copy of its data those have.
+    pub copy: Option<String>,
     pub log: Rc<RefCell<Log>>,
 }
 
@@ -84,6 +88,8 @@ impl Unit {
             watch: None,
             look: None,
             held: Held::Nothing,
+            containers: Vec::new(),
+            copy: None,
             log: Rc::new(RefCell::new(log)),
         }
     }
@@ -137,6 +143,7 @@ impl Unit {
             took: self.took,
             started: self.started,
             began: self.began.map(|began| began.duration_since(self.known).as_millis() as u64),
+            containers: self.containers.clone(),
         }
     }
 }

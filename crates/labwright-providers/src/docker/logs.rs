@@ -57,7 +57,7 @@ pub async fn tell(
     }
 }
 
-fn stream(
+pub fn stream(
     docker: &Docker,
     id: &str,
     ask: &LogsAsk,
@@ -151,14 +151,14 @@ async fn read(
 
 /// A line whose end has not come yet.
 #[derive(Default)]
-struct Pending {
+pub struct Pending {
     at: i64,
     bytes: Vec<u8>,
 }
 
 impl Pending {
     /// Adds what the engine gave with one time. It splits long lines, and gives each piece a time of its own.
-    fn add(&mut self, piece: &[u8]) -> Option<(i64, String)> {
+    pub fn add(&mut self, piece: &[u8]) -> Option<(i64, String)> {
         let (time, rest) = split_time(piece);
         if self.bytes.is_empty() {
             self.at = time.unwrap_or(self.at);
@@ -170,6 +170,13 @@ impl Pending {
         let line = (self.at, text(&self.bytes));
         self.bytes.clear();
         Some(line)
+    }
+}
+
+impl Pending {
+    /// What has come without an end.
+    pub fn rest(self) -> Option<(i64, String)> {
+        (!self.bytes.is_empty()).then(|| (self.at, text(&self.bytes)))
     }
 }
 

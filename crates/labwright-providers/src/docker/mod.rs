@@ -22,6 +22,7 @@ mod exec;
 mod logs;
 mod parts;
 mod runtime;
+pub mod up;
 
 mod archive;
 mod culprit;

@@ -80,7 +80,7 @@ pub fn lower(mut resource: Resource, network: &Network) -> Resource {
     }
 }
 
-async fn look(docker: &Docker, name: &str) -> Look<Json> {
+pub async fn look(docker: &Docker, name: &str) -> Look<Json> {
     let network = found("look at network", name, docker.inspect_network(name, None).await)?;
     // The engine also finds networks by the beginning of their ids.
     Ok(network.map(|network| json(&network)).filter(|network| network["Name"] == name))
@@ -142,7 +142,7 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
     }
 }
 
-async fn create(docker: &Docker, id: &ResourceId, spec: &labwright_plan::Spec) -> Result<(), ProviderError> {
+pub async fn create(docker: &Docker, id: &ResourceId, spec: &labwright_plan::Spec) -> Result<(), ProviderError> {
     let name = id.name();
     let field = |field: &str| spec.get(field).map(json).unwrap_or_default();
     let mut pools = field("subnets").as_array().cloned().unwrap_or_default();

@@ -144,7 +144,7 @@ fn give(place: &Path, owner: Owner) -> io::Result<()> {
 
 /// The numbers of a user as an image or a project names it: `1000`, `1000:1000`, `node`, `node:node`. A name is looked up
 /// in the container's own files; one that is not there has root's, and the container itself will say what it lacks.
-async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
+pub async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
     let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
     if user.is_empty() {
         return (0, 0);

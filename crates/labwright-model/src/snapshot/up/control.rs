@@ -83,7 +83,7 @@ pub struct State {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     pub name: String,
-    /// `process`, `seeds`, `doors`, `names`, `pages`.
+    /// `process`, `containers`, `seeds`, `doors`, `names`, `pages`.
     pub kind: String,
     pub phase: Phase,
     pub pid: Option<u32>,
@@ -102,6 +102,29 @@ pub struct Status {
     /// Milliseconds from the start of the supervisor until its last start.
     #[serde(default)]
     pub began: Option<u64>,
+    /// What it consists of, where it is made of containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Container>,
+}
+
+/// One container of a unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// What it is called in its service.
+    pub key: String,
+    /// What it is called in the engine.
+    pub name: String,
+    /// The engine's number of it; empty where it is not made yet.
+    pub id: String,
+    pub image: String,
+    /// `waiting`, `starting`, `running`, `healthy`, `unhealthy`, `ended`, `failed`, `stopped`.
+    pub state: String,
+    /// Its exit code, where it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i64>,
+    /// `127.0.0.1:8080:80/tcp`: where it is reached here, and the port inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<String>,
 }
 
 /// Where a unit stands.

@@ -4,6 +4,7 @@
 //! Holds no secret: where a variable has one, the reference to it stands there.
 
 pub mod control;
+pub mod engine;
 mod place;
 
 use std::collections::BTreeMap;
@@ -54,6 +55,8 @@ pub struct Unit {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum What {
     Process(Box<Process>),
+    /// The containers of a service. What each of them is made from travels beside this value, to whoever runs containers.
+    Containers(Box<Containers>),
     /// Data that is loaded once into the named unit.
     Seeds(Box<Seeds>),
     Doors(Box<ProxySnapshot>),
@@ -72,6 +75,7 @@ impl What {
     pub fn word(&self) -> &'static str {
         match self {
             What::Process(_) => "process",
+            What::Containers(_) => "containers",
             What::Seeds(_) => "seeds",
             What::Doors(_) => "doors",
             What::Names { .. } => "names",
@@ -97,6 +101,19 @@ pub struct Process {
     /// A command that is run before such a restart.
     pub rebuild: Vec<String>,
     /// Milliseconds that it may take to end before it is killed.
+    pub stop_within: u64,
+}
+
+/// The containers of a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Containers {
+    /// What they are called in the service, in the order of the file.
+    pub keys: Vec<String>,
+    /// The one that the unit's port leads to, and the port inside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<(String, u16)>,
+    /// Milliseconds that each of them may take to end before it is killed; what the file says of one goes before.
     pub stop_within: u64,
 }
 
@@ -136,6 +153,10 @@ pub struct Seeds {
     pub port: Option<u16>,
     /// The variables of the unit.
     pub environment: BTreeMap<String, String>,
+    /// The container that it is loaded in, by what it is called in its service; a process of this machine loads it when
+    /// absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// When something is well.

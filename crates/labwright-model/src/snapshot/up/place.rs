@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{DOORS, Directory, LeftOut, NAMES, Probe, Process, Ready, Restart, Seeds, Unit, Up, What};
+use super::{Containers, DOORS, Directory, LeftOut, NAMES, Probe, Process, Ready, Restart, Seeds, Unit, Up, What};
+use crate::compose::Project;
 use crate::here::Ports;
 use crate::lab::{Restarts, Run, Service};
 use crate::snapshot::{dns, proxy};
@@ -59,6 +60,41 @@ fn left_out(what: &str, reason: impl Into<String>, help: impl Into<String>, faul
     LeftOut { what: what.to_string(), reason: reason.into(), help: help.into(), fault }
 }
 
+/// The containers of a service.
+fn containers(placement: &Placement, project: &Project, up: &crate::lab::StandIn) -> Containers {
+    let keys: Vec<String> = project.enabled().map(|(key, _)| key.clone()).collect();
+    let said = placement.entry.port.as_ref().map(|port| port.value.as_str()).unwrap_or_default();
+    let (key, port) = said.rsplit_once(':').map_or((None, said), |(key, port)| (Some(key), port));
+    let same = keys.iter().find(|key| **key == placement.service);
+    let only = keys.first().filter(|_| keys.len() == 1);
+    let key = key.or(only.or(same).map(String::as_str)).map(str::to_string);
+    let door = key.zip(port.parse().ok()).filter(|(key, _)| keys.contains(key));
+    Containers { keys, door, stop_within: up.stop_within.0.as_millis() as u64 }
+}
+
+/// What an image is called, without where it comes from and which one it is: `postgres`.
+fn program_of(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image).rsplit('/').next().unwrap_or(image);
+    name.split(':').next().unwrap_or(name)
+}
+
+fn is_database(program: &str) -> bool {
+    const KNOWN: &[&str] =
+        &["postgres", "pgvector", "postgis", "timescale", "mysql", "mariadb", "redis", "valkey", "mssql"];
+    KNOWN.iter().any(|known| program.contains(known))
+}
+
+fn seeds_unit(service: &str, seeds: Seeds) -> Unit {
+    Unit {
+        name: seeds_of(service),
+        what: What::Seeds(Box::new(seeds)),
+        needs: vec![service.to_string()],
+        ready: Ready::Ended,
+        port: None,
+        links: Vec::new(),
+    }
+}
+
 /// How a name of seeds is made from that of what they are for.
 fn seeds_of(service: &str) -> String {
     format!("{service}-seeds")
@@ -106,7 +142,7 @@ impl Context<'_> {
                 notes.push(format!("`{condition}` of `{name}` is not asked here: it is of the real lab"));
             }
             let seeds = self.seeds(placement, &process);
-            let ready = self.ready(placement, port, &process)?;
+            let ready = self.ready(placement, port, process.restart == Restart::No)?;
             let mut units = vec![unit(What::Process(Box::new(process)), ready)];
             units.extend(seeds);
             return Ok(units);
@@ -119,6 +155,24 @@ impl Context<'_> {
             }]);
         }
         let instead = "say what stands in for it: `up: { run: [PROGRAM, …] }`, or `up: { skip: true }`";
+        if let Some(project) = self.parsed.project(placement) {
+            if let Some(why) = &self.ports.no_engine {
+                return Err(left_out(name, format!("it runs in containers, and {why}"), instead, true));
+            }
+            let containers = containers(placement, project, &up);
+            for condition in of_real_lab(entry) {
+                notes.push(format!("`{condition}` of `{name}` is not asked here: it is of the real lab"));
+            }
+            let ready = self.ready(placement, port, false)?;
+            if ready == Ready::Notify {
+                let reason = "`up.ready: notify` is for processes: what is in a container is not heard";
+                return Err(left_out(name, reason, "give it a health check, or `up: { ready: /healthz }`", true));
+            }
+            let seeds = self.seeds_inside(placement, project, &containers);
+            let mut units = vec![unit(What::Containers(Box::new(containers)), ready)];
+            units.extend(seeds);
+            return Ok(units);
+        }
         Err(match (&entry.external, &entry.built_in) {
             (Some(external), _) => {
                 let who = external.provider.as_ref().map_or("somebody else", |provider| provider.value.as_str());
@@ -128,7 +182,7 @@ impl Context<'_> {
                 let reason = format!("the configuration of its host runs it (`{}`)", built_in.value);
                 left_out(name, reason, instead, true)
             }
-            _ => left_out(name, "it runs in containers, which `labwright up` does not start", instead, true),
+            _ => left_out(name, "nothing in the lab says what it is made of", instead, true),
         })
     }
 
@@ -166,7 +220,7 @@ impl Context<'_> {
         }
     }
 
-    fn ready(&self, placement: &Placement, port: Option<u16>, process: &Process) -> Result<Ready, LeftOut> {
+    fn ready(&self, placement: &Placement, port: Option<u16>, once: bool) -> Result<Ready, LeftOut> {
         let (name, entry) = (&placement.service, &placement.entry);
         let said = entry.up.as_ref().and_then(|up| up.ready.as_ref()).map(|ready| ready.value.as_str());
         let probe = |path: String| {
@@ -183,7 +237,7 @@ impl Context<'_> {
             match (port, path) {
                 (Some(_), Some(path)) => probe(reference::unescape(path)),
                 (Some(_), None) => Ready::Port,
-                (None, _) if process.restart == Restart::No => Ready::Ended,
+                (None, _) if once => Ready::Ended,
                 (None, _) => Ready::Started,
             }
         };
@@ -224,15 +278,36 @@ impl Context<'_> {
             program: process.command.first().cloned().unwrap_or_default(),
             port: self.ports.services.get(name).copied(),
             environment: process.environment.clone(),
+            container: None,
         };
-        Some(Unit {
-            name: seeds_of(name),
-            what: What::Seeds(Box::new(seeds)),
-            needs: vec![name.clone()],
-            ready: Ready::Ended,
-            port: None,
-            links: Vec::new(),
-        })
+        Some(seeds_unit(name, seeds))
+    }
+
+    /// Seeds of a database in a container, which its own programs there load.
+    fn seeds_inside(&self, placement: &Placement, project: &Project, containers: &Containers) -> Option<Unit> {
+        let (name, entry) = (&placement.service, &placement.entry);
+        if entry.seed.is_empty() {
+            return None;
+        }
+        // The one that the service's port leads to, or that is a database by its image, or the first.
+        let image =
+            |key: &str| project.services.get(key)?.image.as_ref().map(|image| program_of(&image.value).to_string());
+        let database = containers.keys.iter().find(|key| image(key).is_some_and(|image| is_database(&image)));
+        let door = containers.door.as_ref().map(|(key, _)| key);
+        let key = database.or(door).or(containers.keys.first())?.clone();
+        let service = project.services.get(&key)?;
+        let said = service.environment.iter();
+        let said = said.filter_map(|(name, value)| Some((name.clone(), value.value.clone()?)));
+        let seeds = Seeds {
+            into: name.clone(),
+            files: entry.seed.iter().map(|file| self.beside(file)).collect(),
+            data: None,
+            program: image(&key).unwrap_or_default(),
+            port: containers.door.as_ref().map(|(_, port)| *port),
+            environment: said.collect(),
+            container: Some(key),
+        };
+        Some(seeds_unit(name, seeds))
     }
 
     /// What cannot run without something that is not here is not here either, unless that is somebody else's to run.

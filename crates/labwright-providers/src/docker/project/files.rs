@@ -33,7 +33,7 @@ pub fn assets(parsed: &Parsed) -> BTreeSet<String> {
 }
 
 /// Where a path beside the Compose file is on the host: as it is to the file there, so to the stack's folder.
-fn on_host(folder: &str, from: &str, path: &str) -> String {
+pub fn on_host(folder: &str, from: &str, path: &str) -> String {
     let parts = |path: &str| {
         path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_string).collect::<Vec<_>>()
     };

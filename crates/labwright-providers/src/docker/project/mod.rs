@@ -15,7 +15,7 @@ use serde_json::{Value as Json, json};
 
 use super::stack::{Attachment, Condition, Container, Healthcheck, Port, Stack};
 
-pub use files::{IN_PLACE, MUST_EXIST, SUBPATH, assets};
+pub use files::{IN_PLACE, MUST_EXIST, SUBPATH, assets, on_host};
 
 /// What a project is made a stack with.
 pub struct Making<'a> {
