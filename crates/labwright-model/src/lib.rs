@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 pub use allow::Allow;
-pub use decode::{Foreign, Many, Table};
+pub use decode::{Foreign, Many, Section, Table};
 pub use finding::{Finding, Findings, Severity};
 pub use lab::Lab;
 pub use load::{Files, beside};

@@ -6,11 +6,14 @@ use std::collections::BTreeSet;
 use labwright_model::Parsed;
 use labwright_plan::Provider;
 
+mod api;
+pub mod caddy;
 pub mod docker;
 pub mod firewall;
 pub mod host;
 mod process;
 pub mod rehearsal;
+pub mod resolver;
 pub mod serve;
 pub mod tailscale;
 pub mod vault;
@@ -25,6 +28,8 @@ pub const ALL: &[&'static dyn Provider] = &[
     &serve::Serve,
     &wireguard::Wireguard,
     &tailscale::Tailscale,
+    &caddy::Caddy,
+    &resolver::Resolver,
 ];
 
 /// The files beside the lab file that are handed to lowering, sorted. What ends with a slash is a folder, and stands for all

@@ -55,6 +55,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "dnsperf",
     "docker-compose",
     "isc-dhcp-client",
+    "libnss3-tools",
     "nghttp2-client",
     "nginx-light",
     "nodejs",

@@ -73,6 +73,10 @@ impl Of {
     fn pem(&self, terminal: &Terminal) -> Result<(Ready, String), CliError> {
         let ready = ready(&self.lab, terminal)?;
         let host = proxy::host(&ready.parsed)?;
+        if snapshot::proxy::declared(&ready.parsed).is_none() {
+            return Err(CliError::usage(format!("Caddy on `{host}` signs for this lab, with an authority of its own"))
+                .hint("`caddy trust` on that host has it trusted there; its root is `pki/authorities/local/root.crt` in Caddy's data"));
+        }
         let wanted = snapshot::proxy::proxy(&ready.parsed, &host).certificates.authority;
         let pem = match ready.parsed.lab.platform.reverse_proxy.as_ref().and_then(|proxy| proxy.tls.key.as_ref()) {
             Some(key) => {
@@ -134,10 +138,23 @@ impl Trust {
         };
         let path: PathBuf = Path::new(folder).join(format!("labwright-{}.crt", ready.name()));
         let failed = |error: std::io::Error| {
-            let hint = "trust is the system's: run this as root";
-            CliError::new(Exit::Usage, format!("failed to change `{}`: {error}", path.display())).hint(hint)
+            let error_of = CliError::new(Exit::Usage, format!("failed to change `{}`: {error}", path.display()));
+            match error.kind() {
+                std::io::ErrorKind::PermissionDenied => {
+                    error_of.hint("what this machine trusts is root's: `sudo labwright ca trust …`")
+                }
+                _ => error_of.hint("`labwright ca export > lab.crt`, and import that file by the system's own way"),
+            }
         };
         match self.remove {
+            true if !path.exists() => {
+                terminal.say(&format!(
+                    "this machine does not trust `{}`: there is no `{}`",
+                    ready.name(),
+                    path.display()
+                ));
+                return Ok(Exit::Done);
+            }
             true => fs::remove_file(&path).map_err(failed)?,
             false => fs::File::create(&path).and_then(|mut file| file.write_all(pem.as_bytes())).map_err(failed)?,
         }
@@ -154,8 +171,14 @@ impl Trust {
                 path.display()
             ),
         });
-        terminal
-            .hint("Firefox has a list of its own, and Chromium on Linux too: import what `labwright ca export` prints");
+        let (name, shown) = (ready.name(), path.display());
+        terminal.hint(&match self.remove {
+            true => format!("browsers have lists of their own: `certutil -d sql:$HOME/.pki/nssdb -D -n labwright-{name}` takes it from Chromium's"),
+            false => format!(
+                "browsers have lists of their own. Chromium: `certutil -d sql:$HOME/.pki/nssdb -A -n labwright-{name} -t C,, -i {shown}` \
+                 (package libnss3-tools). Firefox: Settings, Privacy & Security, View Certificates, Authorities, Import"
+            ),
+        });
         Ok(Exit::Done)
     }
 }

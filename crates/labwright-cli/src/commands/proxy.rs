@@ -64,9 +64,9 @@ impl Export {
 /// The first host that runs the lab's proxy.
 pub fn host(parsed: &labwright_model::Parsed) -> Result<String, CliError> {
     let none = || {
-        CliError::usage("this lab has no reverse proxy of Labwright's own")
+        CliError::usage("this lab has no reverse proxy that Labwright leads names through")
             .hint("name the host that runs it: `platform: { reverse_proxy: HOST }`")
     };
-    let proxy = snapshot::proxy::declared(parsed).ok_or_else(none)?;
+    let proxy = snapshot::proxy::routed(parsed).ok_or_else(none)?;
     proxy.on.first().map(|on| on.value.clone()).ok_or_else(none)
 }

@@ -32,6 +32,8 @@ pub struct Live {
     pub access_log: bool,
     /// Whether any site's TLS is handed through.
     pub passthrough: bool,
+    /// Whether those that are trusted say who their connections are from.
+    pub proxy_protocol: bool,
     /// The most that any site grants: what a connection is set up with before its site is known.
     pub header: usize,
     pub header_time: Duration,
@@ -56,6 +58,7 @@ pub struct Site {
     pub geo: bool,
     pub clear_text: bool,
     pub passthrough: bool,
+    pub proxy_protocol: bool,
     pub cors: Vec<HeaderValue>,
     pub counted: Counted,
 }
@@ -71,6 +74,7 @@ pub struct PortSite {
     pub service: String,
     pub group: Arc<Group>,
     pub from: Option<Vec<IpNet>>,
+    pub proxy_protocol: bool,
 }
 
 pub struct Forward {
@@ -102,6 +106,7 @@ impl Live {
             geo: None,
             access_log: false,
             passthrough: false,
+            proxy_protocol: false,
             header: 64 << 10,
             header_time: Duration::from_secs(30),
         }
@@ -131,10 +136,12 @@ impl Live {
             let to =
                 wanted::Upstreams { service: port.service.clone(), urls, verify: "none".into(), ..Default::default() };
             let group = group(&to, shared).map_err(|why| format!("port {} of `{}`: {why}", port.port, port.service))?;
-            let site = PortSite { service: port.service.clone(), group, from: port.from.as_deref().map(nets) };
+            let from = port.from.as_deref().map(nets);
+            let site = PortSite { service: port.service.clone(), group, from, proxy_protocol: port.proxy_protocol };
             live.ports.insert(port.port, site);
         }
         live.trusted = nets(&snapshot.trusted);
+        live.proxy_protocol = snapshot.proxy_protocol;
         live.https = snapshot.listen.https;
         live.access_log = snapshot.access_log;
         live.passthrough = live.sites.iter().any(|site| site.passthrough);
@@ -237,6 +244,7 @@ fn compile(site: &wanted::Site, setting: &Setting, shared: &Shared) -> Result<Si
         geo: site.geo,
         clear_text: site.clear_text,
         passthrough: site.passthrough,
+        proxy_protocol: site.proxy_protocol,
         cors: site.cors.iter().map(origin).collect::<Result<_, String>>()?,
         counted: shared.metrics.counted(&site.service),
     })

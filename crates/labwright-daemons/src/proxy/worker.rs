@@ -25,7 +25,7 @@ use super::io::{Guarded, Local};
 use super::live::Live;
 use super::pool::Pool;
 use super::request::{Desk, Guests, Peer, answer};
-use super::stream::{self, Greeting};
+use super::stream::{self, Announced, Greeting};
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -201,9 +201,18 @@ async fn accept(floor: Rc<Floor>, accepts: Rc<Cell<Accepts>>, listener: Arc<TcpL
     }
 }
 
-async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAddr) {
-    let address = peer.ip().to_canonical();
+async fn one(floor: &Rc<Floor>, accepts: Accepts, mut tcp: TcpStream, mut peer: SocketAddr) {
     let live = floor.desk.live.borrow().clone();
+    let direct = peer.ip().to_canonical();
+    if live.proxy_protocol && live.trusted.iter().any(|net| net.contains(&direct)) {
+        match Box::pin(stream::announced(&mut tcp, peer)).await {
+            Ok(from) => peer = from,
+            Err(reason) => {
+                return tracing::warn!(reason, client = %direct, "a connection of somebody trusted was closed");
+            }
+        }
+    }
+    let address = peer.ip().to_canonical();
     match accepts {
         Accepts::Http => {
             Box::pin(first(floor, &live, Guarded::new(tcp, UNREAD), Peer { address, tls: false })).await;
@@ -211,13 +220,14 @@ async fn one(floor: &Rc<Floor>, accepts: Accepts, tcp: TcpStream, peer: SocketAd
         Accepts::Port(port) => {
             let turn = floor.desk.turn.get();
             floor.desk.turn.set(turn.wrapping_add(1));
-            Box::pin(stream::port(tcp, address, &live, port, turn)).await;
+            Box::pin(stream::port(tcp, peer, &live, port, turn)).await;
         }
         Accepts::Https => {
             if live.passthrough {
                 match Box::pin(stream::greeting(&tcp, address, &live)).await {
-                    Greeting::Through(group) => {
-                        return Box::pin(stream::through(tcp, group, floor.desk.turn.get())).await;
+                    Greeting::Through(group, announced) => {
+                        let from = (announced == Announced::Yes).then_some(peer);
+                        return Box::pin(stream::through(tcp, group, floor.desk.turn.get(), from)).await;
                     }
                     Greeting::Nobody => return,
                     Greeting::Ours => {}

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use labwright_model::snapshot::proxy::{Acme, ProxySnapshot};
+use labwright_model::snapshot::proxy::{Acme, Binding, ProxySnapshot};
 use tempfile::TempDir;
 
 use crate::world::{Daemon, Nginx, Program, free_port, site, tool, wait_for};
@@ -28,6 +28,11 @@ impl Pebble {
 
     /// `dns`: the name server that it asks, where it is not its own.
     pub fn asking(dns: Option<u16>, ports: &Ports, environment: &[(&str, &str)]) -> Pebble {
+        Pebble::with(dns, ports, environment, false)
+    }
+
+    /// `bound`: it takes accounts that are bound to one of its own only.
+    fn with(dns: Option<u16>, ports: &Ports, environment: &[(&str, &str)], bound: bool) -> Pebble {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display().to_string();
         let made = Command::new(tool("openssl", "openssl"))
@@ -47,8 +52,17 @@ impl Pebble {
             "httpPort": ports.http,
             "tlsPort": ports.tls,
             "ocspResponderURL": "",
-            "externalAccountBindingRequired": false,
+            "externalAccountBindingRequired": bound,
+            "externalAccountMACKeys": { "kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W" },
         } });
+        let config = match bound {
+            true => config,
+            false => {
+                let mut config = config;
+                config["pebble"].as_object_mut().unwrap().remove("externalAccountMACKeys");
+                config
+            }
+        };
         std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
         let names = dns.is_none().then(|| {
             let address = format!("127.0.0.1:{own}");
@@ -74,6 +88,7 @@ impl Pebble {
             directory_ca: Some(format!("{}/cert.pem", self.folder.path().display())),
             wildcard: vec![],
             dns: None,
+            binding: None,
         }
     }
 
@@ -177,4 +192,38 @@ fn a_directory_that_cannot_be_reached_or_believed_is_told() {
     let gone = error(acme);
     assert!(gone.contains("it refuses connections"), "{gone}");
     daemon.curl("wiki.lab.test", "/", &[]).is(200);
+}
+
+#[test]
+fn an_account_is_bound_to_one_at_the_authority() {
+    let (daemon, nginx) = (Daemon::start(), Nginx::start(""));
+    let ports = Ports { http: daemon.http, tls: daemon.https };
+    let pebble = Pebble::with(None, &ports, &[], true);
+    let key = |text: &str| std::fs::write(daemon.folder.path().join("credentials/proxy.acme-account"), text).unwrap();
+    let bound = |id: &str| {
+        let mut acme = pebble.acme();
+        acme.binding = Some(Binding { id: id.into(), key: "proxy.acme-account".into() });
+        acme
+    };
+    // A name of its own for each: one that was refused waits before it is asked for again.
+    let refused = |acme: Acme, name: &str| {
+        daemon.apply(&with(&daemon, acme, &[name], &nginx));
+        wait_for("a refusal", || daemon.status().certificates[0].error.is_some());
+        daemon.status().certificates[0].error.clone().unwrap()
+    };
+    // Without one, and with a key that is another's, the authority says no in its own words.
+    let without = refused(pebble.acme(), "first");
+    assert!(without.contains("externalAccountBinding"), "{without}");
+    key("not base64url!");
+    let unreadable = refused(bound("kid-0"), "second");
+    assert!(unreadable.contains("not base64url") && !unreadable.contains("not base64url!"), "{unreadable}");
+    key("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let other = refused(bound("kid-2"), "third");
+    assert!(!other.contains("AAAA"), "{other}");
+    // The right one, as a page shows it: with padding, and a line's end.
+    key("zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W\n");
+    daemon.apply(&with(&daemon, bound("kid-1"), &["photos"], &nginx));
+    wait_for("the certificate", || has_all(&daemon));
+    daemon.curl("photos.lab.test", "/", &["--cacert", &pebble.root()]).is(200);
+    assert!(!daemon.log().contains("zWNDZM6e"), "the key is in the log");
 }

@@ -265,7 +265,7 @@ fn ports_and_names_are_handed_through() {
     let mut snapshot = daemon.snapshot(vec![through, ended, site("wiki", &[nginx.url()])]);
     let port = free_port();
     let to = vec![format!("127.0.0.1:{}", nginx.port)];
-    snapshot.ports = vec![Port { service: "wiki".into(), port, to, from: None }];
+    snapshot.ports = vec![Port { service: "wiki".into(), port, to, from: None, proxy_protocol: false }];
     daemon.apply(&snapshot);
     let own = format!("{folder}/c.pem");
     daemon.curl("tls.lab.test", "/", &["--cacert", &own]).is(200).says("own tls");

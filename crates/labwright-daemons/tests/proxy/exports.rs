@@ -32,7 +32,13 @@ fn caddy_reads_its_file_and_traefiks_is_whole() {
         pass: vec![],
         headers: vec!["Remote-User".into()],
     });
-    snapshot.ports = vec![Port { service: "db".into(), port: 5432, to: vec!["10.0.0.6:5432".into()], from: None }];
+    snapshot.ports = vec![Port {
+        service: "db".into(),
+        port: 5432,
+        to: vec!["10.0.0.6:5432".into()],
+        from: None,
+        proxy_protocol: false,
+    }];
     for acme in [None, Some("https://acme.test/dir")] {
         snapshot.certificates.acme = acme.map(|directory| Acme {
             directory: directory.into(),
@@ -40,6 +46,7 @@ fn caddy_reads_its_file_and_traefiks_is_whole() {
             directory_ca: None,
             wildcard: vec![],
             dns: None,
+            binding: None,
         });
         let file = daemon.folder.path().join("Caddyfile");
         std::fs::write(&file, caddy(&snapshot)).unwrap();

@@ -283,6 +283,7 @@ pub fn site_of(service: &str, answer: Answer) -> Site {
         geo: false,
         clear_text: true,
         passthrough: false,
+        proxy_protocol: false,
         cors: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::decode::{Many, Table, choice, or_strings, section};
+use crate::decode::{Many, Table, choice, or_string, or_strings, section};
 use crate::span::Spanned;
 use crate::units::{Period, Size};
 
@@ -14,6 +14,11 @@ section! {
         /// The service that answers, where another program is the resolver and is described under `services`, such as a
         /// Pi-hole. Labwright then runs none of its own.
         service: Option<Spanned<String>>,
+        /// The program that answers. `adguard` and `pihole`: one that is there already gets the lab's names over its API, and
+        /// everything else of it stays as it is.
+        software: DnsSoftware = DnsSoftware::Labwright,
+        /// How that program's API is reached.
+        api: DnsApi,
         /// The addresses that it listens on, port 53; all of its hosts' when absent.
         listen: Many<Spanned<IpAddr>>,
         /// Where other names are asked: `tls://9.9.9.9`, `https://…/dns-query`, or an address.
@@ -55,6 +60,35 @@ section! {
     }
     short (node, decoder) { Many::from_node(node, decoder).map(|on| Dns { on, ..Dns::default() }) }
     schema or_strings
+}
+
+choice! {
+    /// The program that answers.
+    pub enum DnsSoftware {
+        /// Labwright's own, as a role of `labwright serve`.
+        Labwright = "labwright",
+        /// An AdGuard Home that is there already: the lab's names are its DNS rewrites.
+        AdGuard = "adguard",
+        /// A Pi-hole, version 6 or later, that is there already: the lab's names are its local DNS records.
+        PiHole = "pihole",
+    }
+}
+
+section! {
+    /// How the API of an AdGuard Home or a Pi-hole is reached; the short form is its address.
+    pub struct DnsApi {
+        /// Its address as its own host reaches it: `http://127.0.0.1:3000`. When absent, AdGuard Home is expected at
+        /// `http://127.0.0.1:3000`, Pi-hole at `http://127.0.0.1`.
+        url: Option<Spanned<String>>,
+        /// The user of AdGuard Home; Pi-hole has none.
+        user: Option<Spanned<String>>,
+        /// The password, as a reference to a secret. A Pi-hole without a password needs none.
+        password: Option<Spanned<String>>,
+    }
+    short (node, decoder) {
+        String::from_node(node, decoder).map(|url| DnsApi { url: Some(Spanned::new(url, node.span)), ..DnsApi::default() })
+    }
+    schema or_string
 }
 
 choice! {

@@ -68,6 +68,11 @@ section! {
         /// The service that is it, where another program is the proxy and is described under `services`. Labwright then
         /// runs none of its own.
         service: Option<Spanned<String>>,
+        /// The program that is the proxy. `caddy`: one that is there already gets a route for each name over its admin API,
+        /// and everything else of it stays as it is.
+        software: ProxySoftware = ProxySoftware::Labwright,
+        /// Where Caddy's admin API answers, as its own host reaches it.
+        admin: Spanned<String> = "http://localhost:2019".to_string().into(),
         /// Where certificates come from: `internal`, `none` for clear text behind another door, or ACME with its settings.
         tls: Tls,
         /// The addresses that it listens on; all of its hosts' when absent.
@@ -79,6 +84,9 @@ section! {
         /// Proxies in front of it, such as a tunnel's outbound end: what they say of the client is believed. The host of
         /// `edge.public.cloudflare.tunnel` is one by itself.
         trusted: Many<Spanned<Subnet>>,
+        /// Connections from `trusted` begin with a header of the PROXY protocol, version 1 or 2, which says who they are from;
+        /// one without it is closed. It is what a load balancer sends that hands TCP through.
+        proxy_protocol: bool,
         /// What a request may take, where a service does not say otherwise.
         limits: DoorLimits,
         /// Browsers are told to use HTTPS alone for this long.
@@ -92,6 +100,16 @@ section! {
     }
     short (node, decoder) { hosts(node, decoder).map(|on| ReverseProxy { on, ..ReverseProxy::default() }) }
     schema or_strings
+}
+
+choice! {
+    /// The program that is the proxy.
+    pub enum ProxySoftware {
+        /// Labwright's own, as a role of `labwright serve`.
+        Labwright = "labwright",
+        /// A Caddy that is there already, over its admin API.
+        Caddy = "caddy",
+    }
 }
 
 section! {
@@ -123,9 +141,12 @@ section! {
         dns01: Option<Spanned<String>>,
         /// How the provider of DNS-01 challenges is reached.
         proof: DnsProof,
+        /// The account at a commercial authority that certificates are got under (External Account Binding, RFC 8555, 7.3.4).
+        /// `zerossl` needs one.
+        account: Option<AcmeAccount>,
         /// A PEM file on the proxy's host with the authority that signs the ACME directory's own certificate.
         directory_ca: Option<Spanned<String>>,
-        /// The private key of the lab's own authority, as a reference to a secret (`generate: { lab_ca: x509_ca }`). When
+        /// The private key of the lab's own authority, as a reference to a secret (`generate: { lab_ca: ca }`). When
         /// absent, the proxy's host makes one and keeps it.
         key: Option<Spanned<String>>,
         /// No TLS at all: something in front of the proxy sees to it.
@@ -144,6 +165,17 @@ section! {
         }
     }
     schema or_string
+}
+
+section! {
+    /// An account at a commercial authority, as its pages give it out for ACME clients.
+    pub struct AcmeAccount {
+        /// Its id (`kid`, "EAB key identifier").
+        id: Spanned<String>,
+        /// Its key in base64url ("EAB HMAC key"), as a reference to a secret.
+        key: Spanned<String>,
+    }
+    required ["id", "key"]
 }
 
 section! {

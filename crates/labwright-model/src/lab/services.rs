@@ -124,6 +124,9 @@ section! {
         passthrough: bool,
         /// Ports of the proxy's host that are handed through to it as plain TCP: `5432`, or `15432:5432` where they differ.
         tcp: Many<Spanned<String>>,
+        /// With `passthrough` and `tcp`: each connection to it begins with a header of the PROXY protocol, version 2, which says
+        /// who it is from.
+        proxy_protocol: bool,
         /// It is told where a visitor is, in the headers `X-Geo-Country`, `X-Geo-Region`, `X-Geo-City`, `X-Geo-Latitude` and
         /// `X-Geo-Longitude`.
         geo: bool,

@@ -13,7 +13,7 @@ pub use names::{host_of_url, in_domain, mx, record_name, service_names, srv};
 pub use upstream::{Transport, Upstream, upstream};
 
 use crate::Parsed;
-use crate::lab::{BlockedAnswer, Dns, DnsGroup, UpstreamOrder};
+use crate::lab::{BlockedAnswer, Dns, DnsGroup, DnsSoftware, UpstreamOrder};
 use crate::span::Spanned;
 
 /// Everything that one resolver serves. Names are lower-case, absolute, without the last dot.
@@ -240,7 +240,8 @@ pub fn folder(lab: &str) -> String {
 
 /// The lab's resolvers, where they are Labwright's own.
 pub fn declared(parsed: &Parsed) -> Option<&Dns> {
-    parsed.lab.platform.dns.as_ref().filter(|dns| dns.service.is_none())
+    let own = |dns: &&Dns| dns.service.is_none() && dns.software == DnsSoftware::Labwright;
+    parsed.lab.platform.dns.as_ref().filter(own)
 }
 
 /// Whether a host runs one of the lab's resolvers.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{DnsProof, DoorLimits, ReverseProxy, Tls};
+use crate::lab::{AcmeAccount, DnsProof, DoorLimits, ProxySoftware, ReverseProxy, Tls};
 use crate::units::Subnet;
 use crate::{Parsed, Spanned, reference};
 
@@ -37,6 +37,9 @@ pub struct ProxySnapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub geo: Option<String>,
     pub access_log: bool,
+    /// Connections of those that are trusted begin with a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
 }
 
 /// Where it listens.
@@ -89,6 +92,17 @@ pub struct Acme {
     pub wildcard: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Dns01>,
+    /// The account that one of ours is bound to (RFC 8555, 7.3.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+}
+
+/// An account at an authority, and the credential with its key in base64url.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    pub id: String,
+    pub key: String,
 }
 
 /// How DNS-01 challenges are answered.
@@ -139,6 +153,9 @@ pub struct Site {
     pub clear_text: bool,
     /// Its TLS is handed through as it is.
     pub passthrough: bool,
+    /// What is handed through begins with a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
     /// Origins whose pages may call it.
     pub cors: Vec<String>,
 }
@@ -258,11 +275,20 @@ pub struct Port {
     pub to: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Vec<Subnet>>,
+    /// Each connection begins with a header of the PROXY protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proxy_protocol: bool,
 }
 
 /// The lab's proxy, where it is Labwright's own.
 pub fn declared(parsed: &Parsed) -> Option<&ReverseProxy> {
-    parsed.lab.platform.reverse_proxy.as_ref().filter(|proxy| proxy.service.is_none())
+    routed(parsed).filter(|proxy| proxy.software == ProxySoftware::Labwright)
+}
+
+/// The lab's proxy, where Labwright says what each name leads to: its own, or one that is told over an API.
+pub fn routed(parsed: &Parsed) -> Option<&ReverseProxy> {
+    let own = |proxy: &&ReverseProxy| proxy.service.is_none() || proxy.software != ProxySoftware::Labwright;
+    parsed.lab.platform.reverse_proxy.as_ref().filter(own)
 }
 
 /// Whether a host runs the lab's proxy.
@@ -270,9 +296,10 @@ pub fn is_proxy(parsed: &Parsed, host: &str) -> bool {
     declared(parsed).is_some_and(|proxy| proxy.on.iter().any(|on| on.value == host))
 }
 
-/// What the proxy on a host does. Empty where the host runs none.
+/// What the proxy on a host does, whichever program it is. Empty where the host runs none.
 pub fn proxy(parsed: &Parsed, host: &str) -> ProxySnapshot {
-    let Some(proxy) = declared(parsed).filter(|_| is_proxy(parsed, host)) else { return ProxySnapshot::default() };
+    let runs = |proxy: &&ReverseProxy| proxy.on.iter().any(|on| on.value == host);
+    let Some(proxy) = routed(parsed).filter(runs) else { return ProxySnapshot::default() };
     let sites = sites::sites(parsed, proxy, host);
     let https = !proxy.tls.off;
     ProxySnapshot {
@@ -288,6 +315,7 @@ pub fn proxy(parsed: &Parsed, host: &str) -> ProxySnapshot {
         forward: sites::forward(parsed, proxy, host),
         geo: proxy.geo.as_ref().map(|geo| geo.database.value.clone()),
         access_log: proxy.access_log,
+        proxy_protocol: proxy.proxy_protocol,
     }
 }
 
@@ -315,7 +343,10 @@ fn certificates(parsed: &Parsed, tls: &Tls, sites: &[Site]) -> Certificates {
         key: tls.key.as_ref().map(|_| CREDENTIAL_AUTHORITY.to_string()),
     };
     let text = |text: &Option<Spanned<String>>| text.as_ref().map(|text| reference::unescape(text));
+    let binding =
+        |account: &AcmeAccount| Binding { id: reference::unescape(&account.id), key: CREDENTIAL_BINDING.to_string() };
     let acme = tls.acme.as_ref().map(|directory| Acme {
+        binding: tls.account.as_ref().map(binding),
         directory: directory_of(directory),
         email: text(&tls.email),
         directory_ca: text(&tls.directory_ca),
@@ -355,6 +386,7 @@ fn proof_token<'a>(parsed: &'a Parsed, proof: &'a DnsProof) -> Option<&'a Spanne
 
 const CREDENTIAL_AUTHORITY: &str = "proxy.authority";
 const CREDENTIAL_DNS: &str = "proxy.dns01";
+const CREDENTIAL_BINDING: &str = "proxy.acme-account";
 
 /// The name of the credential with the hash of a user's password.
 pub(crate) fn basic_credential(service: &str, user: &str) -> String {
@@ -378,6 +410,9 @@ pub fn credentials(parsed: &Parsed) -> BTreeMap<String, String> {
     }
     if let Some(token) = proof_token(parsed, &proxy.tls.proof).filter(|_| proxy.tls.dns01.is_some()) {
         all.insert(CREDENTIAL_DNS.to_string(), token.value.clone());
+    }
+    if let Some(account) = proxy.tls.account.as_ref().filter(|_| proxy.tls.acme.is_some()) {
+        all.insert(CREDENTIAL_BINDING.to_string(), account.key.value.clone());
     }
     for claim in claims(parsed) {
         for (user, hash) in &claim.placement.entry.door.auth.basic {

@@ -159,6 +159,11 @@ services:
           dns:
             on: [docker-01]  # from the short form
             service: null  # default
+            software: labwright  # default
+            api:  # default
+              url: null  # default
+              user: null  # default
+              password: null  # default
             listen: []  # default
             upstream: []  # default
             order: fastest  # default
@@ -250,6 +255,7 @@ services:
               hsts: null  # default
               passthrough: false  # default
               tcp: []  # default
+              proxy_protocol: false  # default
               geo: false  # default
               clear_text: false  # default
             routes: []  # default

@@ -140,7 +140,7 @@ struct Folder<'a> {
 
 /// The static sites whose pages are beside the lab file.
 fn folders(parsed: &Parsed) -> Vec<Folder<'_>> {
-    if snapshot::proxy::declared(parsed).is_none() {
+    if snapshot::proxy::routed(parsed).is_none() {
         return Vec::new();
     }
     let mut seen = BTreeSet::new();
@@ -221,7 +221,7 @@ fn list_files(input: &Input<'_>, host: &str, out: &mut Lowered) -> Vec<Resource>
 }
 
 /// The pages of all static sites, as files of a proxy's host.
-fn pages(input: &Input<'_>, host: &str, out: &mut Lowered) -> Vec<Resource> {
+pub fn pages(input: &Input<'_>, host: &str, out: &mut Lowered) -> Vec<Resource> {
     let mut pages: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     let id = |kind: &str, path: &str| ResourceId::new(host, "host", kind, path);
     for Folder { service, asset, span } in folders(input.parsed) {

@@ -14,6 +14,7 @@ use labwright_plan::{
     ResourceId, Runtime, Seen, Session, Step, Wanted,
 };
 
+pub(crate) use lower::pages;
 pub use lower::{assets, implied};
 
 /// The provider `serve`.

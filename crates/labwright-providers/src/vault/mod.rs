@@ -15,6 +15,7 @@ use labwright_plan::{
     Resource, Session,
 };
 
+pub(crate) use access::{error as told, secret};
 pub use lower::{assets, implied};
 
 /// The provider `vault`.

@@ -7,6 +7,7 @@ use labwright_plan::{
 };
 
 use super::{policy, seal, token, transit_key};
+use crate::api::reached;
 
 /// What was found of one resource: `None` where it is not there, an error where nobody can say.
 pub type Look = Result<Option<Observed>, ProviderError>;
@@ -28,6 +29,7 @@ impl Here {
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
+        let wanted: Vec<Wanted<'_>> = wanted.iter().map(|wanted| reached(&self.context, wanted)).collect();
         let look = |wanted: &Wanted<'_>| match wanted.id.kind() {
             "transit_key" => transit_key::observe(self, wanted),
             "policy" => policy::observe(self, wanted),

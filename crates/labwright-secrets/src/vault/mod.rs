@@ -20,5 +20,6 @@ pub use approle::{AppRole, Role, SecretId};
 pub use client::{Client, Login, Options, PlainHttp};
 pub use kv::{Cas, Fields, Kv, Metadata, Version, VersionInfo};
 pub use sys::{Enabled, Health, Mount, SealStatus, Sys};
+pub use tls::config as tls_config;
 pub use token::{Token, TokenInfo, TokenSpec, Tokens};
 pub use transit::{Transit, TransitKey};

@@ -16,7 +16,8 @@ const SYSTEM: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-pub(super) fn config(ca_pem: Option<&str>, ca_file: Option<&Path>) -> Result<TlsConfig, SecretError> {
+/// What to verify a server's certificate with: the authorities in `ca_pem`, in `ca_file`, or the system's.
+pub fn config(ca_pem: Option<&str>, ca_file: Option<&Path>) -> Result<TlsConfig, SecretError> {
     if let Some(pem) = ca_pem {
         return trusting(pem.as_bytes(), "the certificates that were given");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use labwright_model::lab::DnsSoftware;
 use labwright_model::snapshot::dns;
 use labwright_model::snapshot::dns::told::{Ask, Told};
 use labwright_plan::{ErrorKind, Part, ProviderError};
@@ -37,6 +38,13 @@ impl Resolvers {
             return Err(CliError::new(Exit::Findings, "find a resolver: the lab has none")
                 .hint("say who answers: `platform: { dns: HOST }`"));
         };
+        if declared.software != DnsSoftware::Labwright {
+            let program = declared.software.word();
+            return Err(CliError::usage(format!(
+                "`{program}` answers for this lab, which is no resolver of Labwright's"
+            ))
+            .hint("its own page shows its queries; `labwright plan` shows which of the lab's names differ there"));
+        }
         if dns::declared(&looked.parsed).is_none() {
             let service = declared.service.as_ref().map_or("", |service| &service.value);
             return Err(CliError::usage(format!(

@@ -1,21 +1,23 @@
 //! One order at an ACME directory (RFC 8555): from names to a certificate, with the proofs that the directory asks for.
 //! What the directory says when it will not is kept in its own words.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use hyper::body::Bytes;
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error, HttpClient,
-    Identifier, NewAccount, NewOrder, OrderStatus, Problem, RetryPolicy,
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error,
+    ExternalAccountKey, HttpClient, Identifier, NewAccount, NewOrder, OrderStatus, Problem, RetryPolicy,
 };
 use labwright_model::snapshot::proxy as wanted;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use zeroize::Zeroizing;
 
+use super::super::Setting;
 use super::super::client::Client;
 use super::dns01::{Dns, Record};
 use super::shelf::Pair;
@@ -73,6 +75,16 @@ impl HttpClient for Http {
     }
 }
 
+/// The key of an account at the authority: base64url, as its pages show it, with or without padding.
+fn binding_of(binding: &wanted::Binding, setting: &Setting) -> Result<ExternalAccountKey, String> {
+    let text = setting.credential(&binding.key)?;
+    let plain = text.trim().trim_end_matches('=').replace('+', "-").replace('/', "_");
+    let key = Zeroizing::new(BASE64URL.decode(Zeroizing::new(plain).as_bytes()).map_err(|_| {
+        "the key of the ACME account is not base64url; write it as the authority's page shows it".to_string()
+    })?);
+    Ok(ExternalAccountKey::new(binding.id.clone(), &key))
+}
+
 /// A problem as its sender put it.
 fn of_problem(problem: &Problem) -> String {
     let mut text = problem.detail.clone().unwrap_or_else(|| "it does not say why".to_string());
@@ -92,16 +104,20 @@ impl Directory {
         refusal(error, &self.after)
     }
 
-    /// Opens the account that is kept in `folder`, or makes one.
+    /// Opens the account that is kept, or makes one, bound to the one at the authority where the lab names it.
     ///
     /// # Errors
     /// The directory cannot be reached, or wants no account of ours, or the disk does not keep it.
-    pub async fn open(wanted: &wanted::Acme, folder: &Path) -> Result<Directory, Refusal> {
+    pub async fn open(wanted: &wanted::Acme, setting: &Setting) -> Result<Directory, Refusal> {
+        let folder = &setting.state;
         let after = Arc::new(AtomicU64::new(0));
         let client = Client::trusting(wanted.directory_ca.as_deref().unwrap_or("system"))?;
         let builder = || Account::builder_with_http(Box::new(Http { client: client.clone(), after: after.clone() }));
         let host = wanted.directory.split('/').nth(2).unwrap_or("directory").replace(':', "_");
-        let path = folder.join(format!("account-{host}.json"));
+        // Bound to another account it is another one.
+        let bound =
+            wanted.binding.as_ref().map(|binding| blake3::hash(binding.id.as_bytes()).to_hex()[..8].to_string());
+        let path = folder.join(format!("account-{host}{}.json", bound.map(|id| format!("-{id}")).unwrap_or_default()));
         if let Ok(text) = std::fs::read(&path).map(Zeroizing::new) {
             let kept: Result<AccountCredentials, _> = serde_json::from_slice(&text);
             let kept = kept.map_err(|error| format!("the account in `{}` cannot be read: {error}", path.display()))?;
@@ -116,7 +132,8 @@ impl Directory {
         let contact = wanted.email.as_ref().map(|email| format!("mailto:{email}"));
         let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
         let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-        let made = builder().create(&new, wanted.directory.clone(), None).await;
+        let binding = wanted.binding.as_ref().map(|binding| binding_of(binding, setting)).transpose()?;
+        let made = builder().create(&new, wanted.directory.clone(), binding.as_ref()).await;
         let (account, credentials) = made.map_err(|error| refusal(&error, &after))?;
         let text = Zeroizing::new(serde_json::to_vec(&credentials).map_err(|error| error.to_string())?);
         write_whole(&path, &text, 0o600)

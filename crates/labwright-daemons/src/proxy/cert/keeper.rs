@@ -380,7 +380,7 @@ impl Work {
         std::fs::create_dir_all(&self.setting.state)
             .map_err(|error| format!("cannot make `{}`: {error}", self.setting.state.display()))?;
         let dns = acme.dns.as_ref().map(|dns| Dns::open(dns, &self.setting)).transpose()?;
-        let directory = Directory::open(acme, &self.setting.state).await?;
+        let directory = Directory::open(acme, &self.setting).await?;
         directory.order(names, &self.shared.certs, dns.as_ref(), attempt).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::access::from;
 use super::door::{Led, endpoints, lead};
-use super::{Answer, Auth, Forward, Limits, Need, Port, Route, Site, Upstreams, basic_credential, declared};
+use super::{Answer, Auth, Forward, Limits, Need, Port, Route, Site, Upstreams, basic_credential, routed};
 use crate::lab::{Lab, ReverseProxy};
 use crate::{Parsed, Placement, Spanned, reference};
 
@@ -80,6 +80,7 @@ fn site(parsed: &Parsed, proxy: &ReverseProxy, host: &str, claim: &Claim<'_>) ->
         geo: entry.door.geo && proxy.geo.is_some(),
         clear_text: entry.door.clear_text || proxy.tls.off,
         passthrough: entry.door.passthrough,
+        proxy_protocol: entry.door.proxy_protocol,
         cors: entry.cors.iter().map(|origin| origin.value.clone()).collect(),
     }
 }
@@ -147,7 +148,7 @@ pub fn forward(parsed: &Parsed, proxy: &ReverseProxy, host: &str) -> Option<Forw
 
 /// The ports that are handed through.
 pub fn ports(parsed: &Parsed, host: &str) -> Vec<Port> {
-    let Some(_) = declared(parsed) else { return Vec::new() };
+    let Some(_) = routed(parsed) else { return Vec::new() };
     let mut taken = BTreeSet::new();
     let mut all = Vec::new();
     for placement in &parsed.placements {
@@ -163,7 +164,8 @@ pub fn ports(parsed: &Parsed, host: &str) -> Vec<Port> {
             });
             if taken.insert(port) {
                 let service = placement.service.clone();
-                all.push(Port { service, port, to: hosts.collect(), from: from(parsed, placement) });
+                let proxy_protocol = placement.entry.door.proxy_protocol;
+                all.push(Port { service, port, to: hosts.collect(), from: from(parsed, placement), proxy_protocol });
             }
         }
     }

@@ -372,7 +372,7 @@ impl Context<'_> {
     }
 
     fn doors(&self, up: &mut Up) {
-        let host = proxy::declared(self.parsed).and_then(|proxy| proxy.on.first());
+        let host = proxy::routed(self.parsed).and_then(|proxy| proxy.on.first());
         let Some(host) = host else {
             let pages = |unit: &Unit| matches!(unit.what, What::Pages { .. });
             for unit in up.units.iter().filter(|unit| pages(unit)) {

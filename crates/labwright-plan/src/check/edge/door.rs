@@ -1,8 +1,8 @@
 //! LW-EDGE-009: a door that cannot be as it is said.
 
 use labwright_model::lab::ReverseProxy;
-use labwright_model::snapshot::proxy::declared;
-use labwright_model::{Finding, Findings, Parsed, Placement, Span, finding};
+use labwright_model::snapshot::proxy::routed;
+use labwright_model::{Finding, Findings, Parsed, Placement, Span, finding, reference};
 
 use crate::check::{Case, Examples, Rule};
 
@@ -29,6 +29,9 @@ impl Rule for Door {
          - a port under `tcp` that is no port, or that two services want, or that the proxy itself listens on;\n\
          - an address under `to` that is none;\n\
          - a proxy on a host that Labwright does not change (`os: nixos`, `os: other`): nobody would put it there;\n\
+         - `proxy_protocol` where nobody would say it or nobody would hear it;\n\
+         - ZeroSSL, or another authority's account, without what binds ours to it (RFC 8555, 7.3.4);\n\
+         - `geo: { refresh: … }`: nothing here fetches a database, MaxMind's own program does;\n\
          - `dns01` with a provider that is not known here, or without what that one needs under `proof`: \
          whoever proves a name by a record has to write it (RFC 8555, 8.4).\n\n\
          The way out stands with each finding."
@@ -43,7 +46,7 @@ impl Rule for Door {
 
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
-        let Some(proxy) = declared(parsed) else { return };
+        let Some(proxy) = routed(parsed) else { return };
         of_proxy(parsed, proxy, findings);
         let mut ports: Vec<(u16, &str)> = vec![(proxy.http, "the proxy itself"), (proxy.https, "the proxy itself")];
         let mut told = std::collections::BTreeSet::new();
@@ -68,6 +71,40 @@ fn of_proxy(parsed: &Parsed, proxy: &ReverseProxy, findings: &mut Findings) {
             let finding = Finding::warning(CODE, format!("{at}.on"), on.span, message);
             findings.push(finding.help("name another host, or the service that is the proxy there: `service: NAME`"));
         }
+    }
+    let mut say = |key: &str, span: Span, message: String, help: &str| {
+        findings.push(Finding::warning(CODE, format!("{at}.{key}"), span, message).help(help));
+    };
+    let of = |key: &str| parsed.span_of(&["platform", "reverse_proxy", key]);
+    if proxy.proxy_protocol && proxy.trusted.is_empty() {
+        let message = "the PROXY protocol is believed of those that are `trusted`, and nobody is".to_string();
+        say(
+            "proxy_protocol",
+            of("proxy_protocol"),
+            message,
+            "name the load balancer's address: `trusted: 10.0.0.9/32`",
+        );
+    }
+    if let Some(refresh) = proxy.geo.as_ref().and_then(|geo| geo.refresh.as_ref()) {
+        let message = "nothing fetches a new edition of the geo database".to_string();
+        let help = "let MaxMind's `geoipupdate` fetch it on that host: a new file is taken into use by itself. Take `refresh` and `licence` out";
+        say("geo.refresh", refresh.span, message, help);
+    }
+    match (&proxy.tls.acme, &proxy.tls.account) {
+        (Some(acme), None) if acme.value == "zerossl" => {
+            let message = "ZeroSSL gives certificates to accounts of its own only".to_string();
+            let help = "make \"EAB credentials\" on its page, and say them: `tls: { acme: zerossl, account: { id: …, key: \"${secret.NAME}\" } }`";
+            say("tls.acme", acme.span, message, help);
+        }
+        (None, Some(account)) => {
+            let message = "an account at an authority is named, and no authority is asked".to_string();
+            say("tls.account", account.id.span, message, "name it: `tls: { acme: zerossl, account: … }`");
+        }
+        _ => {}
+    }
+    if let Some(account) = proxy.tls.account.as_ref().filter(|account| reference::secrets(&account.key).is_empty()) {
+        let message = "the key of the ACME account stands here in the clear".to_string();
+        say("tls.account.key", account.key.span, message, "keep it as a secret, and write `${secret.NAME}`");
     }
     let Some(provider) = &proxy.tls.dns01 else { return };
     if !PROVIDERS.contains(&provider.value.as_str()) {
@@ -125,6 +162,11 @@ fn of_service<'a>(
             message,
             "name the service that knows: `platform: { reverse_proxy: { forward_auth: SERVICE } }`".into(),
         );
+    }
+    if door.proxy_protocol && !door.passthrough && door.tcp.is_empty() {
+        let message = format!("`{service}` is to hear the PROXY protocol, and nothing of it is handed through");
+        let help = "take `proxy_protocol` out: over HTTP it learns who asks from `X-Forwarded-For`".to_string();
+        wrong("proxy_protocol", message, help);
     }
     let looks = [
         ("auth", door.auth.forward || !door.auth.basic.is_empty()),
@@ -213,6 +255,37 @@ services:
                     help: write `http://HOST:PORT`, `https://HOST:PORT`, or `h2c://HOST:PORT` for HTTP/2 in clear text
                 11:74 error LW-EDGE-009: `http://10.0.0.9/path` is no address of an upstream
                     help: write `http://HOST:PORT`, `https://HOST:PORT`, or `h2c://HOST:PORT` for HTTP/2 in clear text
+            "#]],
+        );
+        says(
+            r#"
+platform: { dns: a, reverse_proxy: { on: a, proxy_protocol: true, geo: { database: /g.mmdb, refresh: weekly }, tls: { acme: zerossl } } }
+compute: { hosts: { a: { address: 10.0.0.1 } } }
+services: { wiki: { use: a, on: a, expose: lan, url: wiki.example.net, door: { proxy_protocol: true } } }
+"#,
+            expect![[r#"
+                2:61 warning LW-EDGE-009: the PROXY protocol is believed of those that are `trusted`, and nobody is
+                    help: name the load balancer's address: `trusted: 10.0.0.9/32`
+                2:102 warning LW-EDGE-009: nothing fetches a new edition of the geo database
+                    help: let MaxMind's `geoipupdate` fetch it on that host: a new file is taken into use by itself. Take `refresh` and `licence` out
+                2:125 warning LW-EDGE-009: ZeroSSL gives certificates to accounts of its own only
+                    help: make "EAB credentials" on its page, and say them: `tls: { acme: zerossl, account: { id: …, key: "${secret.NAME}" } }`
+                4:54 advice LW-EDGE-005: no proof for `wiki.example.net`: it is not reached from the internet, and there is no `dns01`
+                    help: name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`, or write `tls: internal`
+                4:96 error LW-EDGE-009: `wiki` is to hear the PROXY protocol, and nothing of it is handed through
+                    help: take `proxy_protocol` out: over HTTP it learns who asks from `X-Forwarded-For`
+            "#]],
+        );
+        says(
+            r#"
+platform: { dns: a, reverse_proxy: { on: a, tls: { account: { id: kid, key: open } } } }
+compute: { hosts: { a: { address: 10.0.0.1 } } }
+"#,
+            expect![[r#"
+                2:67 warning LW-EDGE-009: an account at an authority is named, and no authority is asked
+                    help: name it: `tls: { acme: zerossl, account: … }`
+                2:77 warning LW-EDGE-009: the key of the ACME account stands here in the clear
+                    help: keep it as a secret, and write `${secret.NAME}`
             "#]],
         );
         says(

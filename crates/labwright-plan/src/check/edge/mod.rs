@@ -12,6 +12,7 @@ mod one_name;
 mod public_name;
 mod public_without_access;
 mod second_domain;
+mod told_proxy;
 
 pub use administration_past_vpn::AdministrationPastVpn;
 pub use certificate::Certificate;
@@ -23,3 +24,4 @@ pub use one_name::OneName;
 pub use public_name::PublicName;
 pub use public_without_access::PublicWithoutAccess;
 pub use second_domain::SecondDomain;
+pub use told_proxy::ToldProxy;

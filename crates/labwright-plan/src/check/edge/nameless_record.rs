@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::snapshot::proxy::{claims, declared, full_name};
+use labwright_model::snapshot::proxy::{claims, full_name, routed};
 use labwright_model::{Finding, Findings};
 
 use crate::check::{Case, Examples, Rule};
@@ -39,7 +39,7 @@ impl Rule for NamelessRecord {
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
         let lab = &parsed.lab;
-        let (Some(proxy), Some(dns)) = (declared(parsed), &lab.platform.dns) else { return };
+        let (Some(proxy), Some(dns)) = (routed(parsed), &lab.platform.dns) else { return };
         let names: BTreeSet<String> = claims(parsed).into_iter().map(|claim| claim.name).collect();
         for on in proxy.on.iter() {
             let addresses = lab.host(on).into_iter().flat_map(|host| host.address.iter());

@@ -21,6 +21,7 @@ mod secret_unused;
 mod secret_words;
 mod secrets_bootstrap;
 mod silent_alerts;
+mod told_resolver;
 mod undecided_role;
 mod watcher;
 
@@ -44,5 +45,6 @@ pub use secret_unused::UnusedSecret;
 pub use secret_words::secret_in_the_clear;
 pub use secrets_bootstrap::SecretsBootstrap;
 pub use silent_alerts::SilentAlerts;
+pub use told_resolver::ToldResolver;
 pub use undecided_role::UndecidedRole;
 pub use watcher::Watcher;

@@ -1,0 +1,253 @@
+//! Pi-hole 6: names are items of two lists of its configuration, lines of a hosts file and aliases, behind a session that a
+//! password opens. https://docs.pi-hole.net/api/, https://github.com/pi-hole/FTL/tree/master/src/api/docs
+
+use std::sync::{Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use labwright_plan::{ErrorKind, ProviderError};
+use labwright_secrets::SecretText;
+use serde_json::{Value as Json, json};
+use ureq::http::Method;
+use zeroize::Zeroizing;
+
+use super::book::{Book, Entry, spelled};
+use crate::api::{Answer, Api};
+
+/// Lines such as `10.0.0.5 nas.lan nas`.
+const HOSTS: &str = "hosts";
+/// Aliases such as `wiki.lan,proxy.lan` or `wiki.lan,proxy.lan,300`.
+const ALIASES: &str = "cnameRecords";
+/// How long a Pi-hole may take to come back: it restarts its resolver, and its API with it, for an alias.
+const RESTART: Duration = Duration::from_secs(30);
+/// It lets three passwords a second be tried, whoever tries them.
+const LOGINS: usize = 4;
+
+/// The way to one Pi-hole.
+pub struct PiHole {
+    api: Api,
+    password: Option<SecretText>,
+    session: Mutex<Session>,
+}
+
+#[derive(Default)]
+enum Session {
+    #[default]
+    Closed,
+    /// It asks nobody for a password.
+    Open,
+    Of(Zeroizing<String>),
+}
+
+impl PiHole {
+    pub fn new(api: Api, password: Option<SecretText>) -> PiHole {
+        PiHole { api, password, session: Mutex::default() }
+    }
+
+    /// The session's id; the inner `None`: it needs none.
+    fn login(&self) -> Result<Session, ProviderError> {
+        for _ in 0..LOGINS {
+            let answer = match &self.password {
+                Some(password) => {
+                    let body = json!({ "password": password.expose() });
+                    self.api.send(Method::POST, "/api/auth", &[], Some(&body))?
+                }
+                None => self.api.send(Method::GET, "/api/auth", &[], None)?,
+            };
+            let session = &answer.body["session"];
+            match (answer.status, session["valid"].as_bool(), session["sid"].as_str()) {
+                (200, Some(true), Some(sid)) => return Ok(Session::Of(Zeroizing::new(sid.to_string()))),
+                (200, Some(true), None) => return Ok(Session::Open),
+                (429, ..) if answer.body["error"]["key"] == "rate_limiting" => sleep(Duration::from_secs(1)),
+                _ => return Err(self.refused_login(&answer)),
+            }
+        }
+        let message = format!("{} lets nobody in: too many passwords are tried there", self.api.place());
+        Err(ProviderError::new(ErrorKind::Auth, message).help("find out who tries them, and apply again"))
+    }
+
+    fn refused_login(&self, answer: &Answer) -> ProviderError {
+        let place = self.api.place();
+        let of = |message: String, help: &str| ProviderError::new(ErrorKind::Auth, message).help(help);
+        match (answer.status, &self.password) {
+            (429, _) => of(
+                format!("{place} has no session left: {}", said(answer)),
+                "others keep theirs open: wait until they end, or raise `webserver.api.max_sessions` there",
+            ),
+            (200 | 401, None) => of(
+                format!("{place} asks for a password, and the lab has none for it"),
+                "say it: `api: { password: \"${secret.pihole}\" }`; an application password of Pi-hole is made for this",
+            ),
+            (401, Some(_)) if answer.body["session"]["totp"] == true => of(
+                format!("{place} asks for a second factor"),
+                "make an application password in Pi-hole's settings, and `labwright secret set` it",
+            ),
+            (401, Some(_)) => of(
+                format!("{place} does not take the password"),
+                "`labwright secret set` the one that `platform.dns.api.password` refers to",
+            ),
+            _ => ProviderError::rejected(format!("{place} answers {} to a login: {}", answer.status, said(answer)))
+                .help("Pi-hole has this API since version 6: look at `platform.dns.api.url`"),
+        }
+    }
+
+    /// One request of the session; one that has run out is opened again.
+    fn ask(&self, method: Method, path: &str) -> Result<Answer, ProviderError> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        for fresh in [false, true] {
+            if matches!(*session, Session::Closed) {
+                *session = self.login()?;
+            }
+            let answer = match &*session {
+                Session::Of(sid) => self.api.send(method.clone(), path, &[("X-FTL-SID", sid.as_str())], None)?,
+                _ => self.api.send(method.clone(), path, &[], None)?,
+            };
+            if answer.status != 401 || fresh {
+                return Ok(answer);
+            }
+            *session = Session::Closed;
+        }
+        Err(ProviderError::bug("a session was opened and not used"))
+    }
+
+    /// A request that changes something.
+    fn change(&self, method: Method, list: &str, item: &str, fine: &[u16]) -> Result<(), ProviderError> {
+        let answer = self.ask(method, &format!("/api/config/dns/{list}/{}", escaped(item)))?;
+        if fine.contains(&answer.status) {
+            return if list == ALIASES { self.comes_back() } else { Ok(()) };
+        }
+        let message = format!("{} answers {}: {}", self.api.place(), answer.status, said(&answer));
+        let environment =
+            answer.body["error"]["message"].as_str().is_some_and(|text| text.contains("environment variables"));
+        Err(match answer.status {
+            400 if environment => ProviderError::rejected(message)
+                .help(format!("the container sets that list itself: take `FTLCONF_dns_{list}` out of its environment")),
+            401 => ProviderError::new(ErrorKind::Auth, message)
+                .help("its session ran out again at once: compare the clocks"),
+            403 => ProviderError::new(ErrorKind::Auth, message)
+                .help("application passwords may change nothing until `webserver.api.app_sudo` is on there"),
+            _ => ProviderError::rejected(message),
+        })
+    }
+
+    /// Waits until it answers again after a restart of its resolver.
+    fn comes_back(&self) -> Result<(), ProviderError> {
+        let until = Instant::now() + RESTART;
+        // It answers before it restarts.
+        sleep(Duration::from_millis(300));
+        loop {
+            match self.api.send(Method::GET, "/api/auth", &[], None) {
+                Ok(answer) if answer.status < 500 => return Ok(()),
+                Err(error) if Instant::now() >= until => return Err(error),
+                _ if Instant::now() >= until => {
+                    let message = format!("{} did not come back within {} s", self.api.place(), RESTART.as_secs());
+                    return Err(
+                        ProviderError::new(ErrorKind::Timeout, message).help("`pihole status` on the host says more")
+                    );
+                }
+                _ => sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+
+    fn list(&self, list: &str) -> Result<Vec<String>, ProviderError> {
+        let answer = self.ask(Method::GET, &format!("/api/config/dns/{list}"))?;
+        let items = answer.body["config"]["dns"][list].as_array();
+        match items {
+            Some(items) if answer.status == 200 => {
+                Ok(items.iter().filter_map(Json::as_str).map(str::to_string).collect())
+            }
+            _ => {
+                let message = format!(
+                    "{} answers {} instead of its list `{list}`: {}",
+                    self.api.place(),
+                    answer.status,
+                    said(&answer)
+                );
+                Err(ProviderError::rejected(message).help("look at `platform.dns.api`"))
+            }
+        }
+    }
+}
+
+impl Drop for PiHole {
+    /// It has few sessions to give; one that stays open is lost to others for half an hour.
+    fn drop(&mut self) {
+        let session = self.session.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Session::Of(sid) = session {
+            // Nobody could act on an error here, and the session ends by itself.
+            let _ = self.api.send(Method::DELETE, "/api/auth", &[("X-FTL-SID", sid.as_str())], None);
+        }
+    }
+}
+
+/// What an error says, with its hint.
+fn said(answer: &Answer) -> String {
+    let error = &answer.body["error"];
+    match (error["message"].as_str(), error["hint"].as_str()) {
+        (Some(message), Some(hint)) => format!("{message} ({hint})"),
+        (Some(message), None) => message.to_string(),
+        _ => "nothing that is understood".to_string(),
+    }
+}
+
+/// An item as it stands in a path; addresses and names hold nothing else that would have to be escaped.
+fn escaped(item: &str) -> String {
+    item.replace('%', "%25").replace(' ', "%20").replace(',', "%2C").replace('#', "%23").replace('\t', "%09")
+}
+
+fn of_hosts(line: &str) -> Option<Entry> {
+    let mut words = line.split('#').next()?.split_whitespace();
+    let answer = spelled(words.next()?);
+    Some(Entry { names: words.map(str::to_lowercase).collect(), answer, text: line.to_string() })
+}
+
+fn of_alias(line: &str) -> Option<Entry> {
+    let mut parts: Vec<&str> = line.split(',').map(str::trim).collect();
+    if parts.last()?.parse::<u32>().is_ok() {
+        parts.pop();
+    }
+    let target = spelled(parts.pop()?);
+    Some(Entry { names: parts.into_iter().map(str::to_lowercase).collect(), answer: target, text: line.to_string() })
+}
+
+impl Book for PiHole {
+    fn entries(&self) -> Result<Vec<Entry>, ProviderError> {
+        let hosts = self.list(HOSTS)?;
+        let aliases = self.list(ALIASES)?;
+        let hosts = hosts.iter().filter_map(|line| of_hosts(line));
+        Ok(hosts.chain(aliases.iter().filter_map(|line| of_alias(line))).collect())
+    }
+
+    fn add(&self, name: &str, answer: &str) -> Result<(), ProviderError> {
+        match answer.parse::<std::net::IpAddr>() {
+            Ok(_) => self.change(Method::PUT, HOSTS, &format!("{answer} {name}"), &[200, 201]),
+            Err(_) => self.change(Method::PUT, ALIASES, &format!("{name},{answer}"), &[200, 201]),
+        }
+    }
+
+    fn remove(&self, entry: &Entry) -> Result<(), ProviderError> {
+        // 404: somebody else was faster, and it is gone all the same.
+        let list = if entry.answer.parse::<std::net::IpAddr>().is_ok() { HOSTS } else { ALIASES };
+        self.change(Method::DELETE, list, &entry.text, &[200, 204, 404])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_lists_are_read_as_they_are_written() {
+        let entry = of_hosts("FD00::5\tNas.lan  nas # upstairs").unwrap();
+        assert_eq!((entry.names, entry.answer.as_str()), (vec!["nas.lan".to_string(), "nas".into()], "fd00::5"));
+        for (line, names, target) in [
+            ("wiki.lan,proxy.lan", vec!["wiki.lan"], "proxy.lan"),
+            ("wiki.lan,www.lan,Proxy.lan,300", vec!["wiki.lan", "www.lan"], "proxy.lan"),
+        ] {
+            let entry = of_alias(line).unwrap();
+            assert_eq!((entry.names, entry.answer.as_str()), (names.into_iter().map(str::to_string).collect(), target));
+        }
+        assert_eq!(of_hosts("  # nothing"), None);
+    }
+}
