@@ -12,6 +12,7 @@ mod drift;
 mod error;
 pub mod export;
 pub mod graph;
+mod mounted;
 pub mod network;
 mod observation;
 mod order;

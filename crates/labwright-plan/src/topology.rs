@@ -62,6 +62,12 @@ impl<'a> Topology<'a> {
         self.parsed.lab.host(name)
     }
 
+    /// Whether a host denies what no flow allows: where nobody asked for that, its flows are only declared.
+    pub fn is_enforced(&self, name: &str) -> bool {
+        let lab = &self.parsed.lab;
+        self.host(name).is_some_and(|host| crate::network::parties::guard(lab, host) == crate::network::Guard::Enforced)
+    }
+
     pub fn service(&self, name: &str) -> Option<&'a Service> {
         self.parsed.lab.services.get(name).map(|service| &service.value)
     }

@@ -58,7 +58,14 @@ fn nested(
         } else if let Some(after) = rest.strip_prefix('{') {
             let invalid = || Fault {
                 message: format!("`${{{}` is no reference to a variable", first_words(after)),
-                help: "write `${NAME}` or `${NAME:-default}`, and `$$` for a literal `$`".into(),
+                help: match after.split_once('}').and_then(|(name, _)| name.strip_prefix("secret.")) {
+                    Some(secret) => format!(
+                        "a Compose file and its `.env` do not know the lab's secrets: write `secrets: {{ {secret}: {{ external: \
+                         true }} }}`, and at the container `secrets: [{secret}]` and, where the image knows it, \
+                         `NAME_FILE: /run/secrets/{secret}`; or describe the service under `containers:` in the lab file"
+                    ),
+                    None => "write `${NAME}` or `${NAME:-default}`, and `$$` for a literal `$`".into(),
+                },
                 needle: "${".into(),
             };
             let end = closing(after).ok_or_else(invalid)?;
@@ -166,6 +173,8 @@ pub struct Values<'a> {
     pub at: &'a str,
     /// How much all values became so far.
     pub expanded: &'a mut usize,
+    /// Names without a value, each with every place that uses it.
+    pub unset: Vec<(String, Span)>,
 }
 
 /// A tree with the variables of all its values put in.
@@ -182,11 +191,7 @@ pub fn interpolate(node: &Rc<Node>, values: &mut Values<'_>, findings: &mut Find
                 let span = narrowed(values.sources, node.span, &braced)
                     .or_else(|| narrowed(values.sources, node.span, &format!("${name}")))
                     .unwrap_or(node.span);
-                let message = format!("the variable `{name}` is not set: an empty text stands here");
-                let help = format!(
-                    "write `{name}=…` into the `.env` beside the Compose file, or `${{{name}:-default}}`; a literal `$` is `$$`"
-                );
-                findings.push(Finding::warning(codes::COMPOSE_VARIABLE, values.at, span, message).help(help));
+                values.unset.push((name, span));
             }
             let text = match result {
                 Ok(text) => text,
@@ -221,6 +226,45 @@ pub fn interpolate(node: &Rc<Node>, values: &mut Values<'_>, findings: &mut Find
         }
         _ => node.clone(),
     }
+}
+
+/// What is said of names without a value: once for a file, and once more for each place that a comment accepts by itself.
+pub fn told_unset(unset: &[(String, Span)], at: &str, is_accepted: &dyn Fn(Span) -> bool) -> Vec<Finding> {
+    let (accepted, open): (Vec<_>, Vec<_>) = unset.iter().partition(|(_, span)| is_accepted(*span));
+    let said = |uses: &[&(String, Span)]| -> Option<Finding> {
+        let (first, others) = uses.split_first()?;
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in uses {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let name = &first.0;
+        let (message, help) = match quoted.split_last() {
+            Some((last, some)) if !some.is_empty() => (
+                format!(
+                    "the variables {} and {last} are not set: an empty text stands where each is used",
+                    some.join(", ")
+                ),
+                format!(
+                    "write `NAME=…` for each into the `.env` beside the Compose file, or `${{{name}:-default}}`; a literal `$` is `$$`"
+                ),
+            ),
+            _ => (
+                format!("the variable `{name}` is not set: an empty text stands here"),
+                format!(
+                    "write `{name}=…` into the `.env` beside the Compose file, or `${{{name}:-default}}`; a literal `$` is `$$`"
+                ),
+            ),
+        };
+        let finding = Finding::warning(codes::COMPOSE_VARIABLE, at, first.1, message).help(help);
+        Some(others.iter().take(5).fold(finding, |finding, (name, span)| {
+            let also = if names.len() > 1 { format!("`{name}` is used here") } else { "and here".to_string() };
+            finding.related(*span, also)
+        }))
+    };
+    accepted.iter().filter_map(|one| said(&[*one])).chain(said(&open)).collect()
 }
 
 /// Whether a value needs a look: collections always do, so that this asks each scalar once.

@@ -8,7 +8,7 @@ use super::environment::{self, Environment};
 use super::interpolate::{self, Values};
 use super::merge::{Merging, without_resets};
 use super::mounts::clean;
-use crate::allow::Allow;
+use crate::allow::{Allow, Comments};
 use crate::codes;
 use crate::finding::{Finding, Findings, nearest};
 use crate::load::Files;
@@ -179,8 +179,32 @@ impl<'a> Loader<'a> {
         found
     }
 
+    /// What the comments of a file of variables accept, as in every other file. A `#` within a value is part of it.
+    fn accepted_in(&mut self, file: u32) {
+        let Some(text) = self.sources.get(file).map(|source| source.text.clone()) else { return };
+        let mut comments = Comments::new(&text);
+        let mut accepted = Vec::new();
+        let mut start = 0;
+        for line in text.split_inclusive('\n') {
+            let comment = match line.trim_start().starts_with('#') {
+                true => line.find('#'),
+                false => line.find(" # labwright:").map(|at| at + 1),
+            };
+            if let Some(at) = comment {
+                let words = line[at..].trim_end();
+                let span = Span { file, start: (start + at) as u32, end: (start + at + words.len()) as u32 };
+                comments.comment(words.trim_start_matches('#'), span, self.findings, &mut accepted);
+            }
+            start += line.len();
+        }
+        // Several containers may read one file.
+        accepted.retain(|new| !self.allows.contains(new));
+        self.allows.append(&mut accepted);
+    }
+
     /// Reports what is wrong with a file of variables.
     pub fn variables_read(&mut self, file: u32, result: Result<Vec<String>, environment::EnvFault>) {
+        self.accepted_in(file);
         match result {
             Ok(unset) => {
                 for name in unset {
@@ -223,8 +247,21 @@ impl<'a> Loader<'a> {
             sources: self.sources,
             at: &self.at,
             expanded: &mut self.expanded,
+            unset: Vec::new(),
         };
-        Some(interpolate::interpolate(&root, &mut values, self.findings))
+        let tree = interpolate::interpolate(&root, &mut values, self.findings);
+        let unset = std::mem::take(&mut values.unset);
+        let is_accepted = |span: Span| {
+            let code = |allow: &&Allow| allow.code == codes::COMPOSE_VARIABLE && allow.span.file == span.file;
+            let mut accepted = self.allows.iter().filter(code).peekable();
+            accepted.peek().is_some()
+                && text.get(..span.start as usize).is_some_and(|before| {
+                    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+                    accepted.any(|allow| allow.line == line)
+                })
+        };
+        self.findings.extend(interpolate::told_unset(&unset, &self.at, &is_accepted));
+        Some(tree)
     }
 
     fn merge(&mut self, base: &Rc<Node>, over: &Rc<Node>, path: &[&str]) -> Rc<Node> {

@@ -130,7 +130,7 @@ impl<'a> Decoder<'a> {
 
     /// The entries of a map whose keys are all among `known`; others are reported with the nearest known one.
     pub fn known_keys(&mut self, entries: &[(Key, Rc<Node>)], known: &[&str]) {
-        for (key, _) in entries {
+        for (key, node) in entries {
             if known.contains(&key.text.as_str()) {
                 continue;
             }
@@ -143,6 +143,10 @@ impl<'a> Decoder<'a> {
                 Finding::error(codes::UNKNOWN_KEY, at, key.span, format!("unknown key `{}` {place}", key.text));
             let help = match nearest(&key.text, known.iter().copied()) {
                 Some(name) => format!("did you mean `{name}`?"),
+                // `because: music, photos and notes` within braces: the comma ends the text.
+                None if node.is_null() && key.text.contains(' ') => {
+                    "a comma ends a text within `{ … }`: quote the whole text, `\"…, …\"`".to_string()
+                }
                 None if known.is_empty() => "remove it: nothing is known here".to_string(),
                 None => format!("known keys here: {}", known.join(", ")),
             };

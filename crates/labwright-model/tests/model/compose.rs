@@ -292,23 +292,44 @@ services:
     check_files(
         &files,
         expect![[r#"
-        error LW-SVC-103 at wiki/.env:3:1..3:1 (services.wiki.compose)
-          this line is no variable
-          help: write `NAME=value`, one on each line
-        warning LW-SVC-103 at wiki/compose.yaml:3:14..3:19 (services.wiki.compose)
-          the variable `TAG` is not set: an empty text stands here
-          help: write `TAG=…` into the `.env` beside the Compose file, or `${TAG:-default}`; a literal `$` is `$$`
-        error LW-SVC-103 at wiki/compose.yaml:4:15..4:21 (services.wiki.compose)
-          the variable `HOST` has no value: say which
-          help: write `HOST=…` into the `.env` beside the Compose file
-        error LW-SVC-103 at wiki/compose.yaml:5:26..5:28 (services.wiki.compose)
-          `${` is no reference to a variable
-          help: write `${NAME}` or `${NAME:-default}`, and `$$` for a literal `$`
-        warning LW-SVC-103 at wiki/compose.yaml:6:18..6:25 (services.wiki.compose)
-          the variable `NOBODY` is not set: an empty text stands here
-          help: write `NOBODY=…` into the `.env` beside the Compose file, or `${NOBODY:-default}`; a literal `$` is `$$`
-    "#]],
+            error LW-SVC-103 at wiki/.env:3:1..3:1 (services.wiki.compose)
+              this line is no variable
+              help: write `NAME=value`, one on each line
+            warning LW-SVC-103 at wiki/compose.yaml:3:14..3:19 (services.wiki.compose)
+              the variables `TAG` and `NOBODY` are not set: an empty text stands where each is used
+              help: write `NAME=…` for each into the `.env` beside the Compose file, or `${TAG:-default}`; a literal `$` is `$$`
+              wiki/compose.yaml:6:18..6:25: `NOBODY` is used here
+            error LW-SVC-103 at wiki/compose.yaml:4:15..4:21 (services.wiki.compose)
+              the variable `HOST` has no value: say which
+              help: write `HOST=…` into the `.env` beside the Compose file
+            error LW-SVC-103 at wiki/compose.yaml:5:26..5:28 (services.wiki.compose)
+              `${` is no reference to a variable
+              help: write `${NAME}` or `${NAME:-default}`, and `$$` for a literal `$`
+        "#]],
     );
+}
+
+#[test]
+fn variables_without_a_value_are_told_once_for_a_file() {
+    let text = "\
+services:
+  a:
+    image: x:${TAG}
+    hostname: ${HOST}
+    # labwright: allow LW-SVC-103 because it may be empty
+    user: ${WHO}
+    environment: { A: \"${TAG}\", B: \"${secret.pg}\" }
+";
+    let parsed = parse("lab.yaml", &InMemory::of(&[("lab.yaml", LAB), ("wiki/compose.yaml", text)]));
+    let told: Vec<_> = parsed.findings.iter().filter(|finding| finding.code == "LW-SVC-103").collect();
+    let folded: Vec<_> = told.iter().filter(|finding| finding.message.starts_with("the variables")).collect();
+    assert_eq!(folded.len(), 1, "{told:?}");
+    assert!(folded[0].message.contains("`TAG` and `HOST`") && !folded[0].message.contains("WHO"), "{folded:?}");
+    assert_eq!(folded[0].related.len(), 2);
+    // What a comment accepts is told at its own line, and a reference to a secret says the way of a Compose file.
+    assert!(told.iter().any(|finding| finding.message.contains("`WHO`") && finding.related.is_empty()), "{told:?}");
+    assert!(told.iter().any(|finding| finding.help.contains("`secrets: { pg: { external: true } }`")), "{told:?}");
+    assert_eq!(told.len(), 3, "{told:?}");
 }
 
 #[test]

@@ -188,7 +188,7 @@ fn a_service_that_is_well_described() {
                 + logs are kept on another machine
                 + `labwright drift` shows what was changed by hand on its hosts
               security yes
-                + it is in zone `servers`; what no flow allows is denied
+                + it is in zone `servers`; the flows are declared, and not enforced by its host
                 + people reach it from the lab's own zones
                 + every flow that leads to it has its reason (1)
                 + its containers keep to themselves
@@ -239,11 +239,11 @@ protection: { repositories: { disk: { on: box } }, policies: { here: { to: disk 
                 - ask whether it works: `probe: /PATH`
                 - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
               security partly
-                + it is in zone `servers`; what no flow allows is denied
+                + it is in zone `servers`; the flows are declared, and not enforced by its host
+                + no password or token stands in the file
                 - say who on the internet may reach it: an `access` policy under `edge.public.cloudflare` that `covers` it, or `access: everyone`
                 - narrow what 1 of the flows that lead to it let through, or say why it is all: `allow:`, `because:`
                 - keep its containers to themselves: `app` is on the host's own network, `app` is privileged, `app` may command Docker
-                - keep `API_TOKEN` in the secrets store: `${secret.NAME}`
               rebuild partly
                 + the file says which containers run
                 + its host is in the file

@@ -514,3 +514,84 @@ fn what_is_down_comes_back_in_the_order_of_the_file() {
     assert!(order(&text.replace("[far, pve, app, db, wiki]", "[]"), "host/pve").is_empty());
     assert!(order(text, "service/app").is_empty(), "one thing has no order");
 }
+
+/// The service that is the resolver or the proxy takes along what either serves.
+#[test]
+fn a_service_that_plays_a_role_takes_along_what_the_role_serves() {
+    let text = r#"
+domain: lan.example.net
+compute: { hosts: { a: { address: 10.0.0.1 }, b: { address: 10.0.0.2 } } }
+platform: { dns: { on: a, service: pihole }, reverse_proxy: { on: a, service: caddy } }
+services:
+  pihole: { run: p, on: a }
+  caddy: { run: c, on: a }
+  other: { run: o, on: a }
+  wiki: { run: wiki, on: b, expose: lan, url: wiki }
+"#;
+    takes(
+        text,
+        "pihole",
+        expect![[r#"
+        service pihole: lab
+        dark role DNS [no name of `lan.example.net` resolves] is the service `pihole`
+        dark service wiki is found by name through DNS, which is the service `pihole`
+    "#]],
+    );
+    takes(
+        text,
+        "caddy",
+        expect![[r#"
+        service caddy: lab
+        dark role reverse proxy [no name leads to its service] is the service `caddy`
+        dark service wiki is reached through the reverse proxy, which is the service `caddy`
+    "#]],
+    );
+    takes(
+        text,
+        "other",
+        expect![[r#"
+        service other: lab
+    "#]],
+    );
+    let points = single_points(&lab(text));
+    let names: Vec<&str> = points.iter().map(|point| point.thing.name.as_str()).collect();
+    assert!(names.contains(&"pihole") && names.contains(&"caddy") && !names.contains(&"other"), "{names:?}");
+}
+
+/// Whatever way the machine behind a mount is written in, it is that machine; what is somebody else's is none.
+#[test]
+fn data_on_a_nas_by_name_address_and_volume() {
+    let parsed = lab(r#"
+domain: lan.example.net
+compute:
+  hosts:
+    nas: { address: 10.0.0.5 }
+    d:
+      address: 10.0.0.2
+      mounts:
+        /mnt/a: "nas:/a"
+        /mnt/b: "10.0.0.5:/b"
+        /mnt/c: "nas.lan.example.net:/c"
+        /mnt/d: { device: "//nas/d", fstype: cifs }
+        /mnt/e: { device: "//10.0.0.5/e", fstype: cifs }
+        /mnt/f: "far.example:/f"
+services:
+  a: { run: x, on: d, data: [/mnt/a] }
+  b: { run: x, on: d, data: [/mnt/b] }
+  c: { run: x, on: d, data: [/mnt/c] }
+  d-smb: { run: x, on: d, data: [/mnt/d/sub] }
+  e: { run: x, on: d, data: [/mnt/e] }
+  far: { run: x, on: d, data: [/mnt/f] }
+  nfs: { containers: { x: { image: "a:1", volumes: ["vol:/x"] } }, volumes: { vol: { driver_opts: { type: nfs, o: "addr=10.0.0.5,nfsvers=4", device: ":/f" } } }, on: d, data: [vol] }
+  smb: { containers: { x: { image: "a:1", volumes: ["vol:/x"] } }, volumes: { vol: { driver_opts: { type: cifs, o: "username=u", device: "//nas/g" } } }, on: d, data: [vol] }
+  own: { containers: { x: { image: "a:1", volumes: ["vol:/x"] } }, on: d, data: [vol] }
+"#);
+    let found = blast(&parsed, &target(&parsed, "nas").unwrap());
+    let mut dark: Vec<&str> = found
+        .of(Urgency::Dark)
+        .filter(|affected| affected.thing.kind == Kind::Service)
+        .map(|affected| affected.thing.name.as_str())
+        .collect();
+    dark.sort_unstable();
+    assert_eq!(dark, ["a", "b", "c", "d-smb", "e", "nfs", "smb"]);
+}

@@ -9,6 +9,7 @@ use labwright_model::{Parsed, Placement, Spanned};
 
 use crate::application;
 use crate::check::policy_of;
+use crate::mounted::{Servers, server, shares};
 
 /// What keeps the lab going, in the order in which its loss is felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,9 +72,9 @@ pub struct Placed<'a> {
     pub egress: Option<Vec<usize>>,
     /// Whether some of its data is on the disks of its own hosts.
     pub own_data: bool,
-    /// Hosts that its data comes from over NFS, with the path.
+    /// Hosts that its data comes from over the network, with the path or the volume.
     pub data_on: Vec<(usize, &'a str)>,
-    /// Hosts that a folder comes from over NFS which its containers see, with the path.
+    /// Hosts that a folder comes from over the network which its containers see, with the path or the volume.
     pub sees_from: Vec<(usize, &'a str)>,
     /// Hosts that its own host mounts from, with the path, where it may use that: its containers see the folder around it,
     /// or nothing else is on the host and the file does not say what it sees (a media server of the host's own
@@ -122,7 +123,7 @@ pub struct World<'a> {
     pub dependents: Vec<Vec<usize>>,
     pub roles: Vec<Role<'a>>,
     pub repositories: Vec<Repository<'a>>,
-    /// What each host mounts over NFS from another: path, and that host.
+    /// What each host mounts over the network from another: path, and that host.
     pub mounts: Vec<Vec<(&'a str, usize)>>,
     /// Hosts that each host is reached through.
     pub jumps: Vec<Vec<usize>>,
@@ -165,6 +166,7 @@ impl<'a> World<'a> {
             host_numbers: HashMap::new(),
         };
         let router = lab.edge.router.as_ref().and_then(|router| number(router.on.as_ref()?));
+        let servers = Servers::of(lab);
         for (n, host) in lab.compute.hosts.values().enumerate() {
             if let Some(on) = host.vm.iter().chain(&host.lxc).find_map(|guest| number(guest.on.as_ref()?)) {
                 world.guests[on].push(n);
@@ -182,7 +184,7 @@ impl<'a> World<'a> {
                 }
             }
             let mounts = host.mounts.iter().filter_map(|(path, mount)| {
-                let from = mount.nfs.as_ref()?.split_once(":/")?.0;
+                let from = servers.host(server(mount)?)?;
                 Some((path.as_str(), *host_numbers.get(from)?))
             });
             world.mounts.push(mounts.filter(|(_, from)| *from != n).collect());
@@ -204,7 +206,7 @@ impl<'a> World<'a> {
             world.repositories.push(Repository { name, host: repository.on.as_ref().and_then(number) });
         }
         world.host_numbers = host_numbers;
-        world.place();
+        world.place(&servers);
         world.play(router);
         world
     }
@@ -224,7 +226,7 @@ impl<'a> World<'a> {
         all.iter().position(own).map_or(&[], |at| &all[at..=at])
     }
 
-    fn place(&mut self) {
+    fn place(&mut self, servers: &Servers<'a>) {
         for (n, placement) in self.parsed.placements.iter().enumerate() {
             self.services.entry(&placement.service).or_default().push(n);
         }
@@ -238,7 +240,8 @@ impl<'a> World<'a> {
         let runners = self.parsed.lab.platform.runners.as_ref().and_then(|runners| runners.service.as_ref());
         let repositories: HashMap<&str, usize> =
             self.repositories.iter().enumerate().map(|(n, repository)| (repository.name, n)).collect();
-        for (n, placement) in self.parsed.placements.iter().enumerate() {
+        let parsed = self.parsed;
+        for (n, placement) in parsed.placements.iter().enumerate() {
             let entry = &placement.entry;
             let hosts: BTreeSet<usize> = entry.on.iter().filter_map(|on| self.host(on)).collect();
             let meant = |name: &Spanned<String>| self.meant(name, placement);
@@ -253,16 +256,31 @@ impl<'a> World<'a> {
             let silent = entry.data.is_empty() && entry.containers.0.is_null() && entry.external.is_none();
             let alone = |host: &&usize| silent && crowd[**host] == 1;
             let under = |path: &str| entry.data.iter().any(|data| below(data, path));
+            // Volumes that are mounted from elsewhere, by their names.
+            let shares: Vec<(usize, &str)> = shares(parsed, placement)
+                .filter_map(|(name, server)| Some((self.host(servers.host(server)?)?, name)))
+                .filter(|(from, _)| !hosts.contains(from))
+                .collect();
+            let named = |name: &str| entry.data.iter().any(|data| data.value == name);
             let far = |data: &Spanned<String>| {
                 hosts.iter().flat_map(|host| &self.mounts[*host]).any(|(path, _)| below(data, path))
+                    || shares.iter().any(|(_, name)| *name == data.value)
             };
             let placed = Placed {
                 placement,
                 own_data: entry.data.iter().any(|data| !far(data)),
                 needs: entry.needs.iter().map(meant).collect(),
                 egress: entry.egress.as_ref().map(meant),
-                data_on: mounts().filter(|(path, _)| under(path)).map(|(path, from)| (*from, *path)).collect(),
-                sees_from: mounts().filter(|(path, _)| sees(path)).map(|(path, from)| (*from, *path)).collect(),
+                data_on: mounts()
+                    .filter(|(path, _)| under(path))
+                    .map(|(path, from)| (*from, *path))
+                    .chain(shares.iter().copied().filter(|(_, name)| named(name)))
+                    .collect(),
+                sees_from: mounts()
+                    .filter(|(path, _)| sees(path))
+                    .map(|(path, from)| (*from, *path))
+                    .chain(shares.iter().copied())
+                    .collect(),
                 beside: hosts
                     .iter()
                     .flat_map(|host| self.mounts[*host].iter().map(move |mount| (host, mount)))
@@ -311,9 +329,12 @@ impl<'a> World<'a> {
         let mut roles: Vec<Role> = Vec::new();
         let mut role = |kind, hosts, service: Option<&'a str>| roles.push(Role { kind, hosts, service });
         role(RoleKind::Router, router.into_iter().collect(), None);
-        role(RoleKind::Dns, platform.dns.iter().flat_map(|dns| numbers(&dns.on)).collect(), None);
+        let named = |service: Option<&'a Spanned<String>>| service.map(|service| service.value.as_str());
+        let answers = named(platform.dns.as_ref().and_then(|dns| dns.service.as_ref()));
+        role(RoleKind::Dns, platform.dns.iter().flat_map(|dns| numbers(&dns.on)).collect(), answers);
         let proxies = platform.reverse_proxy.iter().flat_map(|proxy| numbers(&proxy.on));
-        role(RoleKind::ReverseProxy, proxies.collect(), None);
+        let leads = named(platform.reverse_proxy.as_ref().and_then(|proxy| proxy.service.as_ref()));
+        role(RoleKind::ReverseProxy, proxies.collect(), leads);
         if let Some(vpn) = &lab.edge.vpn {
             let wireguard = vpn.wireguard.as_ref().map(|wireguard| match &wireguard.on {
                 Some(on) => numbers(std::slice::from_ref(on)),
@@ -337,7 +358,7 @@ impl<'a> World<'a> {
             (RoleKind::Backup, &platform.backup),
         ] {
             if let Some(entry) = entry {
-                role(kind, numbers(&entry.on), entry.service.as_ref().map(|service| service.value.as_str()));
+                role(kind, numbers(&entry.on), named(entry.service.as_ref()));
             }
         }
         let monitoring = platform.monitoring.iter().flat_map(|monitoring| numbers(&monitoring.on));

@@ -61,12 +61,32 @@ pub fn addresses(parsed: &Parsed) -> String {
     out
 }
 
+/// What is so of the matrix: enforced by every host, by some, or only declared.
+fn enforcement(parsed: &Parsed) -> String {
+    let topology = crate::topology::Topology::of(parsed);
+    let mut names: Vec<&str> = parsed.lab.compute.hosts.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let open: Vec<&str> = names.iter().copied().filter(|host| !topology.is_enforced(host)).collect();
+    match (open.len(), names.len()) {
+        (0, 1..) => "What no flow allows is denied, inside a zone too.".to_string(),
+        (open, all) if open == all => "The flows are declared, and no host is asked to enforce them.".to_string(),
+        _ => {
+            let open: Vec<String> = open.iter().map(|host| escaped(host)).collect();
+            format!(
+                "What no flow allows is denied, inside a zone too, except on {}, where it is declared and not enforced by \
+                 the lab.",
+                listed(&open)
+            )
+        }
+    }
+}
+
 /// The matrix of zones, and every flow with its reason.
 pub fn network(parsed: &Parsed) -> String {
     let network = &parsed.lab.network;
     let mut zones: Vec<&str> = network.zones.keys().map(String::as_str).collect();
     zones.sort_unstable();
-    let mut out = "What no flow allows is denied, inside a zone too.\n".to_string();
+    let mut out = format!("{}\n", enforcement(parsed));
     if zones.is_empty() {
         return out + "The lab file declares no zones.\n";
     }

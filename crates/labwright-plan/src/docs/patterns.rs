@@ -2,7 +2,7 @@
 //! cannot tell one.
 
 use labwright_model::Parsed;
-use labwright_model::lab::{Engine, Expose, Os, Tier};
+use labwright_model::lab::{Expose, Os, Tier};
 
 use crate::check;
 use crate::topology::Topology;
@@ -17,6 +17,8 @@ pub struct Patterns {
     pub container_hosts: usize,
     pub sites: usize,
     pub zones: usize,
+    /// Whether every host denies what no flow allows.
+    pub enforced: bool,
     pub flows_have_reasons: bool,
     /// Whether something lets a whole zone reach anything.
     pub wide_flows: bool,
@@ -86,6 +88,7 @@ impl Patterns {
             container_hosts: lab.compute.docker_hosts.len(),
             sites: sites.len() + usize::from(unnamed && !sites.is_empty()),
             zones: lab.network.zones.len(),
+            enforced: !hosts.is_empty() && hosts.keys().all(|host| topology.is_enforced(host)),
             flows_have_reasons: !flows.is_empty() && flows.iter().all(|flow| flow.because.is_some()),
             wide_flows: flows
                 .iter()
@@ -145,14 +148,21 @@ impl Patterns {
                 }),
                 None => repository.url.is_some(),
             }),
+            // What restic writes has no other form; borg may be told to encrypt nothing, and is asked for a passphrase.
             encrypted: repositories
                 .values()
-                .all(|repository| repository.passphrase.is_some() || repository.engine != Engine::Borg),
+                .all(|repository| repository.passphrase.is_some() && says_no_encryption(repository).is_none()),
             drills: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.drill.is_some())),
             proof: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.proof_within.is_some())),
             offline: !lab.protection.offline.is_empty(),
         }
     }
+}
+
+/// The setting by which a repository is not encrypted.
+fn says_no_encryption(repository: &labwright_model::lab::Repository) -> Option<&str> {
+    let set = repository.settings.0.get("encryption")?.as_str()?;
+    Some(set).filter(|set| ["none", "authenticated", "authenticated-blake2"].contains(set))
 }
 
 /// The policies that services name.

@@ -47,7 +47,11 @@ fn index(p: &Patterns) -> String {
             "**No open door.** What is public leaves through an outbound tunnel; nothing listens for the internet.",
         ),
         (p.vpn, "**One way in.** Administration goes over a private network, and nowhere else."),
-        (p.zones > 0, "**Denied unless declared.** What no rule allows is denied, inside a zone too."),
+        (p.zones > 0 && p.enforced, "**Denied unless declared.** What no rule allows is denied, inside a zone too."),
+        (
+            p.zones > 0 && !p.enforced,
+            "**Ways are declared.** Who may reach whom is written down; not every machine enforces it.",
+        ),
         (
             p.containers && p.apart,
             "**A room for each service.** Containers run apart from each other and meet by name, not by address.",
@@ -100,7 +104,8 @@ fn access(p: &Patterns) -> String {
         ),
     };
     let list = points(&[
-        (p.router, "One router stands between the zones and applies the matrix."),
+        (p.router && p.enforced, "One router stands between the zones and applies the matrix."),
+        (p.router && !p.enforced, "One router stands between the zones."),
         (p.flows_have_reasons, "Every rule carries its reason."),
         (!p.wide_flows && p.zones > 0, "No rule lets everything through to another zone."),
         (p.vpn, "Administrators come over a private network."),
@@ -172,6 +177,10 @@ fn protection(p: &Patterns) -> String {
             "One of the copies is kept elsewhere, where no single accident reaches both.",
         ),
         (p.backed_up > 0 && p.repositories > 0 && p.encrypted, "Copies are encrypted before they leave."),
+        (
+            p.backed_up > 0 && p.repositories > 0 && !p.encrypted,
+            "Not every copy is declared as encrypted before it leaves.",
+        ),
         (p.backed_up > 0 && p.drills, "Restores are rehearsed on a schedule."),
         (p.backed_up > 0 && p.proof, "A proof that is too old counts as none."),
         (p.offline, "One copy is not connected to anything."),

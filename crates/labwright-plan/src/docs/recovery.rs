@@ -88,7 +88,11 @@ impl Order<'_, '_> {
             "platform.runners" => platform.runners.as_ref(),
             _ => None,
         };
-        let service = entry.and_then(|entry| entry.service.as_ref());
+        let service = match role {
+            "platform.dns" => platform.dns.as_ref().and_then(|dns| dns.service.as_ref()),
+            "platform.reverse_proxy" => platform.reverse_proxy.as_ref().and_then(|proxy| proxy.service.as_ref()),
+            _ => entry.and_then(|entry| entry.service.as_ref()),
+        };
         hosts.iter().for_each(|host| self.host(host));
         if let Some(service) = service {
             self.service(service, "");

@@ -180,29 +180,29 @@ fn the_network() {
         SMALL,
         "network.md",
         expect![[r#"
-        <!-- Written by `labwright docs` from the lab file; edits here are lost. -->
+            <!-- Written by `labwright docs` from the lab file; edits here are lost. -->
 
-        # Network
+            # Network
 
-        What no flow allows is denied, inside a zone too.
+            The flows are declared, and no host is asked to enforce them.
 
-        ## Between zones
+            ## Between zones
 
-        Of whole zones; single hosts and services stand below.
+            Of whole zones; single hosts and services stand below.
 
-        | from, to | guest | servers | internet |
-        |---|---|---|---|
-        | **guest** | - | https, dns | any |
-        | **servers** | - | - | - |
-        | **internet** | - | - | - |
+            | from, to | guest | servers | internet |
+            |---|---|---|---|
+            | **guest** | - | https, dns | any |
+            | **servers** | - | - | - |
+            | **internet** | - | - | - |
 
-        ## Flows
+            ## Flows
 
-        | from | to | allows | because |
-        |---|---|---|---|
-        | guest | internet | any | guests browse |
-        | guest | servers | https, dns | - |
-    "#]],
+            | from | to | allows | because |
+            |---|---|---|---|
+            | guest | internet | any | guests browse |
+            | guest | servers | https, dns | - |
+        "#]],
     );
 }
 
@@ -255,7 +255,7 @@ fn a_service() {
               - let something watch: `platform: { monitoring: HOST }`
               - ask whether it works: `probe: /PATH`
               - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
-            - Do I understand its security model? **partly**: it is in zone `servers`; what no flow allows is denied; only services that need it reach it; no password or token stands in the file
+            - Do I understand its security model? **partly**: it is in zone `servers`; the flows are declared, and not enforced by its host; only services that need it reach it; no password or token stands in the file
               - give the flows that lead to it a reason: `because:`
             - Can I rebuild it from documentation? **partly**: the file says which process runs; its host is in the file; what it is for is written down; the last steps are written down
               - say which image `box` is made from: `image:`
@@ -305,7 +305,7 @@ fn a_service_that_is_needed() {
               - let something watch: `platform: { monitoring: HOST }`
               - ask whether it works: `probe: /PATH`
               - keep logs off the machine that writes them: `platform: { telemetry: HOST }`
-            - Do I understand its security model? **partly**: it is in zone `servers`; what no flow allows is denied; only services that need it reach it; no password or token stands in the file
+            - Do I understand its security model? **partly**: it is in zone `servers`; the flows are declared, and not enforced by its host; only services that need it reach it; no password or token stands in the file
               - give the flows that lead to it a reason: `because:`
             - Can I rebuild it from documentation? **partly**: the file says which process runs; its host is in the file
               - say which image `box` is made from: `image:`
@@ -511,7 +511,8 @@ fn vocabulary() -> BTreeSet<String> {
         backed_up: n / 2,
         repositories: n,
         repositories_elsewhere: true,
-        encrypted: true,
+        encrypted: n.is_multiple_of(2),
+        enforced: n.is_multiple_of(3),
         drills: n.is_multiple_of(2),
         proof: true,
         offline: true,

@@ -306,7 +306,8 @@ fn slot(family: Family) -> usize {
     usize::from(family == Family::V6)
 }
 
-fn guard(lab: &Lab, host: &Host) -> Guard {
+/// Who denies what no flow allows on a host.
+pub fn guard(lab: &Lab, host: &Host) -> Guard {
     if !matches!(host.os, Os::Debian | Os::Ubuntu | Os::Proxmox) {
         return Guard::Foreign;
     }

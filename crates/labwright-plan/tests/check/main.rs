@@ -149,7 +149,7 @@ fn the_annotated_example_names_things_that_it_does_not_declare() {
         29 advice LW-NET-013: zones and flows are declared, and nothing enforces them
         32 error LW-LAB-101: there is no zone, host or service named `home-assistant`
         35 advice LW-CMP-003: 7 hosts are only named by their roles, `pve-02`, `pve-03`, `dns-01` among them
-        60 advice LW-PLT-013: `mon-01` watches `immich`, and nobody watches `mon-01`
+        60 advice LW-PLT-013: `mon-01` watches `immich` and `wiki`, and nobody watches `mon-01`
         63 warning LW-PLT-007: `secrets.yaml` has no recovery key: with the last admin's key, every secret is lost
         77 advice LW-EDGE-008: container `web` of `wiki` does not publish its port 3000, so no proxy reaches it
         82 advice LW-SVC-008: `wiki` needs service `postgres`, and nobody probes it
@@ -296,6 +296,37 @@ fn a_secret_is_told_where_its_variable_is_set() {
         .filter_map(|finding| parsed.place(finding.span).map(|place| format!("{}:{}", place.file, place.line)))
         .collect();
     assert_eq!(told, ["vpn/.env:1"]);
+}
+
+/// What is accepted beside a variable, in its own file, is accepted; the rest says the way that works there.
+#[test]
+fn secrets_of_a_compose_project_have_a_way_out_and_can_be_accepted() {
+    let files = Beside(&[
+        (
+            "lab.yaml",
+            "compute: { hosts: { a: { address: 10.0.0.5 } } }\nservices:\n  db: { compose: db/compose.yaml, on: a, data: [] }\n  own: { containers: { c: { image: \"x:1\", environment: { DB_PASSWORD: hunter2 } } }, on: a, data: [] }\n",
+        ),
+        (
+            "db/compose.yaml",
+            "services:\n  db:\n    image: \"postgres:16.4\"\n    env_file: db.env\n    environment:\n      POSTGRES_PASSWORD: ${PG_PASSWORD}\n      # labwright: allow LW-PLT-005 because it is a test\n      OTHER_PASSWORD: hunter2\n      THIRD_PASSWORD: hunter2\n",
+        ),
+        ("db/.env", "# labwright: allow LW-PLT-005 because nobody else reaches it\nPG_PASSWORD=hunter2\n"),
+        ("db/db.env", "A_PASSWORD=hunter2\nB_PASSWORD=hunter2 # labwright: allow LW-PLT-005 because it is a test\n"),
+    ]);
+    let parsed = parse("lab.yaml", &files);
+    let mut out = String::new();
+    for finding in check(&parsed) {
+        let place = parsed.place(finding.span).map_or("-".into(), |place| format!("{}:{}", place.file, place.line));
+        let _ = writeln!(out, "{place} {}: {}\n  {}", finding.code, finding.message, finding.help);
+    }
+    expect![[r#"
+        lab.yaml:4 LW-PLT-005: the value of `DB_PASSWORD` stands here in the clear
+          put it into the store: `labwright secret set db_password`, write `DB_PASSWORD_FILE: "${secret.db_password}"` instead where the image knows it, and replace it where it came from if this file was ever shared
+        db/compose.yaml:9 LW-PLT-005: the value of `THIRD_PASSWORD` stands here in the clear
+          put it into the store: `labwright secret set third_password`; in the Compose file write `secrets: { third_password: { external: true } }`, and at the container `secrets: [third_password]` and, where the image knows it, `THIRD_PASSWORD_FILE: /run/secrets/third_password` instead of `THIRD_PASSWORD`; or describe `db` under `containers:` in the lab file, where `${secret.third_password}` is known; and replace it where it came from if this file was ever shared
+        db/db.env:1 LW-PLT-005: the value of `A_PASSWORD` stands here in the clear
+          put it into the store: `labwright secret set a_password`; in the Compose file write `secrets: { a_password: { external: true } }`, and at the container `secrets: [a_password]` and, where the image knows it, `A_PASSWORD_FILE: /run/secrets/a_password` instead of `A_PASSWORD`; or describe `db` under `containers:` in the lab file, where `${secret.a_password}` is known; and replace it where it came from if this file was ever shared
+    "#]].assert_eq(&out);
 }
 
 /// Whatever stands in a Compose file, or in a file of variables, is told at its own line.

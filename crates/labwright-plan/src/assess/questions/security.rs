@@ -33,7 +33,12 @@ pub fn points(asked: &Asked) -> Points {
     if entry.external.is_none() {
         points.must(either(
             !hosts.is_empty() && outside.is_empty(),
-            format!("it is in {}; what no flow allows is denied", zone_words(&zones)),
+            match hosts.iter().all(|host| asked.topology.is_enforced(host)) {
+                true => format!("it is in {}; what no flow allows is denied", zone_words(&zones)),
+                false => {
+                    format!("it is in {}; the flows are declared, and not enforced by its host", zone_words(&zones))
+                }
+            },
             match outside.is_empty() {
                 true => "say where it runs: `on: HOST`".to_string(),
                 false => format!("put {} in a zone: `zone: NAME`", crate::blast::listed(&outside)),
@@ -157,22 +162,14 @@ fn loose(asked: &Asked) -> Vec<String> {
     out
 }
 
-/// Variables whose name says that they hold a secret, and whose value stands in the file.
+/// Variables that hold a secret, as `check` tells it (LW-PLT-005), whose value stands in the file.
 fn clear_secrets<'a>(asked: &Asked<'a>) -> BTreeSet<&'a str> {
     let run = asked.entry().run.iter().flat_map(|run| &run.environment);
     let own = run.map(|(name, value)| (name.as_str(), value.as_str()));
     let all = containers(asked.topology.parsed, asked.placement);
     let contained = all.collect::<Vec<_>>().into_iter().flat_map(|container| container.environment());
-    own.chain(contained).filter(|(name, value)| is_secret(name) && is_clear(value)).map(|(name, _)| name).collect()
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_uppercase();
-    // A variable that names a file holds a path.
-    !name.ends_with("_FILE")
-        && ["PASSWORD", "PASSWD", "SECRET", "TOKEN", "API_KEY", "PRIVATE_KEY"].iter().any(|word| name.contains(word))
-}
-
-fn is_clear(value: &str) -> bool {
-    !value.is_empty() && !value.contains("${secret.")
+    own.chain(contained)
+        .filter(|(name, value)| crate::check::secret_in_the_clear(name, value).is_some())
+        .map(|(name, _)| name)
+        .collect()
 }

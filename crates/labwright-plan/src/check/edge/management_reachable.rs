@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use labwright_model::lab::{Lab, Zone};
 use labwright_model::units::Traffic;
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
 
@@ -88,8 +89,8 @@ impl Rule for ManagementReachable {
                 false => format!("with {}", listed(ports.iter().map(String::as_str))),
             };
             let message = format!("{} may reach {}, {with}", listed(from), what.join(", "));
-            let help = match lab.network.zones.iter().find(|(_, zone)| is_vpn(zone)) {
-                Some((vpn, _)) => format!("let the VPN in instead: `from: {vpn}`"),
+            let help = match vpn_zone(lab) {
+                Some(vpn) => format!("let the VPN in instead: `from: {vpn}`"),
                 None if lab.edge.vpn.is_some() => {
                     format!("take it out, and administer over the VPN: give it a zone, `{}`", zone_to_add(lab))
                 }
@@ -103,6 +104,19 @@ impl Rule for ManagementReachable {
         }
         beside_users(parsed, reach, kinds, findings);
     }
+}
+
+/// The zone of the VPN that administration goes over: a tunnel between two routers is one as well, and no way in.
+fn vpn_zone(lab: &Lab) -> Option<&str> {
+    let zones = || lab.network.zones.iter().filter(|(_, zone)| is_vpn(zone));
+    let begins = match lab.edge.vpn.as_ref() {
+        Some(vpn) if vpn.tailscale.is_some() => "tailscale",
+        Some(vpn) if vpn.wireguard.is_some() => "wg",
+        _ => "",
+    };
+    let of = |zone: &Zone| zone.interface.as_ref().is_none_or(|interface| interface.starts_with(begins));
+    let own = zones().find(|(_, zone)| of(zone)).or_else(|| zones().next().filter(|_| lab.edge.vpn.is_none()));
+    own.map(|(name, _)| name.as_str())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

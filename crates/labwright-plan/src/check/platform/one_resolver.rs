@@ -48,12 +48,28 @@ impl Rule for OneResolver {
         let carried = case.carried();
         let Some(other) = carried.elsewhere(carried.machine(&only.value)) else { return };
         let message = format!("`{}` is the only resolver: while it is away, no name is found", only.value);
-        let help = match carried.topology.guests_of(other) {
-            [] => format!("add a second one on another machine: `dns: [{}, {other}]`", only.value),
-            _ => format!(
-                "add a second one on another machine: `dns: [{}, dns-02]`, with `dns-02: {{ vm: {{ on: {other} }} }}`",
-                only.value
+        // Across sites names would wait for the line between them.
+        let site = carried.topology.site(&only.value);
+        let beside = |name: &str| carried.topology.site(name) == site;
+        let machine = carried.machine(&only.value);
+        let machines = lab.compute.hosts.keys().map(|name| carried.machine(name));
+        let near = || machines.into_iter().find(|name| *name != machine && beside(name));
+        let (names, with) = match Some(other).filter(|other| beside(other)).or_else(near) {
+            Some(other) if carried.topology.guests_of(other).is_empty() => {
+                (format!("[{}, {other}]", only.value), String::new())
+            }
+            Some(other) => {
+                (format!("[{}, dns-02]", only.value), format!(", with `dns-02: {{ vm: {{ on: {other} }} }}`"))
+            }
+            None => (format!("[{}, dns-02]", only.value), ", with `dns-02` at the same site".to_string()),
+        };
+        let service = lab.platform.dns.as_ref().and_then(|dns| dns.service.as_ref());
+        let help = match service {
+            Some(service) => format!(
+                "let `{service}` answer on another machine too, `dns: {{ on: {names}, service: {service} }}`{with}",
+                service = service.value
             ),
+            None => format!("add a second one on another machine: `dns: {names}`{with}"),
         };
         let severity = by_tier(carried.production);
         findings.push(told(CODE, severity, "platform.dns.on".to_string(), only.span, message, help));

@@ -1,12 +1,13 @@
 //! LW-PLT-017: identity or secrets wait for something that should wait for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use labwright_model::lab::{Expose, Host};
 use labwright_model::{Findings, Span, Spanned};
 
 use crate::check::compute::carried::{Carried, by_tier, is_platform, list, told};
 use crate::check::{Case, Examples, Rule};
+use crate::mounted::{Servers, server};
 
 #[path = "recovery_declared.rs"]
 mod declared;
@@ -102,22 +103,16 @@ fn is_application(carried: &Carried<'_>, service: &str) -> bool {
 
 fn mounts(carried: &Carried<'_>, findings: &mut Findings) {
     let hosts = &carried.topology.parsed.lab.compute.hosts;
-    let addresses: BTreeMap<_, &str> = hosts
-        .iter()
-        .flat_map(|(name, host)| host.address.iter().map(|address| (address.value, name.as_str())))
-        .collect();
-    let server = |export: &str| -> Option<&str> {
-        let (server, _) = export.split_once(":/")?;
-        let named = hosts.get_key_value(server).map(|(name, _)| name.as_str());
-        named.or_else(|| addresses.get(&server.trim_matches(['[', ']']).parse().ok()?).copied())
-    };
+    let servers = Servers::of(&carried.topology.parsed.lab);
     let first = ["platform.identity", "platform.secrets.vault"];
     let mut told_of: Vec<(&str, &str, &Spanned<String>, &str)> = Vec::new();
     for core in carried.core.iter().filter(|core| first.contains(&core.role)) {
         for (name, _) in &core.on {
             let Some(host) = hosts.get(*name) else { continue };
-            for nfs in host.mounts.values().filter_map(|mount| mount.nfs.as_ref()) {
-                let guest = server(nfs).filter(|server| carried.topology.host(server).is_some_and(is_guest));
+            for mount in host.mounts.values() {
+                let Some(nfs) = mount.nfs.as_ref().or(mount.device.as_ref()) else { continue };
+                let from = server(mount).and_then(|server| servers.host(server));
+                let guest = from.filter(|server| carried.topology.host(server).is_some_and(is_guest));
                 if let Some(server) = guest
                     && !told_of.iter().any(|(other, from, ..)| other == name && *from == server)
                 {

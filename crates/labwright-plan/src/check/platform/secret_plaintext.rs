@@ -33,8 +33,11 @@ impl Rule for PlaintextSecret {
          paths, hashes and public keys are none, and neither is what stands under keys like `PASSWORD_FILE`. The message \
          never holds the value.\n\n\
          It comes from document 4: no secrets in Compose files, none in Git.\n\n\
+         Any value, however weak, is told under the names that programs sign or let in with (`JWT_SECRET`, `APP_KEY`, \
+         `ADMIN_TOKEN`, `…_SECRET_KEY`).\n\n\
          The way out: put it into the store (`labwright secret set NAME` asks for it), write `${secret.NAME}` in its \
-         place, and, if the file was ever committed or sent, replace it where it came from. What is none is accepted with \
+         place (in a Compose file and its `.env`, `secrets: { NAME: { external: true } }` and the image's variable with \
+         `_FILE`), and, if the file was ever committed or sent, replace it where it came from. What is none is accepted with \
          a comment; for a text of several lines, one at or above its key counts for all of it."
     }
 
@@ -84,9 +87,28 @@ fn variables(parsed: &Parsed, carried: &[(String, Hit)], findings: &mut Findings
             }
             let at = format!("services.{service}.compose.{name}");
             let finding = Finding { severity: hit.severity, ..Finding::error(CODE, at, variable.span, &hit.message) };
-            findings.push(finding.help(way_out(&hit.name)));
+            findings.push(finding.help(way_out_of_compose(service, name, &hit.name)));
         }
     }
+}
+
+/// A Compose file, and what it reads its variables from, know no reference to the lab's secrets: there a secret is one of
+/// the project's own, as a file.
+fn way_out_of_compose(service: &str, variable: &str, name: &str) -> String {
+    format!(
+        "put it into the store: `labwright secret set {name}`; in the Compose file write `secrets: {{ {name}: {{ external: true }} \
+         }}`, and at the container `secrets: [{name}]` and, where the image knows it, `{variable}_FILE: /run/secrets/{name}` \
+         instead of `{variable}`; or describe `{service}` under `containers:` in the lab file, where `${{secret.{name}}}` \
+         is known; and replace it where it came from if this file was ever shared"
+    )
+}
+
+/// In the environment of a container the engine would keep it on its disk (LW-SVC-112): a file is the way.
+fn way_out_of_environment(variable: &str, name: &str) -> String {
+    format!(
+        "put it into the store: `labwright secret set {name}`, write `{variable}_FILE: \"${{secret.{name}}}\"` instead where \
+         the image knows it, and replace it where it came from if this file was ever shared"
+    )
 }
 
 fn way_out(name: &str) -> String {
@@ -131,10 +153,35 @@ fn finding(parsed: &Parsed, text: &Text<'_, '_>, hit: Hit) -> Finding {
         true => {
             "write the public half here (`age-keygen -y FILE`); if this file was ever shared, make a new key".into()
         }
-        false => way_out(&hit.name),
+        false => match text.path {
+            [Step::Key("services"), Step::Key(service), ..] if is_of_compose(parsed, text.span) => {
+                way_out_of_compose(service, variable_of(text, &hit), &hit.name)
+            }
+            [Step::Key("services"), .., Step::Key("containers"), Step::Key(_), Step::Key("environment"), _] => {
+                way_out_of_environment(variable_of(text, &hit), &hit.name)
+            }
+            _ => way_out(&hit.name),
+        },
     };
     let span = told_at(parsed, CODE, text, &hit.range);
     Finding { severity: hit.severity, ..Finding::error(CODE, joined(text.path), span, hit.message).help(help) }
+}
+
+/// Whether something stands in a Compose file, or in what one reads, and not in the lab's own files.
+fn is_of_compose(parsed: &Parsed, span: Span) -> bool {
+    let projects = parsed.projects.values().filter(|project| !project.inline);
+    let mut spans = projects.flat_map(|project| {
+        let services = project.services.values().map(|service| service.span);
+        let own = project.services.values().flat_map(|service| service.environment.values().map(|value| value.span));
+        services.chain(own).chain(project.variables.iter().map(|(_, variable)| variable.span))
+    });
+    spans.any(|other| other.file == span.file)
+}
+
+/// The variable that a secret is the value of: the key, or what stands before `=` in a list.
+fn variable_of<'t>(text: &'t Text<'_, '_>, hit: &Hit) -> &'t str {
+    let before = text.text[..hit.range.start].strip_suffix('=').filter(|name| is_name(name));
+    before.or(key(text.path)).unwrap_or("NAME")
 }
 
 /// Whether one item of a list comes right after another.
@@ -299,13 +346,13 @@ protection: { repositories: { r: { url: "s3:https://x", passphrase: hunter2 } } 
                 26:28 warning LW-PLT-005: the value of `db.password` stands here in the clear
                     help: put it into the store: `labwright secret set db_password`, write `${secret.db_password}` here, and replace it where it came from if this file was ever shared
                 31:57 warning LW-PLT-005: the value of `POSTGRES_PASSWORD` stands here in the clear
-                    help: put it into the store: `labwright secret set postgres_password`, write `${secret.postgres_password}` here, and replace it where it came from if this file was ever shared
+                    help: put it into the store: `labwright secret set postgres_password`, write `POSTGRES_PASSWORD_FILE: "${secret.postgres_password}"` instead where the image knows it, and replace it where it came from if this file was ever shared
                 31:99 warning LW-PLT-005: the value of `password` stands here in the clear
                     help: put it into the store: `labwright secret set password`, write `${secret.password}` here, and replace it where it came from if this file was ever shared
-                32:51 warning LW-PLT-005: the value of `SECRET_KEY` looks like a secret in the clear
-                    help: put it into the store: `labwright secret set secret_key`, write `${secret.secret_key}` here, and replace it where it came from if this file was ever shared
+                32:51 warning LW-PLT-005: the value of `SECRET_KEY` stands here in the clear
+                    help: put it into the store: `labwright secret set secret_key`, write `SECRET_KEY_FILE: "${secret.secret_key}"` instead where the image knows it, and replace it where it came from if this file was ever shared
                 33:60 error LW-PLT-005: the token `CF_API_TOKEN` stands here in the clear
-                    help: put it into the store: `labwright secret set cf_api_token`, write `${secret.cf_api_token}` here, and replace it where it came from if this file was ever shared
+                    help: put it into the store: `labwright secret set cf_api_token`, write `CF_API_TOKEN_FILE: "${secret.cf_api_token}"` instead where the image knows it, and replace it where it came from if this file was ever shared
                 35:69 warning LW-PLT-005: the value of `passphrase` stands here in the clear
                     help: put it into the store: `labwright secret set passphrase`, write `${secret.passphrase}` here, and replace it where it came from if this file was ever shared
             "#]],
@@ -396,6 +443,38 @@ compute:
         let own: Vec<_> = findings.iter().filter(|finding| finding.code == CODE).collect();
         assert_eq!(own.len(), 6, "{own:?}");
         assert!(!format!("{own:?}").contains(canary), "{own:?}");
+    }
+
+    #[test]
+    fn weak_ones_under_the_names_of_programs_and_what_is_none() {
+        for (key, value) in [
+            ("WEBPASSWORD", "hunter2horse"),
+            ("PGPASSWORD", "changeme"),
+            ("DBPASSWORD", "hunter2horse"),
+            ("ROOTPASSWORD", "hunter2horse"),
+            ("dbpass", "hunter2horse"),
+            ("MINIO_SECRET_KEY", "minioadmin"),
+            ("ADMIN_TOKEN", "letmein99"),
+            ("JWT_SECRET", "supersecret"),
+            ("SESSION_SECRET", "changeit1234"),
+            ("APP_KEY", "base64:q0Zb1vX1x0aWx1c0wq3yR2m9G8bV5tT6dYkLmNoPqRs="),
+        ] {
+            assert!(judge(key, value).is_some(), "{key}={value}");
+        }
+        for (key, value) in [
+            ("JWT_SECRET_FILE", "/run/secrets/jwt"),
+            ("JWT_SECRET", "/run/secrets/jwt"),
+            ("SESSION_SECRET", "${secret.session}"),
+            ("SESSION_SECRET", "true"),
+            ("ADMIN_TOKEN", ""),
+            ("JWT_SECRET_LENGTH", "64"),
+            ("APP_PUBLIC_KEY", "letmein99"),
+            ("DB_USER", "hunter2horse"),
+            ("APP_KEY", "$APP_KEY"),
+            ("JWT_SECRET", "the-name-of-a-secret"),
+        ] {
+            assert!(judge(key, value).is_none(), "{key}={value}");
+        }
     }
 
     #[test]

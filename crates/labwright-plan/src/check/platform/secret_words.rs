@@ -39,7 +39,7 @@ pub fn judge(key: &str, value: &str) -> Option<(Severity, String)> {
     if joined.contains("token") && is_cloudflare_token(value) {
         return Some((Severity::Error, format!("the token `{key}` stands here in the clear")));
     }
-    if is_a_password(&words) {
+    if is_a_password(&words) || (is_variable(key) && is_signed_with(&words) && is_chosen(value)) {
         return Some((Severity::Warning, format!("the value of `{key}` stands here in the clear")));
     }
     looks_random(value).then(|| (Severity::Warning, format!("the value of `{key}` looks like a secret in the clear")))
@@ -120,16 +120,53 @@ fn speaks_of_a_secret(words: &[String]) -> bool {
         "presharedkey",
         "authkey",
         "accesskey",
+        "appkey",
+        "encryptionkey",
+        "signingkey",
+        "masterkey",
     ]
     .iter()
     .any(|word| joined.contains(word));
     (secret || is_a_password(words)) && !about && !words.iter().any(|word| word == "public")
 }
 
+/// Whether a key is written as variables of environments are: `ADMIN_TOKEN`.
+fn is_variable(key: &str) -> bool {
+    key.contains('_') && !key.chars().any(|c| c.is_ascii_lowercase())
+}
+
+/// Whether a variable is what programs sign, or let in, with: any text there is a secret, however weak.
+fn is_signed_with(words: &[String]) -> bool {
+    const SIGNED: &[&[&str]] = &[
+        &["secret", "key"],
+        &["app", "key"],
+        &["encryption", "key"],
+        &["signing", "key"],
+        &["master", "key"],
+        &["admin", "token"],
+        &["jwt", "secret"],
+        &["session", "secret"],
+        &["cookie", "secret"],
+        &["client", "secret"],
+        &["secret", "access", "key"],
+    ];
+    let ends = |tail: &[&str]| words.len() >= tail.len() && words[words.len() - tail.len()..].iter().eq(tail);
+    SIGNED.iter().any(|tail| ends(tail))
+}
+
+/// Whether somebody chose this as a secret: words in a sentence of their own, yes and no, and paths are none, nor what
+/// says itself that it names a secret kept elsewhere.
+fn is_chosen(value: &str) -> bool {
+    let names_another = value.contains(['-', '_']) && !value.bytes().any(|byte| byte.is_ascii_digit());
+    value.len() >= 6 && !value.contains(char::is_whitespace) && !names_another
+}
+
 /// Whether whatever stands there is a password, however weak.
 fn is_a_password(words: &[String]) -> bool {
     match words {
-        [.., last] if ["password", "passwd", "passphrase", "pwd"].contains(&last.as_str()) => true,
+        [.., last] if ["password", "passwd", "passphrase", "pwd", "dbpass"].contains(&last.as_str()) => true,
+        // Written as one word: `WEBPASSWORD`, `PGPASSWORD`, `rootpassword`.
+        [.., last] if last.ends_with("password") && last != "nopassword" => true,
         [_, .., last] => last == "pass" || last == "pw",
         _ => false,
     }

@@ -65,9 +65,11 @@ impl Rule for Watcher {
         }
         let is_inside = |placement: &&Placement| placement.entry.external.is_none() && !placement.entry.on.is_empty();
         let placed: Vec<&Placement> = parsed.placements.iter().filter(is_inside).collect();
-        // Where something is in production, that is what has to be watched.
+        // Where something is in production, that is what has to be watched; and what is probed is watched too.
         let relied_on: Vec<&Placement> = placed.iter().copied().filter(|placement| is_production(placement)).collect();
-        let watched = if relied_on.is_empty() { placed } else { relied_on.clone() };
+        let is_watched_too = |placement: &&Placement| is_production(placement) || placement.entry.probe.is_some();
+        let watched =
+            if relied_on.is_empty() { placed } else { placed.iter().copied().filter(is_watched_too).collect() };
         let [machine] = own.iter().copied().collect::<Vec<_>>()[..] else { return };
         // With one machine in all there is only the outside to look from, and an experiment is not worth that.
         let other = carried.elsewhere(machine);

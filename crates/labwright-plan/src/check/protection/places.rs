@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use labwright_model::lab::{Mount, Repository, Zone};
+use labwright_model::lab::{Repository, Zone};
 use labwright_model::{Parsed, Placement};
 
+use crate::mounted::{Servers, server, shares};
 use crate::topology::{Domain, Topology};
 
 pub struct Places<'a> {
@@ -38,13 +39,7 @@ pub enum Shared<'a> {
 impl<'a> Places<'a> {
     pub fn of(parsed: &'a Parsed, topology: Rc<Topology<'a>>) -> Places<'a> {
         let lab = &parsed.lab;
-        let mut names: HashMap<String, &str> = HashMap::new();
-        for (name, host) in lab.compute.hosts.iter() {
-            let addresses = host.address.iter().map(|address| address.value.to_string());
-            for known in [name.to_lowercase(), lab.fqdn(name).to_lowercase()].into_iter().chain(addresses) {
-                names.entry(known).or_insert(name);
-            }
-        }
+        let mut names = Servers::of(lab).0;
         for placement in parsed.placements.iter().filter(|placement| placement.environment.is_none()) {
             let [on] = placement.entry.on.as_slice() else { continue };
             let Some((host, _)) = lab.compute.hosts.get_key_value(&on.value) else { continue };
@@ -74,13 +69,29 @@ impl<'a> Places<'a> {
                 places.push((place, Some(data)));
             }
         }
-        if places.is_empty() || placement.entry.data.iter().any(|data| !data.starts_with('/')) {
+        // A volume may be mounted over the network, as a path may be.
+        let shares: Vec<(&str, &str)> = shares(self.topology.parsed, placement).collect();
+        let share = |data: &str| shares.iter().find(|(name, _)| *name == data).map(|(_, server)| *server);
+        for (data, server) in placement.entry.data.iter().filter_map(|data| Some((data.value.as_str(), share(data)?))) {
+            let place = self.served(server);
+            if !places.iter().any(|(known, _)| *known == place) {
+                places.push((place, Some(data)));
+            }
+        }
+        let is_own = |data: &str| !data.starts_with('/') && share(data).is_none();
+        if places.is_empty() || placement.entry.data.iter().any(|data| is_own(data)) {
             let own = self.path(host, "");
             if !places.iter().any(|(known, _)| *known == own) {
                 places.push((own, None));
             }
         }
         places
+    }
+
+    /// The machine that something is mounted from.
+    fn served(&self, server: &str) -> Place<'a> {
+        let known = self.names.get(&server.trim_matches(['[', ']']).to_lowercase());
+        known.map_or(Place::Unknown, |server| Place::Host(server))
     }
 
     /// The machine that a path of a host is on: another one, where it is mounted from there.
@@ -94,7 +105,7 @@ impl<'a> Places<'a> {
         };
         let mounts = entry.mounts.iter().filter(|(mount, _)| below(mount));
         match mounts.max_by_key(|(mount, _)| mount.len()).and_then(|(_, mount)| server(mount)) {
-            Some(server) => self.names.get(&server).map_or(Place::Unknown, |server| Place::Host(server)),
+            Some(server) => self.served(server),
             None => Place::Host(name),
         }
     }
@@ -169,19 +180,6 @@ impl<'a> Places<'a> {
         let zone: &Zone = self.topology.parsed.lab.network.zones.get(&zone.value)?;
         Some(zone.vlan.is_some() && zone.interface.is_none())
     }
-}
-
-/// The machine that a file system is mounted from, in lower case.
-fn server(mount: &Mount) -> Option<String> {
-    let server = match (&mount.nfs, &mount.device) {
-        (Some(nfs), _) => nfs.split_once(":/")?.0,
-        (None, Some(device)) => match device.strip_prefix("//") {
-            Some(share) => share.split('/').next()?,
-            None => device.split_once(":/")?.0.rsplit('@').next()?,
-        },
-        (None, None) => return None,
-    };
-    Some(server.to_lowercase())
 }
 
 #[cfg(test)]
