@@ -1,19 +1,21 @@
 #!/usr/bin/env python3
 """F. Start of a stack of 36 processes in the order of their needs by `labwright up`: time until all of them are ready.
 
-  up.py [--runs 5] [--labwright PATH] [--idle 100] [--work DIR]
+  up.py [--runs 5] [--labwright PATH] [--idle 100] [--containers N] [--work DIR]
 
 The stack, its programs and its critical path are those of `startup.py`; here nothing runs in containers. Columns: ready =
 seconds until all listen; x = that divided by the critical path; lag = from the moment that the last need of a service listened to
 its own start, median and largest, in milliseconds; order = services that started before a need listened (must be 0);
 cpu = seconds of labwright's own processes until everything is ready. Then, with --idle N processes that do nothing: CPU of supervisor and guard over
-ten seconds in percent of a core, and their memory (proportional set size, PSS). Needs gcc.
+ten seconds in percent of a core, and their memory (proportional set size, PSS). With --containers N the same stack in containers, N times:
+by `labwright up`, whose services are found by their ports, and by docker-compose with health checks every 200 ms; on an engine of the
+script's own, in a network namespace with nothing but loopback. Needs gcc; for containers root, dockerd, docker-compose.
 """
 import argparse, json, os, re, shutil, signal, statistics as st, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-ap.add_argument('--runs', type=int, default=5); ap.add_argument('--idle', type=int, default=100)
+ap.add_argument('--runs', type=int, default=5); ap.add_argument('--idle', type=int, default=100); ap.add_argument('--containers', type=int, default=0); ap.add_argument('--compose', default='docker-compose')
 ap.add_argument('--labwright', default=HERE + '/../target/release/labwright'); ap.add_argument('--work', default='/tmp/labwright-bench/work/up')
 A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W)
 # One description of the stack for both: the graph and the program are read out of the other script.
@@ -64,3 +66,35 @@ if A.idle:
     rss = sum(int(re.search(r'VmRSS:\s+(\d+)', open(f'/proc/{p}/status').read()).group(1)) for p in pids) / 1024
     print(f'idle with {A.idle} processes: {used:.2f} % of a core, {pss:.1f} MB (PSS), {rss:.1f} MB (RSS)')
     subprocess.run([A.labwright, 'down'], cwd=W, env=ENV, check=True, capture_output=True)
+if A.containers:
+    SOCKET = W + '/docker.sock'; IMAGE = '127.0.0.1:1/svc:1'; SHARED = W + '/shared'; os.makedirs(SHARED); os.makedirs(W + '/img'); LOG = SHARED + '/log'
+    ENV |= {'DOCKER_HOST': 'unix://' + SOCKET, 'COMPOSE_HTTP_TIMEOUT': '120'}
+    # In a container it listens on every address, and nothing is published: whoever needs one looks at its port inside.
+    open(W + '/svc.c', 'w').write(program.replace('127.0.0.1', '0.0.0.0')); subprocess.run(['gcc', '-O2', '-static', '-o', W + '/img/svc', W + '/svc.c'], check=True)
+    log = open(W + '/dockerd.log', 'w')
+    daemon = subprocess.Popen(['unshare', '--net', '--mount', 'sh', '-c', f'ip link set lo up; exec dockerd --data-root {W}/data --exec-root {W}/exec --pidfile {W}/pid --host unix://{SOCKET} --group root'], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    inside = lambda *args: ['nsenter', '--net', '--mount', '-t', str(daemon.pid), 'env', '-C', W, *args]
+    argv = lambda n: ['/svc', n, str(PORT[n]), str(G[n][0]), '/shared/log']
+    lab(''.join(f'  {n}: {{ on: here, port: app:{PORT[n]}, needs: {json.dumps(d)}, containers: {{ app: {{ image: "{IMAGE}", command: {json.dumps(argv(n))}, volumes: ["./shared:/shared"] }} }} }}\n' for n, (ms, d) in G.items()))
+    y = ['version: "2.4"', 'services:']
+    for n, (ms, d) in G.items():
+        y += [f'  {n}:', f'    image: {IMAGE}', '    stop_grace_period: 1s', '    volumes: ["./shared:/shared"]', '    command: ' + json.dumps(argv(n)), f'    healthcheck: {{test: ["CMD", "/svc", "check", "{PORT[n]}"], interval: 200ms, timeout: 5s, retries: 1000}}']
+        y += (['    depends_on:'] + [f'      {x}: {{condition: service_healthy}}' for x in d]) if d else []
+    open(W + '/docker-compose.yml', 'w').write('\n'.join(y) + '\n'); tools = {'labwright': ([A.labwright, 'up', '--wait'], [A.labwright, 'down']), 'compose': ([A.compose, '-p', 'stack', 'up', '-d'], [A.compose, '-p', 'stack', 'down', '-t', '1'])}; rows = {}
+    try:
+        for _ in range(300):
+            if subprocess.run(['docker', 'version'], env=ENV, capture_output=True).returncode == 0: break
+            time.sleep(.1)
+        else: sys.exit('dockerd does not answer: ' + open(W + '/dockerd.log').read()[-2000:])
+        subprocess.run('tar -C img -c svc | docker import - ' + IMAGE, shell=True, cwd=W, env=ENV, check=True, capture_output=True)
+        for _ in range(A.containers):
+            for tool, (begin, end) in tools.items():
+                if os.path.exists(LOG): os.unlink(LOG)
+                t0 = time.monotonic(); ran = subprocess.run(inside(*begin), env=ENV, capture_output=True, text=True); seen = events()
+                if sum('ready' in e for e in seen.values()) < len(G): sys.exit(f'{tool}: never ready: {ran.stderr[-2000:]}')
+                lags = [(seen[n]['start'] - max(seen[d]['ready'] for d in G[n][1])) * 1000 for n in G if G[n][1]]; ready = max(e['ready'] for e in seen.values()) - t0
+                rows.setdefault(tool, []).append((ready, ready / LIMIT, st.median(lags), max(lags), sum(l < 0 for l in lags))); print(tool, [round(x, 3) for x in rows[tool][-1]], flush=True)
+                subprocess.run(inside(*end), env=ENV, check=True, capture_output=True)
+        print(f'\n36 containers, critical path {LIMIT:.2f} s\ntool\truns\tready\tx\tlag\tlargest\torder')
+        for tool, all in rows.items(): print('\t'.join([tool, str(len(all))] + [f'{st.median(r[j] for r in all):.{k}f}' for j, k in enumerate((2, 3, 1, 0, 0))]))
+    finally: daemon.terminate(); daemon.wait()

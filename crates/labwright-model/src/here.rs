@@ -163,9 +163,11 @@ pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
         .collect();
     let seen = |name: &str, field: &str| from_container(&ports, &inside, name, field);
     for (key, node) in &mut placed {
-        if let Some(containers) = node.get("containers").filter(|_| in_containers(node)) {
-            let containers = rewritten(containers, &seen);
-            *node = Rc::new(with(node, "containers", containers));
+        if in_containers(node) {
+            // The port of one is that inside; what a Compose file says is not ours to put anything into.
+            if let Some(containers) = node.get("containers") {
+                *node = Rc::new(with(node, "containers", rewritten(containers, &seen)));
+            }
         } else if let Some(port) = ports.services.get(&key.text) {
             *node = Rc::new(with(node, "port", scalar(&port.to_string(), node)));
         }
@@ -218,8 +220,8 @@ fn in_environment(service: &Rc<Node>, environment: Option<&str>) -> Option<Node>
 
 /// Whether a service is made of containers.
 fn in_containers(service: &Node) -> bool {
-    let said = |key: &&str| service.get(key).is_some_and(|node| !node.is_null());
-    ["containers", "compose"].iter().any(|key| said(key)) && !said(&"run")
+    let said = |key: &str| service.get(key).is_some_and(|node| !node.is_null());
+    (said("containers") || said("compose")) && !said("run")
 }
 
 /// What a container here finds another service by, where that is something else than for a process: its name, which is

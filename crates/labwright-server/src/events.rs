@@ -10,7 +10,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use labwright_model::snapshot::up::control::{Line, Request, Told};
+use labwright_model::snapshot::up::control::{Line, Phase, Request, Told};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -95,9 +95,9 @@ async fn regions(app: Arc<App>, ask: Ask, send: mpsc::Sender<Event>, _permit: Ar
                 return;
             }
         }
-        // While it starts, the chart of it grows by itself.
-        let grows = ask.page == "timeline" && app.now.borrow().settled.is_none();
-        let more = if grows { Duration::from_millis(500) } else { Duration::from_secs(3600) };
+        // While something starts, the chart of it grows by itself, and what is slow becomes worth a look.
+        let starts = app.now.borrow().state.units.iter().any(|unit| unit.phase == Phase::Starting);
+        let more = if starts { Duration::from_millis(500) } else { Duration::from_secs(3600) };
         tokio::select! {
             () = send.closed() => return,
             changed = changed.changed() => if changed.is_err() { return },

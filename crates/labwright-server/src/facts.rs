@@ -16,10 +16,17 @@ pub fn status<'a>(now: &'a Snapshot, name: &str) -> Option<&'a Status> {
     now.state.units.iter().find(|unit| unit.name == name)
 }
 
-/// What somebody should look at: it failed, or was well and is not, or is tried again.
+/// Whoever says why it is not well yet, and has for so many seconds, is looked at.
+const SLOW: i64 = 5;
+
+/// What somebody should look at: it failed, or was well and is not, or is tried again, or does not become well.
 pub fn is_broken(unit: &Status) -> bool {
-    matches!(unit.phase, Phase::Failed | Phase::Unwell | Phase::Pausing)
-        || (unit.phase == Phase::Starting && (unit.restarts > 0 || !unit.last.is_empty()))
+    let slow = || unit.started.is_some_and(|started| jiff::Timestamp::now().as_second() - started >= SLOW);
+    match unit.phase {
+        Phase::Failed | Phase::Unwell | Phase::Pausing => true,
+        Phase::Starting => unit.restarts > 0 && !unit.last.is_empty() || !unit.reason.is_empty() && slow(),
+        _ => false,
+    }
 }
 
 /// What a unit needs that is not well.

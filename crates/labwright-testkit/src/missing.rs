@@ -62,6 +62,7 @@ const SILENT_PACKAGES: &[&str] = &[
     "npm",
     "openssl",
     "pebble",
+    "postgresql",
     "python3-pip",
     "python3-venv",
     "unbound",

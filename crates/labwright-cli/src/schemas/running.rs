@@ -57,6 +57,15 @@ pub fn definition(name: &str) -> Option<Value> {
         })),
         "part" => object(part()),
         "unit" => object(unit()),
+        "container-here" => object(json!({
+            "key": text("What it is called in its service."),
+            "name": text("What it is called in the engine."),
+            "id": text("The engine's number of it; empty where it is not made yet."),
+            "image": text("As the lab names it."),
+            "state": one_of(["waiting", "starting", "running", "healthy", "unhealthy", "ended", "failed", "stopped"]),
+            "code?": { "type": "integer", "description": "Its exit code, where it has ended." },
+            "ports?": { "type": "array", "items": text("`127.0.0.1:8080:80/tcp`: where it is reached here, and the port inside.") },
+        })),
         "left-out" => object(json!({
             "what": text("The service, or the part of the lab."),
             "reason": text("In words."),
@@ -88,7 +97,7 @@ fn unit() -> Value {
     let phases = ["waiting", "starting", "ready", "unwell", "pausing", "done", "failed", "stopping", "stopped"];
     json!({
         "name": text("The service, or what it is called."),
-        "kind": one_of(["process", "seeds", "doors", "names", "pages"]),
+        "kind": one_of(["process", "containers", "seeds", "doors", "names", "pages"]),
         "phase": one_of(phases),
         "pid": or_null("integer"),
         "port": or_null("integer"),
@@ -99,6 +108,7 @@ fn unit() -> Value {
         "took": schema_or_null(count("Milliseconds from its start until it was well.")),
         "started": schema_or_null(count("Seconds since 1970: its last start.")),
         "began": schema_or_null(count("Milliseconds from the start of the supervisor until its last start.")),
+        "containers?": list("container-here"),
     })
 }
 

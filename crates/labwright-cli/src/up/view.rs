@@ -39,7 +39,7 @@ impl View {
         let room = usize::from(rows).saturating_sub(2).max(5);
         let mut shown = fitted(&self.state, lines, room);
         // Whoever waits for something that never comes looks there before everything is settled.
-        if let Some(link) = self.state.dashboard.as_ref().filter(|_| !self.state.settled) {
+        if let Some(link) = self.state.dashboard.as_ref().filter(|_| !self.state.settled && !self.state.ending) {
             shown.push(format!("  dashboard  {}", ink(terminal.err_color, Ink::Cyan, link)));
         }
         let mut text = String::new();

@@ -84,7 +84,8 @@ fn get(host: &Host, name: &str) -> String {
 }
 
 fn config(host: &Host) -> Json {
-    serde_json::from_str(&api(host, "http://127.0.0.1:2019/config/")).unwrap()
+    // Each change makes Caddy open this API anew, and whoever asks at that moment is cut off.
+    serde_json::from_str(&api(host, "--retry 5 --retry-all-errors http://127.0.0.1:2019/config/")).unwrap()
 }
 
 /// Every route that is not the lab's, and whatever else is said of servers and certificates.
@@ -114,7 +115,7 @@ fn a_caddy_that_is_there_gets_the_labs_routes_and_keeps_its_own() {
     wait("certificates", || get(&host, "map.lab.test") == "map map.lab.test/x");
     wait("certificates", || get(&host, "wiki.lab.test") == "wiki wiki.lab.test/x");
     wait("certificates", || get(&host, "a.wiki.lab.test") == "wiki a.wiki.lab.test/x");
-    assert_eq!(get(&host, "old.lab.test"), "from the old site");
+    wait("the old site", || get(&host, "old.lab.test") == "from the old site");
     assert_eq!(foreign(config(&host)), before, "something that is not the lab's was changed");
     world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
     // Who may not come in is told so.
@@ -150,7 +151,7 @@ fn a_caddy_that_is_there_gets_the_labs_routes_and_keeps_its_own() {
     let changed = foreign(config(&host));
     world.run(&["drift"]).says("gate/caddy/route/map changed by hand").says("127.0.0.1:9");
     world.apply().code(0);
-    assert_eq!(get(&host, "map.lab.test"), "map map.lab.test/x");
+    wait("the route", || get(&host, "map.lab.test") == "map map.lab.test/x");
     assert_eq!(foreign(config(&host)), changed);
 
     // A name that somebody's own route answers to is not taken away from it.
@@ -159,26 +160,30 @@ fn a_caddy_that_is_there_gets_the_labs_routes_and_keeps_its_own() {
         .run(&["plan"])
         .says("Caddy answers for `old.lab.test` already")
         .says("take `old.lab.test` out of the Caddyfile");
-    assert_eq!(get(&host, "old.lab.test"), "from the old site");
+    wait("the old site", || get(&host, "old.lab.test") == "from the old site");
 
     // What Caddy refuses is told in its words, and it goes on as before.
-    lab(&world, ", tls: { acme: \"no address\" }", &format!("{WIKI}{MAP}"));
+    let refused = MAP.replace("\"http://127.0.0.1:8002\"", "\"https://127.0.0.1:8002\", verify: /no/such.pem");
+    lab(&world, "", &format!("{WIKI}{refused}"));
     let now = config(&host);
     world
         .apply()
         .code(5)
-        .says("Caddy's admin API at `http://127.0.0.1:2019` answers")
+        .says("admin API at `http://localhost:2019` answers")
+        .says("/no/such.pem")
         .says("goes on with the configuration that it had");
     assert_eq!(config(&host), now);
-    assert_eq!(get(&host, "map.lab.test"), "map map.lab.test/x");
+    wait("the route", || get(&host, "map.lab.test") == "map map.lab.test/x");
 
+    lab(&world, "", &format!("{WIKI}{MAP}"));
+    world.apply().code(0);
     // Taken out of the lab: kept until pruned; the rest goes with `destroy`, and what was there before is there still.
     lab(&world, "", WIKI);
     world.apply().code(0);
-    assert_eq!(get(&host, "map.lab.test"), "map map.lab.test/x");
+    wait("the route", || get(&host, "map.lab.test") == "map map.lab.test/x");
     world.run(&["apply", "--yes", "--prune"]).code(0);
     assert!(!get(&host, "map.lab.test").starts_with("map "), "{}", get(&host, "map.lab.test"));
-    assert_eq!(get(&host, "wiki.lab.test"), "wiki wiki.lab.test/x");
+    wait("the other route", || get(&host, "wiki.lab.test") == "wiki wiki.lab.test/x");
     world.run(&["destroy", "--yes"]).code(0);
     assert_eq!(config(&host), changed);
 }
@@ -194,14 +199,14 @@ fn a_caddy_without_any_configuration_gets_a_server_of_the_labs_own() {
     assert_eq!(config(&host), Json::Null);
     world.apply().code(0);
     let get = |name: &str| api(&host, &format!("-H 'Host: {name}' http://127.0.0.1:8080/x"));
-    assert_eq!(get("map.lab.test"), "map map.lab.test/x");
-    assert_eq!(get("wiki.lab.test"), "wiki wiki.lab.test/x");
+    wait("the first route", || get("map.lab.test") == "map map.lab.test/x");
+    wait("the second route", || get("wiki.lab.test") == "wiki wiki.lab.test/x");
     world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
     // The lab's door moves to another port.
     lab(&world, ", tls: none, http: 8081", &format!("{WIKI}{MAP}"));
     world.run(&["apply", "--yes", "--allow", "all"]);
     world.run(&["apply", "--yes"]);
-    assert_eq!(api(&host, "-H 'Host: map.lab.test' http://127.0.0.1:8081/x"), "map map.lab.test/x");
+    wait("the other port", || api(&host, "-H 'Host: map.lab.test' http://127.0.0.1:8081/x") == "map map.lab.test/x");
     world.run(&["destroy", "--yes"]).code(0);
     assert_eq!(config(&host)["apps"]["http"]["servers"], json!({}));
 }
@@ -214,18 +219,24 @@ fn others_who_change_caddy_at_the_same_time_lose_nothing() {
     let _caddy = caddy(&host, Some(CADDYFILE));
     // Somebody adds a route of their own, all the time, and looks at nobody else's work.
     let busy = "import json, urllib.request as u, time\n\
-                path, n, end = 'http://127.0.0.1:2019/config/apps/http/servers/srv0/routes', 0, time.time() + 10\n\
+                path, sure, n, end = 'http://127.0.0.1:2019/config/apps/http/servers/srv0/routes', 0, 0, time.time() + 10\n\
                 while time.time() < end:\n \
                 body = json.dumps({'@id': f'busy-{n}', 'match': [{'host': [f'busy-{n}.test']}], 'terminal': True}).encode()\n \
-                u.urlopen(u.Request(path, body, {'Content-Type': 'application/json'})); n += 1\n \
+                n += 1\n \
+                try:\n  \
+                u.urlopen(u.Request(path, body, {'Content-Type': 'application/json'})); sure += 1\n \
+                except OSError as error:\n  \
+                assert not hasattr(error, 'code'), error\n \
                 time.sleep(0.1)\n\
-                print(n)";
+                print(sure, n)";
     let mut command = host.inside("python3").unwrap();
     let child = command.args(["-c", busy]).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     lab(&world, "", &format!("{WIKI}{MAP}"));
     let applied = world.apply();
     let output = child.wait_with_output().unwrap();
-    let added: usize = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (sure, most) = said.trim().split_once(' ').unwrap();
+    let (sure, most): (usize, usize) = (sure.parse().unwrap(), most.parse().unwrap());
     // Whoever met others too often says so, and nothing of theirs is lost.
     assert!(
         applied.code == 0
@@ -242,7 +253,8 @@ fn others_who_change_caddy_at_the_same_time_lose_nothing() {
         .iter()
         .filter(|route| route["@id"].as_str().is_some_and(|id| id.starts_with("busy-")))
         .count();
-    assert_eq!(ids, added);
-    assert!(added > 3, "nobody was busy");
+    // Whoever was cut off while Caddy opened its API anew cannot tell whether it was heard.
+    assert!((sure..=most).contains(&ids), "{ids} of {sure} to {most}");
+    assert!(sure > 3, "nobody was busy");
     wait("certificates", || get(&host, "map.lab.test") == "map map.lab.test/x");
 }

@@ -64,8 +64,25 @@ fn the_first_page_says_what_broke_and_why_and_who_waits() {
     let timeline = here.curl("/timeline", &[]);
     assert!(timeline.contains("never started") && timeline.contains("was not well"), "{timeline}");
     here.desk.run(&["open", "--print"]).code(0).says(&here.dashboard());
+    here.desk.run(&["open", "--print", "./lab.yaml"]).code(0).says(&here.dashboard());
     here.down().code(0);
     here.desk.run(&["open", "--print"]).code(7).says("is not up");
+}
+
+#[test]
+fn what_runs_and_is_never_well_is_told_with_what_its_probe_was_answered() {
+    let here = Here::new(&format!(
+        "{}  behind: {{ on: box, run: {{ command: [/bin/sleep, infinity] }}, needs: [wrong] }}\n",
+        server("wrong", ", probe: /no-such-page")
+    ));
+    here.up(&["--timeout", "1"]).code(7);
+    let broken = || here.curl("/", &[]).split("<table").next().unwrap().to_string();
+    until("it is slow", || broken().contains("class=\"broken"));
+    let page = broken();
+    for said in ["`GET /no-such-page` on port", "[STATUS] is `404`", "Waiting for it:", "href=\"/unit/behind\""] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    here.down().code(0);
 }
 
 #[test]

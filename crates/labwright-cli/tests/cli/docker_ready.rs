@@ -145,6 +145,7 @@ fn a_run_that_dies_while_it_waits_leaves_what_the_next_one_clears_away() {
         running.kill().unwrap();
         running.wait().unwrap();
         dock.desk.run(&["plan"]).code(0).says("container web-app-1");
+        dock.engine.docker(&["rm", "-f", "db-pg-1"]).unwrap();
     }
     let left = dock.inspect("{{.Id}}", "web-app-1.labwright-new");
     // Taken out of the lab, it is told that nothing is there any more.

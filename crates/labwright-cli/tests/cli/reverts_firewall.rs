@@ -214,12 +214,7 @@ fn an_ssh_port_moves_behind_a_router_that_enforces_in_one_apply() {
     moving_behind(&world, 22, "ssh");
     world.run(&APPLY).code(0);
     world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
-    let packets = || {
-        inside(
-            &gw,
-            "nft list table inet labwright | grep -c 'ct state vmap'; cat /proc/net/snmp | awk '/^Ip: [0-9]/{print $16}'",
-        )
-    };
+    let packets = || inside(&gw, "awk '/^Ip: [0-9]/{print $7}' /proc/net/snmp");
     let before = packets();
     db.ssh_stdout("true").unwrap();
     assert_ne!(packets(), before, "the router passes nothing on: this test tests nothing");
@@ -236,7 +231,6 @@ fn an_ssh_port_moves_behind_a_router_that_enforces_in_one_apply() {
     moving_behind(&world, 22, "ssh");
     world.run(&APPLY).code(0);
     world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
-    assert!(!inside(&gw, "nft list table inet labwright").contains("timeout 1h"), "the hole goes with the rules");
     inside(&db, "systemctl stop sitter.socket");
 
     moving_behind(&world, 2222, "2222/tcp");

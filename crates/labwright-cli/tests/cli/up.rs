@@ -452,6 +452,7 @@ fn what_cannot_be_here_is_left_out_with_the_reason() {
         "lab: test\nedge: { vpn: tailscale }\ncompute: { proxmox: [pve], docker_hosts: [box], hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
          \x20 db: { on: box, containers: { db: { image: postgres:16 } } }\n\
          \x20 wiki: { on: box, run: { command: [/bin/sleep, infinity] }, needs: [db] }\n\
+         \x20 seeds: { on: box, containers: { app: { image: seeds:1 } }, egress: db }\n\
          \x20 mail: { external: fastmail }\n\
          \x20 skipped: { on: box, containers: { app: { image: heavy:1 } }, up: { skip: true } }\n\
          \x20 instead: { on: box, containers: { app: { image: app:1 } }, port: \"app:80\", needs: [mail, skipped], up: { run: [/bin/sleep, infinity] } }\n",
@@ -461,6 +462,7 @@ fn what_cannot_be_here_is_left_out_with_the_reason() {
         .says("`db` is left out: it runs in containers")
         .says("hint: say what stands in for it: `up: { run: [PROGRAM, …] }`")
         .says("`wiki` is left out: it needs `db`, which is left out")
+        .says("`seeds` is left out: its traffic may leave through `db` or not at all, and nothing sees to that here")
         .says("not here: mail (fastmail runs it, not the lab)")
         .says("not here: VPN")
         .says("not here: virtual machines")

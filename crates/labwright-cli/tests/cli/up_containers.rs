@@ -18,6 +18,8 @@ const CHECK: &str =
 struct Dock {
     desk: Desk,
     engine: Engine,
+    /// Whether it is used by somebody who is not root.
+    plain: bool,
 }
 
 impl Drop for Dock {
@@ -30,7 +32,7 @@ impl Dock {
     fn new(services: &str) -> Dock {
         let desk = Desk::new("");
         let engine = Engine::start(&desk.path("engine")).unwrap();
-        let dock = Dock { desk, engine };
+        let dock = Dock { desk, engine, plain: false };
         dock.services(services);
         dock
     }
@@ -42,13 +44,15 @@ impl Dock {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.engine.inside().unwrap();
+        if self.plain {
+            command.args(["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]);
+        }
         // Its mounts are other ones, and so is the folder that it begins in.
-        command
-            .args(["env", "-C"])
-            .arg(self.desk.dir.path())
-            .arg(env!("CARGO_BIN_EXE_labwright"))
-            .args(args)
-            .env_clear();
+        command.args(["env", "-C"]).arg(self.desk.dir.path());
+        command.arg(env!("CARGO_BIN_EXE_labwright")).args(args).env_clear();
+        if self.plain {
+            command.env("XDG_RUNTIME_DIR", self.desk.path("run"));
+        }
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("HOME", self.desk.path("home")).env("COLUMNS", "160");
         command.env("DOCKER_HOST", format!("unix://{}", self.engine.socket().display()));
@@ -157,6 +161,7 @@ fn containers_and_processes_run_beside_each_other() {
     assert_eq!(got, "from a process");
     dock.docker(&["exec", &web, "nslookup", "db"]);
     // Shown as the service with its containers, its lines with the container in front where there are several.
+    crate::json::holds("ps", &dock.run(&["ps", "--json"]));
     dock.run(&["ps"]).code(0).says(&format!("container {db}")).says("2 of 2 containers");
     until("what it says", || dock.run(&["logs", "--here", "web"]).out.contains("side: I stand beside"));
     dock.run(&["restart", "db"]).code(0);
@@ -196,9 +201,16 @@ fn what_does_not_come_up_is_told_with_its_reason_and_the_rest_runs() {
         .says("after is waiting")
         .says("1 of 6 are well");
     assert_eq!(dock.unit("fine")["containers"][0]["state"], "running");
+    // A name that somebody else has is left to them.
+    let name = dock.container("fine", "app");
+    dock.run(&["down"]).code(0);
+    dock.docker(&["run", "-d", "--name", &name, "127.0.0.1:5000/quiet:1"]);
+    dock.up(&["fine"]).code(7).says(&format!("there is a container `{name}` already, which no `labwright up` made"));
+    dock.run(&["down"]).code(0);
+    assert_eq!(dock.docker(&["inspect", "-f", "{{.State.Running}}", &name]), "true");
+    dock.docker(&["rm", "-f", &name]);
     // What falls ill later is told as well, and what is well again.
     dock.services("  ill: { on: box, containers: { app: { image: REG/ill:1, command: [/bin/sh, -c, 'touch /well; exec sleep 1000'] } } }\n");
-    dock.run(&["down"]).code(0);
     dock.up(&[]).code(0);
     let name = dock.container("ill", "app");
     dock.docker(&["exec", &name, "rm", "/well"]);
@@ -349,35 +361,174 @@ fn without_an_engine_those_services_alone_are_left_out() {
     run(&none, &["down", "--kill"]).code(0);
 }
 
-#[test]
-fn a_secret_reaches_its_container_as_a_file_in_memory() {
-    let dock = Dock::new("");
+const SECRET_LAB: &str = "lab: test\nplatform: { secrets: { age: secrets.yaml } }\ncompute: { hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
+    \x20 one: { on: box, containers: { app: { image: REG/quiet:1, environment: { PW_FILE: \"${secret.pw}\" } } } }\n\
+    \x20 two: { on: box, containers: { app: { image: REG/other:1, environment: { PW_FILE: \"${secret.pw}\" } } } }\n";
+
+fn secrets(dock: &Dock) -> String {
     dock.engine.publish("quiet:1", &[QUIET]).unwrap();
     dock.engine.publish("other:1", &[QUIET, "USER app"]).unwrap();
-    dock.desk.lab(
-        &"lab: test\nplatform: { secrets: { age: secrets.yaml } }\ncompute: { hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
-         \x20 one: { on: box, containers: { app: { image: REG/quiet:1, environment: { PW_FILE: \"${secret.pw}\" } } } }\n\
-         \x20 two: { on: box, containers: { app: { image: REG/other:1, environment: { PW_FILE: \"${secret.pw}\" } } } }\n"
-            .replace("REG", labwright_testkit::engine::REGISTRY),
-    );
+    dock.desk.lab(&SECRET_LAB.replace("REG", labwright_testkit::engine::REGISTRY));
     dock.run(&["secret", "init"]).code(0);
-    let mut set = dock.command(&["secret", "set", "pw"]);
-    set.stdin(Stdio::piped());
-    crate::secrets::feed(set, "canary-in-a-mine").code(0);
+    crate::secrets::feed(dock.command(&["secret", "set", "pw"]), "canary-in-a-mine").code(0);
     dock.up(&[]).code(0).says_not("canary-in-a-mine");
+    let mut modes = String::new();
     for unit in ["one", "two"] {
         let name = dock.container(unit, "app");
         let seen = dock.docker(&["exec", &name, "/bin/sh", "-c", "cat $PW_FILE; stat -c %a $PW_FILE"]);
-        assert!(seen.starts_with("canary-in-a-mine") && seen.ends_with("400"), "{seen}");
+        modes += seen.strip_prefix("canary-in-a-mine").unwrap_or_else(|| panic!("{seen}")).trim();
         assert!(!dock.docker(&["inspect", &name]).contains("canary-in-a-mine"));
     }
     dock.run(&["ps", "--json"]).code(0).says_not("canary-in-a-mine");
     let found = Command::new("grep").args(["-rl", "canary-in-a-mine"]).arg(dock.desk.path("state")).output().unwrap();
     assert!(found.stdout.is_empty(), "{found:?}");
-    let mark =
-        dock.docker(&["inspect", "-f", "{{index .Config.Labels \"dev.labwright.up\"}}", &dock.container("one", "app")]);
+    modes
+}
+
+#[test]
+fn a_secret_reaches_its_container_as_a_file_in_memory() {
+    let dock = Dock::new("");
+    assert_eq!(secrets(&dock), "400400");
+    let label = "{{index .Config.Labels \"dev.labwright.up\"}}";
+    let mark = dock.docker(&["inspect", "-f", label, &dock.container("one", "app")]);
     let folder = format!("/run/labwright/up/{mark}");
     dock.engine.within(&["test", "-d", &folder]).unwrap();
     dock.run(&["down"]).code(0);
     assert!(dock.engine.within(&["test", "-e", &folder]).is_err(), "they go with the lab");
+}
+
+#[test]
+fn somebody_without_root_who_may_use_the_engine_needs_no_more() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let mut dock = Dock::new("");
+    dock.plain = true;
+    for folder in ["state", "home", "run"] {
+        fs::create_dir_all(dock.desk.path(folder)).unwrap();
+        chown(dock.desk.path(folder), Some(12345), Some(12345)).unwrap();
+    }
+    chown(dock.desk.dir.path(), Some(12345), Some(12345)).unwrap();
+    fs::set_permissions(dock.engine.socket(), fs::Permissions::from_mode(0o600)).unwrap();
+    dock.services("  one: { on: box, containers: { app: { image: REG/quiet:1 } } }\n");
+    dock.up(&[]).code(5).says("is not open to you: be in its group (`sudo usermod -aG docker $USER`");
+    fs::set_permissions(dock.engine.socket(), fs::Permissions::from_mode(0o666)).unwrap();
+    // What a container's own user reads lies in a folder that nobody else enters.
+    assert_eq!(secrets(&dock), "400444");
+    let folder = fs::read_dir(dock.desk.path("run/labwright/up")).unwrap().next().unwrap().unwrap().path();
+    let one = fs::read_dir(&folder).unwrap().next().unwrap().unwrap();
+    assert_eq!(one.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    dock.run(&["down"]).code(0);
+    assert!(!folder.exists());
+    assert_eq!(dock.left(), (String::new(), String::new()));
+}
+
+#[test]
+fn a_compose_file_runs_as_it_is() {
+    let dock = Dock::new("");
+    for (name, lines) in [("pages:1", vec![PAGES]), ("quiet:1", vec![QUIET]), ("ill:1", vec![QUIET, CHECK])] {
+        dock.engine.publish(name, &lines).unwrap();
+    }
+    let file = "services:\n\
+        \x20 web:\n    image: REG/pages:1\n    ports: [\"8088:80\", \"9099:81\"]\n    volumes: [\"./conf:/conf:ro\"]\n    networks: [front]\n\
+        \x20   configs: [{ source: hello, target: /hello.txt }]\n    depends_on: { db: { condition: service_healthy }, once: { condition: service_completed_successfully } }\n\
+        \x20 db:\n    image: REG/ill:1\n    command: [/bin/sh, -c, \"sleep 0.3; touch /well; exec sleep 1000\"]\n    networks: [front, back]\n\
+        \x20 once:\n    image: REG/quiet:1\n    command: [/bin/sh, -c, \"echo did it\"]\n    networks: [back]\n\
+        networks: { front: {}, back: { internal: true } }\nconfigs: { hello: { file: ./hello.txt } }\n";
+    dock.desk.write("stack/compose.yaml", file.replace("REG", labwright_testkit::engine::REGISTRY));
+    dock.desk.write("stack/conf/a", "from beside the file\n");
+    dock.desk.write("stack/hello.txt", "hello\n");
+    dock.services("  app: { on: box, compose: stack/compose.yaml, port: \"web:80\" }\n");
+    dock.up(&[]).code(0).says("1 of 1 are well");
+    let web = dock.container("app", "web");
+    assert_eq!(dock.docker(&["exec", &web, "cat", "/conf/a", "/hello.txt"]), "from beside the file\nhello");
+    let port = dock.unit("app")["port"].to_string();
+    let page = dock.engine.within(&["curl", "-fsS", &format!("http://127.0.0.1:{port}/passwd")]).unwrap();
+    assert!(page.contains("root:x:0:0"), "{page}");
+    dock.run(&["ps"]).code(0).says("2 of 3 containers");
+    let containers = dock.unit("app")["containers"].clone();
+    let once = containers.as_array().unwrap().iter().find(|one| one["key"] == "once").unwrap();
+    assert_eq!((once["state"].as_str(), once["code"].as_i64()), (Some("ended"), Some(0)));
+    let web = containers.as_array().unwrap().iter().find(|one| one["key"] == "web").unwrap();
+    assert_eq!(web["ports"], serde_json::json!([format!("127.0.0.1:{port}:80/tcp"), "127.0.0.1:9099:81/tcp"]));
+    dock.run(&["logs", "--here", "app"]).code(0).says("once: did it");
+    let networks = "{{range $name, $all := .NetworkSettings.Networks}}{{$name}} {{end}}";
+    let once = dock.docker(&["inspect", "-f", networks, once["name"].as_str().unwrap()]);
+    assert!(once.ends_with("_back") && !once.contains(' '), "no way out: {once}");
+    dock.run(&["down"]).code(0);
+    assert_eq!(dock.left(), (String::new(), String::new()));
+}
+
+/// PostgreSQL as Debian has it, in a container that sees this machine's `/usr`: its own programs load what is to be loaded.
+#[test]
+fn a_real_database_is_seeded_by_its_own_programs() {
+    let programs =
+        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
+    let bin = programs.max().unwrap_or_else(|| panic!("needs the package `postgresql`")).display().to_string();
+    let dock = Dock::new("");
+    let root = dock.desk.path("image");
+    fs::create_dir_all(root.join("tmp")).unwrap();
+    fs::create_dir_all(root.join("etc")).unwrap();
+    for folder in ["bin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{folder}"), root.join(folder)).unwrap();
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\npostgres:x:999:999::/:/bin/sh\n").unwrap();
+    fs::write(root.join("etc/group"), "root:x:0:\npostgres:x:999:\n").unwrap();
+    let tar = dock.desk.path("image.tar").display().to_string();
+    let packed = Command::new("tar").arg("-C").arg(&root).args(["--owner=0", "--group=0", "-cf", &tar, "."]).status();
+    assert!(packed.unwrap().success());
+    let path = format!("ENV PATH={bin}:/usr/sbin:/usr/bin");
+    dock.docker(&["import", "-c", &path, "-c", "VOLUME /data", &tar, "127.0.0.1:5000/postgres:17"]);
+    let serve = "mkdir -p /data/pg && chown 999:999 /data/pg && chmod 700 /data/pg && chmod 1777 /tmp; as='setpriv --reuid=999 --regid=999 --clear-groups'; \
+                 test -s /data/pg/PG_VERSION || $as initdb -N -U postgres -A trust -D /data/pg >/dev/null; \
+                 exec $as postgres -D /data/pg -c listen_addresses=* -c fsync=off -c unix_socket_directories=/tmp";
+    dock.services(&format!(
+        "  db: {{ on: box, containers: {{ app: {{ image: REG/postgres:17, volumes: [\"/usr:/usr:ro\"], command: [/bin/sh, -c, {serve:?}] }} }}, port: app:5432, seed: [seeds/schema.sql, seeds/jobs.dump] }}\n\
+         \x20 app: {{ on: box, needs: [db], run: [/bin/sleep, infinity] }}\n"
+    ));
+    dock.desk.write(
+        "seeds/schema.sql",
+        "create table place (name text primary key);\ninsert into place values ('lighthouse');\n",
+    );
+    dock.desk.write("seeds/jobs.dump", "this is no dump");
+    dock.up(&[]).code(7).says("jobs.dump` was not loaded").says("does not appear to be a valid archive");
+    let ask = |question: &str| {
+        dock.docker(&[
+            "exec",
+            &dock.container("db", "app"),
+            "psql",
+            "-h",
+            "127.0.0.1",
+            "-U",
+            "postgres",
+            "-Atc",
+            question,
+        ])
+    };
+    assert_eq!(ask("select name from place"), "lighthouse");
+    // A real dump, made by the database itself.
+    ask("create table job (id int); insert into job values (1), (2)");
+    let name = dock.container("db", "app");
+    dock.docker(&[
+        "exec",
+        &name,
+        "pg_dump",
+        "-h",
+        "127.0.0.1",
+        "-U",
+        "postgres",
+        "-Fc",
+        "-t",
+        "job",
+        "-f",
+        "/tmp/job.dump",
+        "postgres",
+    ]);
+    dock.docker(&["cp", &format!("{name}:/tmp/job.dump"), &dock.desk.path("seeds/jobs.dump").display().to_string()]);
+    ask("drop table job");
+    dock.run(&["down"]).code(0);
+    dock.up(&[]).code(0).says("3 of 3 are well").says_not("already exists");
+    assert_eq!(ask("select (select count(*) from place), (select count(*) from job)"), "1|2");
+    dock.run(&["restart", "db"]).code(0);
+    until("it is well again", || dock.unit("db")["phase"] == "ready" && dock.unit("db")["restarts"] == 1);
+    assert_eq!(ask("select (select count(*) from place), (select count(*) from job)"), "1|2");
+    dock.run(&["down"]).code(0);
 }

@@ -407,7 +407,7 @@ mod tests {
         assert_eq!(marks(&read), marks(&before));
         let interrupted = read.interrupted.unwrap();
         assert_eq!((interrupted.done, interrupted.not_started), (2, 0));
-        assert_eq!(interrupted.unknown, [kept.id.clone()]);
+        assert_eq!(interrupted.unknown, std::slice::from_ref(&kept.id));
         journal.done(kept).unwrap();
         journal.end().unwrap();
         let after = load(dir.path()).unwrap();

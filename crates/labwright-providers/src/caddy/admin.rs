@@ -15,6 +15,10 @@ use tokio::net::TcpStream;
 /// How long one request may take: Caddy answers once a change is in use.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How often, and after how long, it is asked again.
+const REOPENS: usize = 4;
+const REOPENING: Duration = Duration::from_millis(250);
+
 /// The way to one Caddy.
 pub struct Admin {
     base: String,
@@ -53,6 +57,8 @@ pub enum Wrote {
     Done,
     /// Somebody else changed the configuration since it was read; nothing was written.
     Moved,
+    /// The connection ended before an answer: another change opened the API anew.
+    Unclear,
 }
 
 impl Admin {
@@ -75,7 +81,16 @@ impl Admin {
 
     /// The whole configuration as it is now; `Null` where Caddy has none.
     pub fn config(&self) -> Result<Config, ProviderError> {
-        let answer = self.send(Method::GET, "/config/", None, None).map_err(|error| match error.kind {
+        let mut asked = self.send(Method::GET, "/config/", None, None);
+        // Each change makes Caddy open this API anew, and whoever asks at that moment is cut off.
+        for _ in 0..REOPENS {
+            if !asked.as_ref().is_err_and(|error| error.kind == ErrorKind::Unreachable) {
+                break;
+            }
+            std::thread::sleep(REOPENING);
+            asked = self.send(Method::GET, "/config/", None, None);
+        }
+        let answer = asked.map_err(|error| match error.kind {
             ErrorKind::Unreachable => error.help(
                 "start Caddy (`systemctl start caddy`), and look whether its Caddyfile says `admin off` or another address: \
                  `platform: { reverse_proxy: { admin: http://… } }` says which",
@@ -96,7 +111,10 @@ impl Admin {
 
     /// Writes one change, if the configuration still is as it was read.
     pub fn write(&self, read: &Config, edit: &Edit) -> Result<Wrote, ProviderError> {
-        let answer = self.send(edit.method.clone(), &edit.path, Some(&read.etag), edit.body.as_ref())?;
+        let answer = match self.send(edit.method.clone(), &edit.path, Some(&read.etag), edit.body.as_ref()) {
+            Err(error) if error.kind == ErrorKind::Unreachable => return Ok(Wrote::Unclear),
+            answer => answer?,
+        };
         match answer.status {
             200 => Ok(Wrote::Done),
             412 => Ok(Wrote::Moved),

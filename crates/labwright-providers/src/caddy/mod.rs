@@ -6,6 +6,8 @@ mod lower;
 mod route;
 mod session;
 
+use std::sync::Mutex;
+
 use labwright_plan::{
     Consequence, Context, Facts, Field, Input, Kind, Lowered, OnChange, Ownership, Provider, ProviderError, Refusal,
     Resource, Session,
@@ -89,7 +91,7 @@ impl Provider for Caddy {
     }
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {
-        Ok(Box::new(session::Here { context: context.clone() }))
+        Ok(Box::new(session::Here { context: context.clone(), writing: Mutex::default() }))
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use hyper::Method;
 use labwright_plan::{
@@ -25,6 +26,8 @@ const TRIES: usize = 8;
 /// What the engine said of this host.
 pub struct Here {
     pub context: Context,
+    /// Steps of one run need not be in each other's way.
+    pub writing: Mutex<()>,
 }
 
 type Configs<'a> = BTreeMap<&'a str, Result<Config, ProviderError>>;
@@ -53,7 +56,10 @@ impl Session for Here {
             _ => &step.spec,
         };
         let admin = Admin::at(text(spec, "admin").unwrap_or_default())?;
-        let made = change(&admin, step, spec)?;
+        let made = {
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&admin, step, spec)?
+        };
         if made && step.action == Action::Create && forgets() {
             progress.say(
                 &step.id,
@@ -226,7 +232,8 @@ fn change(admin: &Admin, step: &Step, spec: &Spec) -> Result<bool, ProviderError
             return Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again"));
         }
         let Some(edit) = edit(&config.json, step, spec)? else { return Ok(wrote) };
-        if admin.write(&config, &edit)? == Wrote::Done {
+        // What may have been written shows when it is read again, and is not written twice: the state is another then.
+        if admin.write(&config, &edit)? != Wrote::Moved {
             wrote = true;
         }
     }

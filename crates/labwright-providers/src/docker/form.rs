@@ -372,7 +372,7 @@ fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
         let exact = inspect["HostConfig"]["Mounts"].as_array().into_iter().flatten();
         let exact = exact.into_iter().find(|exact| exact["Target"] == target).unwrap_or(&Json::Null);
         let asked_so = asked.iter().find(|asked| asked.split(':').nth(1) == Some(target));
-        let ending = ending(mount, exact, asked_so);
+        let ending = ending(mount, exact, asked_so, &inspect["HostConfig"]["Binds"]);
         let found = match text("Type") {
             "volume" if is_nameless(text("Name")) => {
                 let found = format!(":{target}{ending}");
@@ -397,10 +397,17 @@ fn mounts(inspect: &Json, image: &Json, wanted: Option<&Value>) -> Value {
     mounts.into_iter().collect()
 }
 
-/// The options of a mount, as `mount` spells them. `asked`: how this one is asked for.
-fn ending(mount: &Json, made: &Json, asked: Option<&&str>) -> String {
+/// The options of a mount, as `mount` spells them. `asked`: how this one is asked for; `binds`: what the container was made with.
+fn ending(mount: &Json, made: &Json, asked: Option<&&str>, binds: &Json) -> String {
     let mode = mount["Mode"].as_str().unwrap_or_default().split(',');
-    let propagation = mount["Propagation"].as_str().filter(|given| !matches!(*given, "" | "rprivate"));
+    let bind = texts(binds).find(|bind| bind.split(':').nth(1) == mount["Destination"].as_str()).unwrap_or_default();
+    let said = |word: &str| {
+        bind.split(':').nth(2).is_some_and(|options| options.split(',').any(|option| option == word))
+            || made["BindOptions"]["Propagation"] == word
+    };
+    // Of a folder that its own data lies below, such as `/`, the engine makes it `rslave` by itself; moby, `validateBindDaemonRoot`.
+    let own = |given: &str| given == "rslave" && !said(given);
+    let propagation = mount["Propagation"].as_str().filter(|given| !matches!(*given, "" | "rprivate") && !own(given));
     // Whether the engine would have made the path leaves no trace.
     let exact = asked.and_then(|asked| asked.splitn(3, ':').nth(2)?.split(',').find(|option| *option == MUST_EXIST));
     // The engine says `z` of every volume that was given without a word, and it changes nothing there.
@@ -532,4 +539,22 @@ fn entries(value: &Json) -> impl Iterator<Item = (&str, &Json)> {
 
 fn texts(value: &Json) -> impl Iterator<Item = &str> {
     value.as_array().into_iter().flatten().filter_map(Json::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_engine_makes_of_a_mount_by_itself_is_nobodys_wish() {
+        let seen = |bind: &str| {
+            let inspect = json!({
+                "Mounts": [{"Type": "bind", "Source": "/", "Destination": "/host", "RW": false, "Propagation": "rslave", "Mode": "ro"}],
+                "HostConfig": {"Binds": [bind]},
+            });
+            super::super::engine::json(&mounts(&inspect, &Json::Null, None))
+        };
+        assert_eq!(seen("/:/host:ro"), json!(["/:/host:ro"]));
+        assert_eq!(seen("/:/host:ro,rslave"), json!(["/:/host:ro,rslave"]));
+    }
 }

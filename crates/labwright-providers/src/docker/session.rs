@@ -26,6 +26,8 @@ pub struct Here {
     starting: Starting,
     ready: prepare::Ready,
     known: engine::Known,
+    /// Where the engine of each host listens, as far as anything that was made there says.
+    engines: BTreeMap<String, String>,
 }
 
 /// Containers are made and started a few at a time, in the order that they come: the engine, asked for thirty at once, is late
@@ -103,9 +105,13 @@ impl Saying<'_> {
 impl Here {
     pub fn new(context: &Context) -> Self {
         let applied = context.applied.iter().filter(|(id, _)| id.provider() == super::NAME);
+        let applied: BTreeMap<ResourceId, Spec> = applied.map(|(id, spec)| (id.clone(), spec.clone())).collect();
+        let engine =
+            |(id, spec): (&ResourceId, &Spec)| Some((id.host().to_string(), text(spec, "engine")?.to_string()));
         Here {
             context: context.clone(),
-            applied: applied.map(|(id, spec)| (id.clone(), spec.clone())).collect(),
+            engines: applied.iter().filter_map(engine).collect(),
+            applied,
             replaced: Replaced::default(),
             starting: Starting::default(),
             ready: prepare::Ready::default(),
@@ -127,7 +133,10 @@ impl Here {
     /// Where the engine of a resource listens.
     fn socket<'a>(&'a self, id: &ResourceId, spec: &'a Spec) -> &'a str {
         let of = |spec: &'a Spec| text(spec, "engine");
-        of(spec).or_else(|| of(self.applied.get(id)?)).unwrap_or(engine::SOCKET)
+        let made = || of(self.applied.get(id)?);
+        // What was begun and never done has said nothing yet.
+        let beside = || self.engines.get(id.host()).map(String::as_str).filter(|_| spec.is_empty());
+        of(spec).or_else(made).or_else(beside).unwrap_or(engine::SOCKET)
     }
 }
 

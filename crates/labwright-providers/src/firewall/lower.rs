@@ -30,7 +30,8 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
         // Packages first: whatever is fetched for this run is fetched by the rules that were there before.
         resource.after.insert(ResourceId::all(host.name, "host", "package"));
         // An SSH server that moves is followed: by the rules that are there now it is let in where it goes, and the new ones
-        // know that place alone. A router's rules close the old way to others.
+        // know that place alone. A router's rules close the old way to others, so they come after those that stay; of those
+        // that really move `through` turns the order round.
         let all = matrix.parties.guarding_router() == Some(number);
         let moves = matrix.parties.hosts.iter().filter(|other| all || other.name == host.name);
         let moves = moves.filter(|other| other.entry.sshd.as_ref().is_some_and(|sshd| sshd.value.port().is_some()));

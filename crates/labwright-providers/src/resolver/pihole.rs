@@ -1,6 +1,7 @@
 //! Pi-hole 6: names are items of two lists of its configuration, lines of a hosts file and aliases, behind a session that a
 //! password opens. https://docs.pi-hole.net/api/, https://github.com/pi-hole/FTL/tree/master/src/api/docs
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ pub struct PiHole {
     api: Api,
     password: Option<SecretText>,
     session: Mutex<Session>,
+    /// It was told something that it restarts for, at a time of its own choice.
+    restarts: AtomicBool,
 }
 
 #[derive(Default)]
@@ -41,7 +44,7 @@ enum Session {
 
 impl PiHole {
     pub fn new(api: Api, password: Option<SecretText>) -> PiHole {
-        PiHole { api, password, session: Mutex::default() }
+        PiHole { api, password, session: Mutex::default(), restarts: AtomicBool::new(false) }
     }
 
     /// The session's id; the inner `None`: it needs none.
@@ -91,8 +94,20 @@ impl PiHole {
         }
     }
 
+    /// One request. One that a restart cut off, which is of our own making, is sent again; then the second value is true,
+    /// and the first may have been heard.
+    fn ask(&self, method: Method, path: &str) -> Result<(Answer, bool), ProviderError> {
+        match self.ask_once(method.clone(), path) {
+            Err(error) if error.kind == ErrorKind::Unreachable && self.restarts.load(Ordering::Relaxed) => {
+                self.comes_back()?;
+                Ok((self.ask_once(method, path)?, true))
+            }
+            answer => Ok((answer?, false)),
+        }
+    }
+
     /// One request of the session; one that has run out is opened again.
-    fn ask(&self, method: Method, path: &str) -> Result<Answer, ProviderError> {
+    fn ask_once(&self, method: Method, path: &str) -> Result<Answer, ProviderError> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in [false, true] {
             if matches!(*session, Session::Closed) {
@@ -112,8 +127,12 @@ impl PiHole {
 
     /// A request that changes something.
     fn change(&self, method: Method, list: &str, item: &str, fine: &[u16]) -> Result<(), ProviderError> {
-        let answer = self.ask(method, &format!("/api/config/dns/{list}/{}", escaped(item)))?;
-        if fine.contains(&answer.status) {
+        if list == ALIASES {
+            self.restarts.store(true, Ordering::Relaxed);
+        }
+        let (answer, again) = self.ask(method, &format!("/api/config/dns/{list}/{}", escaped(item)))?;
+        let there = || answer.body["error"]["message"].as_str().is_some_and(|text| text.contains("already present"));
+        if fine.contains(&answer.status) || (again && answer.status == 400 && there()) {
             return if list == ALIASES { self.comes_back() } else { Ok(()) };
         }
         let message = format!("{} answers {}: {}", self.api.place(), answer.status, said(&answer));
@@ -151,7 +170,7 @@ impl PiHole {
     }
 
     fn list(&self, list: &str) -> Result<Vec<String>, ProviderError> {
-        let answer = self.ask(Method::GET, &format!("/api/config/dns/{list}"))?;
+        let (answer, _) = self.ask(Method::GET, &format!("/api/config/dns/{list}"))?;
         let items = answer.body["config"]["dns"][list].as_array();
         match items {
             Some(items) if answer.status == 200 => {

@@ -43,7 +43,8 @@ pub fn page(app: &App, page: Page<'_>) -> Markup {
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/style.css";
                 @if !page.events.is_empty() {
-                    noscript { meta http-equiv="refresh" content="5"; }
+                    // Where somebody types, nothing is loaded anew under their hands.
+                    @if !page.menu.is_empty() { noscript { meta http-equiv="refresh" content="5"; } }
                     script src="/live.js" defer {}
                 }
             }

@@ -95,7 +95,7 @@ fn broken(app: &App, now: &Snapshot) -> Region {
                     p.held { "Waiting for it: " (links(held)) }
                 }
                 @if unit.last.is_empty() {
-                    p.quiet { "it has said nothing" }
+                    p.quiet { a href={ "/unit/" (unit.name) } { "what it says" } }
                 } @else {
                     pre.last tabindex="0" { @for line in &unit.last { (plain(line)) "\n" } }
                 }

@@ -85,6 +85,14 @@ fn head(app: &App, now: &Snapshot, unit: &Unit) -> Region {
                     @let by = facts::needed_by(&app.up, name);
                     @if !by.is_empty() { dt { "needed by" } dd { (links(by)) } }
                     @if !status.links.is_empty() { dt { "open" } dd { (super::overview::addresses(&status.links)) } }
+                    @for container in &status.containers {
+                        dt { "container " (container.key) }
+                        dd {
+                            (plain(&container.state)) @if let Some(code) = container.code { ", exit code " (code) }
+                            " · " code { (plain(&container.image)) }
+                            @if !container.ports.is_empty() { " · " (container.ports.join(", ")) }
+                        }
+                    }
                     @if let What::Process(process) = &unit.what {
                         @if let Some(program) = process.command.first() { dt { "program" } dd { code { (program) } } }
                         @if let Some(directory) = &process.directory { dt { "folder" } dd { code { (directory.path) } } }

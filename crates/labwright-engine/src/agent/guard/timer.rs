@@ -41,6 +41,8 @@ fn start_timer(state: &Path, program: &Path, record: &Record) -> io::Result<()> 
     run.args(["--quiet", "--collect", "--timer-property=AccuracySec=100ms"]);
     run.arg(format!("--unit={name}")).arg(format!("--on-active={}s", record.within));
     run.arg(format!("--description=Way back of {}, unless it is confirmed", record.id));
+    // What it starts again stays, as a client that leases the host's address does: its end must not take that along.
+    run.arg("--property=KillMode=process");
     run.arg(format!("--setenv=LABWRIGHT_STATE_DIR={}", state.display())).arg("--").arg(program);
     run.args(["agent", "--revert", &record.ticket]);
     require(&mut run)?;
@@ -73,6 +75,7 @@ fn unit(state: &Path, program: &Path, ticket: &str) -> String {
          \n\
          [Service]\n\
          Type=oneshot\n\
+         KillMode=process\n\
          Environment=LABWRIGHT_STATE_DIR={state}\n\
          ExecStart={program} agent --revert {ticket} --boot\n\
          \n\

@@ -156,6 +156,13 @@ impl Context<'_> {
         }
         let instead = "say what stands in for it: `up: { run: [PROGRAM, …] }`, or `up: { skip: true }`";
         if let Some(project) = self.parsed.project(placement) {
+            if let Some(gateway) = entry.egress.as_ref().filter(|_| up.image.is_none()) {
+                let reason = format!(
+                    "its traffic may leave through `{}` or not at all, and nothing sees to that here",
+                    gateway.value
+                );
+                return Err(left_out(name, reason, instead, true));
+            }
             if let Some(why) = &self.ports.no_engine {
                 return Err(left_out(name, format!("it runs in containers, and {why}"), instead, true));
             }

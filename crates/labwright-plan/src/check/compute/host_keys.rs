@@ -51,7 +51,7 @@ impl Rule for HostKeys {
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
         // Nearly no lab speaks of it at all, and what one is read from is quicker to look through than what it says.
-        let Ok(words) = AhoCorasick::new(SPELLINGS) else { return };
+        let Ok(words) = AhoCorasick::builder().ascii_case_insensitive(true).build(SPELLINGS) else { return };
         if !parsed.sources.iter().any(|source| words.is_match(&source.text)) {
             return;
         }
@@ -78,8 +78,8 @@ impl Rule for HostKeys {
     }
 }
 
-/// Parts of the options' names as people spell them; ssh_config(5) minds no case, and people mind it nearly always.
-const SPELLINGS: &[&str] = &["KeyChecking", "keychecking", "key_checking", "KEY_CHECKING", "HostsFile", "hostsfile"];
+/// Parts of the options' names; ssh_config(5) minds no case.
+const SPELLINGS: &[&str] = &["keychecking", "key_checking", "hostsfile"];
 
 /// Options in small letters, and the values with which nothing is compared.
 const OPTIONS: &[(&str, &[&str])] = &[

@@ -57,14 +57,16 @@ impl Rule for ToldResolver {
         if declared.service.is_some() && declared.software == DnsSoftware::Labwright {
             return;
         }
-        let Some((keys, _)) = further(parsed, declared) else { return };
+        let own = declared.software == DnsSoftware::Labwright;
+        let keys = further(parsed, declared).map(|(keys, _)| listed(&keys));
+        let idle = match keys.filter(|_| own) {
+            Some(keys) => format!("nothing acts on {keys} for"),
+            None if own => return,
+            None => "nobody tells the lab's names to".to_string(),
+        };
         for on in declared.on.iter().filter(unmanaged) {
             let os = parsed.lab.host(on).map_or("", |host| host.os.word());
-            let message = format!(
-                "nothing acts on {} for the resolver on `{}`: hosts with `os: {os}` are not changed",
-                listed(&keys),
-                on.value
-            );
+            let message = format!("{idle} the resolver on `{}`: hosts with `os: {os}` are not changed", on.value);
             let finding = Finding::advice(CODE, format!("{AT}.on"), on.span, message);
             findings.push(finding.help(
                 "`labwright dns export zone|adguard|pihole` writes what it should serve; or name a host that Labwright changes",
@@ -199,7 +201,7 @@ platform: { dns: { on: a, software: adguard, api: "10.0.0.1:3000", records: { "*
 compute: { hosts: { a: { address: 10.0.0.1, os: other } } }
 "#,
             expect![[r#"
-                2:24 advice LW-PLT-024: the resolver on `a` is nobody's work: hosts with `os: other` are not changed
+                2:24 advice LW-PLT-024: nobody tells the lab's names to the resolver on `a`: hosts with `os: other` are not changed
                     help: `labwright dns export zone|adguard|pihole` writes what it should serve; or name a host that Labwright changes
                 2:51 error LW-PLT-024: AdGuard Home asks for a user and a password
                     help: say them: `api: { user: NAME, password: "${secret.adguard}" }`
@@ -226,7 +228,7 @@ platform: { dns: { on: [a, b], upstream: 9.9.9.9 } }
 compute: { hosts: { a: { address: 10.0.0.1, os: nixos }, b: { address: 10.0.0.2 } } }
 "#,
             expect![[r#"
-                2:25 advice LW-PLT-024: the resolver on `a` is nobody's work: hosts with `os: nixos` are not changed
+                2:25 advice LW-PLT-024: nothing acts on `upstream` for the resolver on `a`: hosts with `os: nixos` are not changed
                     help: `labwright dns export zone|adguard|pihole` writes what it should serve; or name a host that Labwright changes
             "#]],
         );

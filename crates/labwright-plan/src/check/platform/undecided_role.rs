@@ -1,10 +1,13 @@
 //! LW-PLT-001: something needs a role that nobody plays.
 
-use labwright_model::lab::{Expose, Lab, Role};
+use std::collections::BTreeSet;
+
+use labwright_model::lab::{Expose, Host, Lab, Role};
+use labwright_model::units::Protocol;
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
 use crate::check::network::is_public;
-use crate::check::network::reach::End;
+use crate::check::network::reach::{End, lets};
 use crate::check::{Case, Examples, Rule};
 
 pub struct UndecidedRole;
@@ -95,6 +98,27 @@ fn leaning(found: &[(&str, Span)], severity: Severity, at: &str, what: &str, hel
     Some(finding)
 }
 
+/// The hosts that somebody on the internet gets to, one after the other: those that have an address there or are let in for
+/// web pages, and those that they pass such a request on to.
+fn passed_on(case: &Case<'_>) -> BTreeSet<String> {
+    let (hosts, reach) = (&case.parsed.lab.compute.hosts, case.reach());
+    let pages = reach.flows_for(|traffic| lets(traffic, 443, Protocol::Tcp) || lets(traffic, 80, Protocol::Tcp));
+    let from_there = |(name, host): &(&String, &Spanned<Host>)| {
+        host.address.iter().any(|address| is_public(&address.value))
+            || reach.allows(&[End::Internet], reach.host(name), &pages)
+    };
+    let mut open: Vec<&String> = hosts.iter().filter(from_there).map(|(name, _)| name).collect();
+    let mut found: BTreeSet<String> = open.iter().map(|name| name.to_string()).collect();
+    while let Some(from) = open.pop() {
+        for name in hosts.keys().filter(|name| reach.allows(reach.host(from), reach.host(name), &pages)) {
+            if found.insert(name.clone()) {
+                open.push(name);
+            }
+        }
+    }
+    found
+}
+
 /// Whether the internet comes to a public service by itself: the host of the door before it, or its own, has an address
 /// there, or a flow lets the internet in to one of them, which is what a router forwards.
 fn is_reached(case: &Case<'_>, placement: &Placement) -> bool {
@@ -116,7 +140,16 @@ fn exposure(case: &Case<'_>, findings: &mut Findings) {
     let edge = &parsed.lab.edge;
     if edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none()) {
         let left = |placement: &Placement| placement.entry.expose == Expose::Public && !is_reached(case, placement);
-        let public = services(parsed, left);
+        let mut public = services(parsed, left);
+        if !public.is_empty() {
+            let passed = passed_on(case);
+            let through = |placement: &Placement| {
+                let proxies = parsed.lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
+                let doors = proxies.filter(|_| !placement.entry.url.is_empty());
+                doors.chain(placement.entry.on.iter()).any(|host| passed.contains(&host.value))
+            };
+            public = services(parsed, |placement| left(placement) && !through(placement));
+        }
         findings.extend(leaning(
             &public,
             Severity::Error,
@@ -150,7 +183,8 @@ fn edge(parsed: &Parsed, findings: &mut Findings) {
         ));
     }
     let proxy = lab.platform.reverse_proxy.as_ref();
-    if let Some(dns01) = proxy.and_then(|proxy| proxy.tls.dns01.as_ref())
+    // Somebody's own proxy has its token from somebody.
+    if let Some(dns01) = proxy.filter(|proxy| proxy.service.is_none()).and_then(|proxy| proxy.tls.dns01.as_ref())
         && dns01.value == "cloudflare"
         && lab.edge.public.as_ref().is_none_or(|public| public.cloudflare.is_none())
         && proxy.is_none_or(|proxy| proxy.tls.proof.token.is_none())
@@ -294,6 +328,29 @@ mod tests {
     use expect_test::expect;
 
     use crate::check::tests::says;
+
+    #[test]
+    fn pages_that_are_passed_on() {
+        let lab = |first: &str, second: &str| {
+            format!(
+                "edge: {{ vpn: tailscale }}\nnetwork:\n  zones: {{ link: {{ subnet: 10.2.0.0/30 }}, dmz: {{ subnet: 10.1.0.0/24 }} }}\n  flows: [{first}, {second}]\nplatform: {{ dns: rp, reverse_proxy: {{ on: rp, service: caddy, tls: {{ acme: letsencrypt, dns01: cloudflare }} }} }}\ncompute:\n  hosts:\n    bastion: {{ zone: link, address: 10.2.0.2 }}\n    rp: {{ zone: dmz, address: 10.1.0.1 }}\nservices:\n  caddy: {{ external: x }}\n  films: {{ external: y, expose: public, url: films.example.net }}\n"
+            )
+        };
+        let told = |first: &str, second: &str| -> Vec<String> {
+            let (_, findings) = crate::check::tests::found(&lab(first, second));
+            findings
+                .iter()
+                .filter(|finding| finding.code == super::CODE)
+                .map(|finding| finding.message.clone())
+                .collect()
+        };
+        let none: Vec<String> = Vec::new();
+        let on = "{ from: bastion, to: rp, allow: https }";
+        assert_eq!(told("{ from: internet, to: bastion, allow: https }", on), none);
+        // What comes in for something else is passed on to nobody.
+        let told = told("{ from: internet, to: bastion, allow: 51820/udp }", on);
+        assert_eq!(told, ["service `films` is public, and nothing carries public traffic"]);
+    }
 
     #[test]
     fn what_leans_on_nothing() {

@@ -39,8 +39,9 @@ pub struct Hub {
     pub network: RefCell<Rc<OnceCell<Result<IpAddr, ProviderError>>>>,
     /// One at a time for each image.
     pub images: RefCell<HashMap<String, Rc<Mutex<()>>>>,
-    /// The engine, asked for thirty at once, is late with all of them.
+    /// The engine, asked for thirty at once, is late with all of them. What is made ahead does not stand before what starts.
     pub turns: Semaphore,
+    pub making: Semaphore,
     pub units: RefCell<BTreeMap<String, unit::State>>,
     pub ended: std::cell::Cell<bool>,
     tell: Tell,
@@ -147,8 +148,12 @@ pub fn attend(
     Ok(Box::new(move |order| drop(orders.send(order))))
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 fn hub(docker: Docker, stacks: Stacks, context: Context, tell: Tell) -> Hub {
-    let most = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
+    let cores = cores();
     let states = stacks.services.iter().map(|stack| (stack.unit.clone(), unit::State::of(stack)));
     Hub {
         docker,
@@ -157,7 +162,8 @@ fn hub(docker: Docker, stacks: Stacks, context: Context, tell: Tell) -> Hub {
         context,
         network: RefCell::default(),
         images: RefCell::default(),
-        turns: Semaphore::new(most),
+        turns: Semaphore::new(2 * cores),
+        making: Semaphore::new(cores),
         ended: std::cell::Cell::new(false),
         progress: Waits { tell: tell.clone(), of: std::sync::Mutex::default() },
         tell,
@@ -187,9 +193,9 @@ async fn listen(hub: Rc<Hub>, ordered: &mut tokio::sync::mpsc::UnboundedReceiver
     hub.ended.set(true);
     listening.abort();
     // What is being made at this moment would be left.
-    let all = std::thread::available_parallelism().map_or(4, |cores| cores.get() * 2);
-    let most = u32::try_from(all).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(UNDER_WAY, hub.turns.acquire_many(most)).await;
+    let most = u32::try_from(cores()).unwrap_or(u32::MAX);
+    let idle = async { tokio::join!(hub.turns.acquire_many(2 * most), hub.making.acquire_many(most)) };
+    drop(tokio::time::timeout(UNDER_WAY, idle).await);
     let cleared = clear(&hub.docker, &hub.stacks.mark).await;
     if !hub.stacks.secrets.as_os_str().is_empty() {
         drop(std::fs::remove_dir_all(&hub.stacks.secrets));

@@ -15,7 +15,7 @@ use super::attend::Hub;
 /// again is not told twice: `told` is the time, in nanoseconds since 1970, of the last line.
 pub async fn follow(hub: Rc<Hub>, unit: String, prefix: Option<String>, id: String, told: Rc<std::cell::Cell<i64>>) {
     let since = (told.get() > 0).then_some(told.get());
-    let ask = LogsAsk { follow: true, since, tail: None, ..LogsAsk::default() };
+    let ask = LogsAsk { follow: true, since, tail: None };
     let mut stream = std::pin::pin!(stream(&hub.docker, &id, &ask).ready_chunks(64));
     let (mut out, mut err) = (Pending::default(), Pending::default());
     let text = |line: String| match &prefix {

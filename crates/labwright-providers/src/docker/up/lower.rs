@@ -117,6 +117,8 @@ impl One<'_, '_> {
     }
 
     fn stack(&mut self, mut project: Project) -> Stack {
+        // The reader fills in the names that networks have outside: those that it made are no wish.
+        let usual = project.name.clone();
         project.name = format!("{}-up-{}", project.name, self.short);
         // A name of its own would be that of the lab's real container.
         let mut called: BTreeMap<String, String> = BTreeMap::new();
@@ -147,7 +149,7 @@ impl One<'_, '_> {
             .iter()
             .find(|finding| finding.severity == Severity::Error)
             .map(|finding| format!("{}: {}", finding.message, finding.help));
-        let joins = self.joins(&mut stack, &called);
+        let joins = self.joins(&mut stack, &called, &usual);
         self.volumes(&mut stack, &relative, &mut made);
         let mut restarts = BTreeMap::new();
         let keys: Vec<String> = stack.containers.keys().cloned().collect();
@@ -238,7 +240,11 @@ impl One<'_, '_> {
         &mut self,
         stack: &mut stack::Stack,
         called: &BTreeMap<String, String>,
+        usual: &str,
     ) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+        for (key, network) in &mut stack.networks {
+            network.name.take_if(|name| *name == format!("{usual}_{key}"));
+        }
         let shared: BTreeSet<String> = stack
             .networks
             .iter()
@@ -275,7 +281,12 @@ impl One<'_, '_> {
                 }
                 !gone
             });
-            members.insert(key.clone(), names);
+            // What its file keeps from every way out has none here either.
+            let own = |network: &String| stack.networks.get(network).is_some_and(|network| network.internal);
+            let shut_in = !container.networks.is_empty() && container.networks.keys().all(own);
+            if !shut_in || door.as_ref() == Some(key) {
+                members.insert(key.clone(), names);
+            }
         }
         if alone {
             let used: BTreeSet<String> =

@@ -37,12 +37,11 @@ pub enum Fault {
 impl Fault {
     /// In words, in which the container is called as in its file.
     pub fn words(&self, name: &str, key: &str) -> String {
-        let message = match self {
+        match self {
             Fault::Made(error) if error.help.is_empty() => error.message.clone(),
             Fault::Made(error) => format!("{} ({})", error.message, error.help),
-            Fault::Ran(why) => why.clone(),
-        };
-        message.replace(name, key)
+            Fault::Ran(why) => why.replace(name, key),
+        }
     }
 }
 
@@ -70,7 +69,7 @@ async fn make(hub: &Rc<Hub>, stack: &Stack, made: &Made, tell: &dyn Fn(&str)) ->
     let places = secrets::write(hub, made, &mut spec)?;
     let id = ResourceId::new("here", NAME, "container", &made.name);
     let saying = hub.saying(&id);
-    let _turn = hub.turns.acquire().await.map_err(|error| ProviderError::bug(error.to_string()))?;
+    let _turn = hub.making.acquire().await.map_err(|error| ProviderError::bug(error.to_string()))?;
     if hub.ended.get() {
         return Err(ProviderError::rejected("everything is ending"));
     }
@@ -125,7 +124,11 @@ pub async fn bring(hub: &Rc<Hub>, stack: &Stack, one: &Made, attempt: u64) -> Re
     if !is_current(hub, unit, attempt) {
         return Ok(());
     }
-    if container::inspect(&hub.docker, &number).await.map_err(Fault::Made)?.is_none() {
+    let there = container::inspect(&hub.docker, &number).await.map_err(Fault::Made)?;
+    if !is_current(hub, unit, attempt) {
+        return Ok(());
+    }
+    if there.is_none() {
         // Somebody removed it by hand.
         change(hub, unit, &one.name, |one| one.made = Default::default());
         number = made(hub, stack, one, &say).await.map_err(Fault::Made)?;
@@ -133,6 +136,9 @@ pub async fn bring(hub: &Rc<Hub>, stack: &Stack, one: &Made, attempt: u64) -> Re
     change(hub, unit, &one.name, |one| (one.word, one.waiting, one.code) = ("starting", true, None));
     {
         let _turn = hub.turns.acquire().await.map_err(|error| Fault::Made(ProviderError::bug(error.to_string())))?;
+        if !is_current(hub, unit, attempt) {
+            return Ok(());
+        }
         if let Err(error) = container::start(&hub.docker, &number, &one.name).await {
             return Err(Fault::Made(culprit::of_port(&hub.docker, &one.spec, error).await));
         }
