@@ -5,7 +5,7 @@ pub mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -116,18 +116,38 @@ impl Here {
             }
         }
         let mut up = place(&parsed, &ports, &self.beside);
-        let stacks = engine.ok().and_then(|socket| self.containers(&parsed, &mut up, &ports, &ask, &socket));
+        let stacks = match engine {
+            Ok(socket) => self.containers(&parsed, &mut up, &ports, &ask, &socket)?,
+            // Why there is none stands at each service that is left out.
+            Err(_) => None,
+        };
         Ok((up, stacks))
     }
 
     /// What the containers are made from that run here; `None` where none do.
-    fn containers(&self, parsed: &Parsed, up: &mut Up, ports: &Ports, ask: &Ask, socket: &str) -> Option<Stacks> {
+    fn containers(
+        &self,
+        parsed: &Parsed,
+        up: &mut Up,
+        ports: &Ports,
+        ask: &Ask,
+        socket: &str,
+    ) -> Result<Option<Stacks>, CliError> {
         if !up.units.iter().any(|unit| matches!(unit.what, What::Containers(_))) {
-            return None;
+            return Ok(None);
         }
         let mark = self.folder.mark();
-        let lock = fs::read(labwright_model::beside(&self.path, docker::lock::FILE)).ok();
-        let pinned = lock.and_then(|content| docker::lock::read(&content).ok()).unwrap_or_default().images;
+        let path = labwright_model::beside(&self.path, docker::lock::FILE);
+        // A lock that cannot be read is not an empty one: images would no longer be those that the lab holds to.
+        let broken = |why: String| {
+            CliError::usage(format!("cannot read `{path}`: {why}"))
+                .hint("take it from your version control; without the file, tags are asked for anew")
+        };
+        let pinned = match fs::read(&path) {
+            Ok(content) => docker::lock::read(&content).map_err(broken)?.images,
+            Err(error) if error.kind() == ErrorKind::NotFound => BTreeMap::default(),
+            Err(error) => return Err(broken(error.to_string())),
+        };
         let mut claimed: BTreeSet<u16> = ports.relays.values().map(|(port, _)| *port).collect();
         let mut claim = |from| {
             let port = ports.claim(from, &claimed, ask);
@@ -146,7 +166,7 @@ impl Here {
             claim: &mut claim,
         });
         up.notes.extend(notes);
-        Some(stacks)
+        Ok(Some(stacks))
     }
 
     /// The values of the secrets that what runs here refers to.
@@ -259,10 +279,21 @@ const ENGINE: &str = "engine";
 /// Removes the containers and networks of a run that has ended, however that was. Returns the names of the containers.
 pub fn take_containers_away(folder: &Folder) -> Result<Vec<String>, String> {
     let path = folder.path().join(ENGINE);
-    let Ok(socket) = fs::read_to_string(&path) else { return Ok(Vec::new()) };
+    let socket = match fs::read_to_string(&path) {
+        Ok(socket) => socket,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("cannot read `{}`: {error}", path.display())),
+    };
     let gone = docker::up::sweep(socket.trim(), &folder.mark()).map_err(|error| error.message)?;
-    drop(fs::remove_dir_all(in_memory(&folder.mark())));
-    drop(fs::remove_file(&path));
+    // Secrets that could not be taken away are told, and the file stays, so that the next `up` or `down` tries again.
+    let cleared = |removed: std::io::Result<()>| match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(format!("cannot clear what `{}` stands for: {error}", path.display()))
+        }
+        _ => Ok(()),
+    };
+    cleared(fs::remove_dir_all(in_memory(&folder.mark())))?;
+    cleared(fs::remove_file(&path))?;
     Ok(gone)
 }
 

@@ -334,6 +334,15 @@ fn another_image_stands_in_and_seeds_are_loaded_once_for_each_volume() {
 }
 
 #[test]
+fn a_lock_that_cannot_be_read_is_not_an_empty_one() {
+    let dock = Dock::new("  app: { on: box, containers: { web: { image: \"REG/quiet:1\" } } }\n");
+    dock.engine.publish("quiet:1", &[QUIET]).unwrap();
+    dock.desk.write("lab.lock", "<<<<<<< HEAD\n");
+    dock.up(&[]).code(2).says("cannot read").says("lab.lock").says("take it from your version control");
+    assert_eq!(dock.engine.docker(&["ps", "-aq"]).unwrap(), "");
+}
+
+#[test]
 fn without_an_engine_those_services_alone_are_left_out() {
     let desk = Desk::new(
         "lab: test\ncompute: { hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
