@@ -37,6 +37,7 @@ mod reverts_firewall;
 mod secrets;
 mod secrets_hosts;
 mod secrets_kills;
+mod secrets_sops;
 mod serve;
 mod serve_dns;
 mod stacks;

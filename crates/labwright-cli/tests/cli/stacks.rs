@@ -221,10 +221,7 @@ fn after_a_reboot_a_container_finds_its_secrets() {
     safe.dock.engine.publish("app:1", &["USER app:keys", SERVE]).unwrap();
     safe.lab(
         "{}",
-        &APP.replace(
-            "secrets: [token]",
-            "secrets: [token, { source: tls, target: /tls.key, uid: \"5\", gid: \"6\", mode: \"0440\" }]",
-        ),
+        &APP.replace("secrets: [token]", "secrets: [token, { source: tls, target: /tls.key, uid: \"5\", gid: \"6\" }]"),
     );
     safe.run(&["secret", "init"]).code(0);
     for name in ["token", "pg", "tls"] {
@@ -241,7 +238,7 @@ fn after_a_reboot_a_container_finds_its_secrets() {
         all
     };
     let before = owners();
-    assert_eq!(before, ["5:6 440 value-of-tls", "70:72 400 value-of-pg", "70:72 400 value-of-token"]);
+    assert_eq!(before, ["5:6 400 value-of-tls", "70:72 400 value-of-pg", "70:72 400 value-of-token"]);
     safe.dock.engine.docker(&["stop", "-t", "1", "app-web-1"]).unwrap();
     fs::remove_dir_all(safe.memory.path().join("run")).unwrap();
     let ran: Ran = safe.command(&["agent", "--unseal"]).output().unwrap().into();

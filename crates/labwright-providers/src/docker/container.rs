@@ -36,7 +36,7 @@ pub const KIND: Kind = Kind {
         anew("restart", "What the engine does when it ends."),
         anew("labels", "Its labels beside the image's and the tools'."),
         anew("secrets", "The files with secrets that it was made with; they are in memory alone."),
-        anew("owners", "Whom those files belong to and who may read them, where that is said."),
+        anew("owners", "Whom those files belong to, where that is said."),
         anew("files", "The files beside its Compose file that it was made to read, with what they held."),
         anew("beside", "The containers that it lives in the network of, as they were when it was made."),
         anew("options", "All its other settings."),

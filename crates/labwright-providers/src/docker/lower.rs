@@ -247,13 +247,12 @@ fn attached(
     Value::Map(networks)
 }
 
-/// Whom files with secrets belong to, where that is said: `UID:GID:MODE`, each of which may be empty.
+/// Whom files with secrets belong to, where that is said: `UID:GID`, each of which may be empty.
 fn owners(container: &Container) -> Value {
     let number = |number: Option<u32>| number.map(|number| number.to_string()).unwrap_or_default();
-    let said = container.secrets.iter().filter(|(_, given)| given.uid.or(given.gid).or(given.mode).is_some());
+    let said = container.secrets.iter().filter(|(_, given)| given.uid.or(given.gid).is_some());
     let owner = |(path, given): (&String, &Given)| {
-        let mode = given.mode.map(|mode| format!("{mode:o}")).unwrap_or_default();
-        (path.clone(), format!("{}:{}:{mode}", number(given.uid), number(given.gid)).into())
+        (path.clone(), format!("{}:{}", number(given.uid), number(given.gid)).into())
     };
     Value::Map(said.map(owner).collect())
 }

@@ -20,14 +20,13 @@ use crate::host::session::Here as Host;
 
 /// Where they are, below the lab's own folder in memory and, for whom they belong to, below Labwright's on the disk.
 const FOLDER: &str = "docker";
-const ROOT: Owner = Owner { uid: 0, gid: 0, mode: 0o400 };
+const ROOT: Owner = Owner { uid: 0, gid: 0 };
 
 /// Whom a file belongs to, as numbers: the container's, which the host need not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Owner {
     uid: u32,
     gid: u32,
-    mode: u32,
 }
 
 /// Files of one container, by their path on the host.
@@ -79,7 +78,7 @@ pub fn write(context: &Context, name: &str, spec: &Spec) -> Result<BTreeMap<Stri
         })?;
         // One that is there already may be in use: it keeps whom it belongs to.
         let owner = known.get(place).copied().unwrap_or(ROOT);
-        secret_file::put_at(&host, place, content, &format!("{name}:{path}"), owner.uid, owner.gid, owner.mode)?;
+        secret_file::put_at(&host, place, content, &format!("{name}:{path}"), owner.uid, owner.gid)?;
     }
     secret_boot::see_to_it(&host)?;
     Ok(places.into_iter().map(|(path, place)| (path, place.display().to_string())).collect())
@@ -128,7 +127,6 @@ pub async fn hand_over(
         let owner = Owner {
             uid: part().and_then(|uid| uid.parse().ok()).unwrap_or(uid),
             gid: part().and_then(|gid| gid.parse().ok()).unwrap_or(gid),
-            mode: part().and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(0o400),
         };
         give(&place, owner).map_err(|error| failed("give away", &place, &error))?;
         all.insert(place, owner);
@@ -139,7 +137,7 @@ pub async fn hand_over(
 fn give(place: &Path, owner: Owner) -> io::Result<()> {
     use std::os::unix::fs::{PermissionsExt, chown};
     chown(place, Some(owner.uid), Some(owner.gid))?;
-    fs::set_permissions(place, fs::Permissions::from_mode(owner.mode))
+    fs::set_permissions(place, fs::Permissions::from_mode(secret_file::MODE))
 }
 
 /// The numbers of a user as an image or a project names it: `1000`, `1000:1000`, `node`, `node:node`. A name is looked up
@@ -249,7 +247,7 @@ pub fn restore(context: &Context) -> Result<usize, ProviderError> {
             let Some(place) = places.get(path) else { continue };
             let owner = owners.get(place).copied().unwrap_or(ROOT);
             let what = format!("{}:{path}", id.name());
-            secret_file::put_at(&host, place, content, &what, owner.uid, owner.gid, owner.mode)?;
+            secret_file::put_at(&host, place, content, &what, owner.uid, owner.gid)?;
             restored += 1;
         }
     }

@@ -49,6 +49,11 @@ fn field(lowered: &Lowered, id: &str, field: &str) -> String {
 fn a_secret_is_a_file_or_a_finding() {
     let said = findings("{ image: x, environment: { PASSWORD: \"${secret.pg}\" } }");
     assert!(said.contains("`docker inspect` shows it") && said.contains("PASSWORD_FILE: \"${secret.pg}\""), "{said}");
+    let wide = findings("{ image: x, secrets: [{ source: tls, mode: \"0440\" }] }");
+    assert!(
+        wide.contains("the secret `tls` of `app` has the mode 0440") && wide.contains("leave `mode` out"),
+        "{wide}"
+    );
     let lowered =
         lower("web: { on: here, containers: { app: { image: x, environment: { URL: \"a:${secret.pg}@b\" } } } }", None);
     assert_eq!(lowered.findings[0].severity, labwright_model::Severity::Error);
@@ -56,7 +61,7 @@ fn a_secret_is_a_file_or_a_finding() {
     assert!(findings("{ image: x, command: \"run --password ${secret.pg}\" }").contains("can be read by everybody"));
     assert!(findings("{ image: x, hostname: \"${secret.pg}\" }").contains("`hostname` can be read by everybody"));
     let lowered = lower(
-        "web: { on: here, containers: { app: { image: x, environment: { PG_FILE: \"${secret.pg}\", A: \"$${b}\" }, secrets: [db, { source: tls, target: /etc/tls.key, uid: \"70\", mode: \"0440\" }] } } }",
+        "web: { on: here, containers: { app: { image: x, environment: { PG_FILE: \"${secret.pg}\", A: \"$${b}\" }, secrets: [db, { source: tls, target: /etc/tls.key, uid: \"70\", mode: \"0400\" }] } } }",
         None,
     );
     assert!(lowered.findings.is_empty(), "{:?}", lowered.findings);
@@ -67,7 +72,7 @@ fn a_secret_is_a_file_or_a_finding() {
         field(&lowered, container, "secrets"),
         "{/etc/tls.key: secret `tls`, /run/secrets/db: secret `db`, /run/secrets/pg: secret `pg`}"
     );
-    assert_eq!(field(&lowered, container, "owners"), "{/etc/tls.key: 70::440}");
+    assert_eq!(field(&lowered, container, "owners"), "{/etc/tls.key: 70:}");
 }
 
 #[test]

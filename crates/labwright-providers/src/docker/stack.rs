@@ -67,7 +67,7 @@ pub struct Given {
     /// Whom it belongs to; `None`: whom the container runs as.
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-    /// Permission bits; `None`: its owner reads it (a secret), everybody reads it (a config).
+    /// Permission bits of a config; `None`: everybody reads it. A secret is its owner's alone.
     pub mode: Option<u32>,
 }
 

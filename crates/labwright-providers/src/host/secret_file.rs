@@ -18,7 +18,7 @@ use super::session::{Here, Look, Saying, Sights};
 /// The field `kept` of such a file.
 pub const IN_MEMORY: &str = "in memory";
 /// Nobody but its owner ever reads it, and nobody writes it in place.
-const MODE: u32 = 0o400;
+pub const MODE: u32 = 0o400;
 /// Folders that others may pass through and not look into.
 const FOLDER_MODE: u32 = 0o711;
 /// File systems that are memory and never reach a disk of their own; linux/magic.h.
@@ -96,9 +96,8 @@ pub fn put_at(
     what: &str,
     uid: u32,
     gid: u32,
-    mode: u32,
 ) -> Result<(), ProviderError> {
-    put_in(here, place, content, what, Permissions { mode: Some(mode), uid: Some(uid), gid: Some(gid) })
+    put_in(here, place, content, what, Permissions { mode: Some(MODE), uid: Some(uid), gid: Some(gid) })
 }
 
 fn put_in(

@@ -20,7 +20,7 @@ pub struct Set {
     name: String,
     #[command(flatten)]
     common: Common,
-    /// Keep the line break at the end of what is piped in.
+    /// Keep the line break at the end of a single line that is piped in. Several lines keep theirs anyway.
     #[arg(long)]
     keep_newline: bool,
 }
@@ -50,10 +50,10 @@ fn piped(keep_newline: bool) -> Result<SecretText, CliError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(CliError::usage("the value is larger than 1 MiB").hint("keep large files encrypted on their own"));
     }
-    let value = match keep_newline {
-        true => text.as_str(),
-        false => text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text),
-    };
+    let line = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n')).unwrap_or(&text);
+    // `echo` ends one line with a break that nobody means; in a key of several lines it is part of the format: OpenSSH does
+    // not read one without it.
+    let value = if keep_newline || line.contains('\n') { text.as_str() } else { line };
     if value.is_empty() {
         return Err(CliError::usage("the value is empty, so nothing was changed")
             .hint("to take a secret out of the store: `labwright secret remove NAME`"));

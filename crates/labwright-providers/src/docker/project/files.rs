@@ -8,6 +8,8 @@ use labwright_model::compose::resources::FileObject;
 use labwright_model::compose::{Project, Service};
 use labwright_model::{Parsed, Severity, Spanned, codes};
 
+use crate::host::secret_file;
+
 use super::super::stack::{Carried, Container, Given, Mount, Stack};
 use super::Making;
 
@@ -196,7 +198,16 @@ pub fn given(making: &mut Making<'_>, key: &str, service: &Service, container: &
         let content = secret_content(project, &reference.source.value, secret);
         let target = reference.target.as_ref().map_or(&reference.source.value, |target| &target.value);
         let path = if target.starts_with('/') { target.clone() } else { format!("/run/secrets/{target}") };
-        let given = file(making, &format!("{key}.secrets"), reference, content);
+        let at = format!("{key}.secrets");
+        if let Some(mode) = reference.mode.map(|mode| mode.0 & 0o7777).filter(|mode| *mode != secret_file::MODE) {
+            let name = &reference.source.value;
+            let message =
+                format!("the secret `{name}` of `{key}` has the mode {mode:04o}; it would not be its owner's alone");
+            let help = "leave `mode` out: it is 0400, and belongs to whom the container runs as; `uid: \"NUMBER\"` says who \
+                        else reads it";
+            making.report(Severity::Error, codes::COMPOSE_SECRET, &at, reference.span, message, help);
+        }
+        let given = Given { mode: None, ..file(making, &at, reference, content) };
         container.secrets.insert(path, given);
     }
     for reference in service.configs.iter() {

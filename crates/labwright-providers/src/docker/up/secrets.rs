@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use bollard::Docker;
@@ -57,8 +57,8 @@ pub fn write(hub: &Hub, made: &Made, spec: &mut Spec) -> Result<Vec<PathBuf>, Pr
     Ok(places)
 }
 
-/// Lets whoever the container runs as read them. Without root they cannot be given away: then their folder, which nobody else
-/// may enter, is what keeps them.
+/// Lets whoever the container runs as read them, and nobody else. Only root can give files away: without it, a container that
+/// runs as somebody else gets none.
 pub async fn hand_over(docker: &Docker, id: &str, user: &str, places: &[PathBuf]) -> Result<(), ProviderError> {
     if places.is_empty() {
         return Ok(());
@@ -69,9 +69,13 @@ pub async fn hand_over(docker: &Docker, id: &str, user: &str, places: &[PathBuf]
         if uid == own || uid == 0 {
             continue;
         }
-        let given = chown(place, Some(uid), Some(gid));
-        let given = given.or_else(|_| fs::set_permissions(place, fs::Permissions::from_mode(0o444)));
-        given.map_err(|error| failed(place, &error))?;
+        chown(place, Some(uid), Some(gid)).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => ProviderError::rejected(format!(
+                "it runs as user {uid}, and only root can give that user a secret that nobody else reads"
+            ))
+            .help("run it as root (`sudo labwright up`), or leave the service out here: `up: { skip: true }`"),
+            _ => failed(place, &error),
+        })?;
     }
     Ok(())
 }
