@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """F. Start of a stack of 36 containers in the order of their needs, beside docker-compose: time until all of them are ready.
 
-  startup.py [--runs 3] [--tools labwright-1s,labwright-30s,compose-200ms,compose-1s] [--labwright PATH] [--work DIR]
+  startup.py [--runs 3] [--tools floor,engine,engine-1s,labwright-1s,labwright-30s,compose-200ms,compose-1s] [--labwright PATH] [--work DIR]
 
 Each container is one tiny static C server: it sleeps a known time, then listens; its health check is one GET by the same
 program. One Compose file for all tools: `network_mode: host`, `depends_on` with `service_healthy`, and the interval of the
 health checks that the tool's name says. The limit is the critical path of the sleeps (no orchestrator can beat it); `floor`
 starts the same programs without containers, each as soon as the last of its needs listens; `engine` starts containers that were made
-before the clock runs, by the engine's API, in the same way: what a container costs at least, with nobody judging its health.
+before the clock runs, by the engine's API, in the same way: what a container costs at least, with nobody judging its health;
+`engine-1s` the same with the health checks that the file declares, which nobody waits for: what their asking takes from what starts.
 The engine is a dockerd of the script's own, in a network namespace with nothing but loopback, and its folder is --work.
 Columns: ready = seconds until all listen; x = that divided by the limit; return = seconds until the tool said so;
 lag = from the moment the last need of a container listened to its own start, median and largest, in milliseconds;
@@ -18,7 +19,7 @@ import argparse, http.client, json, os, shutil, signal, socket, statistics as st
 from dockerd import Dockerd
 
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-ap.add_argument('--runs', type=int, default=3); ap.add_argument('--tools', default='floor,engine,labwright-1s,labwright-30s,compose-200ms,compose-1s')
+ap.add_argument('--runs', type=int, default=3); ap.add_argument('--tools', default='floor,engine,engine-1s,labwright-1s,labwright-30s,compose-200ms,compose-1s')
 ap.add_argument('--labwright', default=os.path.dirname(os.path.abspath(__file__)) + '/../target/release/labwright')
 ap.add_argument('--compose', default='docker-compose'); ap.add_argument('--work', default='/tmp/labwright-bench/work/f')
 ap.add_argument('--timeout', type=int, default=180); ap.add_argument('--scale', type=float, default=1, help='multiply every sleep')
@@ -90,6 +91,12 @@ def events():
     return seen
 class Engine(http.client.HTTPConnection):
     def connect(self): self.sock = socket.socket(socket.AF_UNIX); self.sock.connect(dockerd.socket)
+def make(name, interval):
+    body = {'Image': IMAGE, 'Cmd': argv(name), 'HostConfig': {'NetworkMode': 'host', 'Binds': [f'{W}:{W}']}}
+    if interval: body['Healthcheck'] = {'Test': ['CMD', '/svc', 'check', str(PORT[name])], 'Interval': nanoseconds(interval), 'Timeout': 5 * 10 ** 9, 'Retries': 1000}
+    c = Engine('localhost'); c.request('POST', f'/containers/create?name=bench-{name}', json.dumps(body), {'Content-Type': 'application/json'}); r = c.getresponse(); said = r.read()
+    if r.status != 201: sys.exit(f'create {name}: {r.status} {said}')
+def nanoseconds(interval): return int(interval[:-2]) * 10 ** 6 if interval.endswith('ms') else int(interval[:-1]) * 10 ** 9
 def start(name):
     c = Engine('localhost'); c.request('POST', f'/containers/bench-{name}/start'); r = c.getresponse(); r.read()
     if r.status != 204: sys.stderr.write(f'start {name}: {r.status}\n')
@@ -108,14 +115,13 @@ with dockerd:
     for _ in range(A.runs):
         for tool in A.tools.split(','):
             if os.path.exists(LOG): os.unlink(LOG)
-            shutil.rmtree(W + '/state', ignore_errors=True); cmd, folder = command(tool) if tool != 'engine' else (['sleep', '100000'], W)
-            if tool == 'engine':
-                for n in G: docker('create', '--name', 'bench-' + n, '--network', 'host', '-v', f'{W}:{W}', IMAGE, *argv(n))
+            shutil.rmtree(W + '/state', ignore_errors=True); is_engine = tool.startswith('engine'); cmd, folder = (['sleep', '100000'], W) if is_engine else command(tool)
+            if is_engine: [make(n, tool.partition('-')[2]) for n in G]
             env = dict(ENV, LABWRIGHT_STATE_DIR=W + '/state'); c0 = cpu(); t0 = time.monotonic()
             p = subprocess.Popen(cmd, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=open(W + '/last.out', 'w'), stderr=subprocess.STDOUT, start_new_session=True)
             ready = returned = None
-            if tool == 'engine': threading.Thread(target=by_engine, args=(t0 + A.timeout,), daemon=True).start()
-            while time.monotonic() - t0 < A.timeout and (ready is None or (returned is None and tool not in ('floor', 'engine'))):
+            if is_engine: threading.Thread(target=by_engine, args=(t0 + A.timeout,), daemon=True).start()
+            while time.monotonic() - t0 < A.timeout and (ready is None or (returned is None and tool != 'floor' and not is_engine)):
                 if returned is None and p.poll() is not None: returned = time.monotonic() - t0
                 if ready is None and sum('ready' in e for e in events().values()) == len(G): ready = max(e['ready'] for e in events().values()) - t0
                 if returned is not None and p.returncode and ready is None: break

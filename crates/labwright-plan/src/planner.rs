@@ -366,6 +366,20 @@ impl Planner<'_> {
                 before.entry(need.clone()).or_default().insert(id.clone());
             }
         }
+        // So is what stays and is changed: until then it uses what it was made after, as a container its networks.
+        let mut users: BTreeMap<&ResourceId, BTreeSet<ResourceId>> = BTreeMap::new();
+        for (host, sight) in &observed.hosts {
+            let Sight::Reached(seen) = sight else { continue };
+            let changed = |id: &ResourceId| {
+                let step = self.steps.get(id).filter(|_| id.host() == host);
+                step.is_some_and(|step| matches!(step.action, Action::Update | Action::Replace))
+            };
+            for (id, mark) in seen.marks.iter().filter(|(id, _)| changed(id)) {
+                for need in mark.after.iter().filter(|need| going.contains_key(*need)) {
+                    users.entry(need).or_default().insert(id.clone());
+                }
+            }
+        }
         for (id, (mut step, _)) in going.clone() {
             let kind = ResourceId::all(id.host(), id.provider(), id.kind());
             let dependents = [before.get(&id), before.get(&kind)];
@@ -374,6 +388,7 @@ impl Planner<'_> {
                 .flatten()
                 .flatten()
                 .filter(|other| going.contains_key(*other))
+                .chain(users.get(&id).into_iter().flatten())
                 .cloned()
                 .collect();
             self.steps.insert(id, step);

@@ -413,6 +413,22 @@ fn what_was_made_after_is_removed_before() {
 }
 
 #[test]
+fn what_something_used_goes_once_that_has_been_changed() {
+    let want = desired("b: new\nc: z");
+    let mut seen = observed("a: x *\nb: y *\nc: z *", &want);
+    let Some(Sight::Reached(host)) = seen.hosts.get_mut("h") else { panic!() };
+    for user in ["b", "c"] {
+        host.marks.get_mut(&id(user)).unwrap().after.insert(id("a"));
+    }
+    expect![[r#"
+        update b [restart] content differs
+        delete a > b [downtime] no longer declared
+        1 unchanged
+    "#]]
+    .assert_eq(&text(&make(&want, &seen, &prune())));
+}
+
+#[test]
 fn a_step_that_was_cut_off_is_taken_up_again() {
     check(
         "a: x\nb: y\nc: z",

@@ -63,6 +63,11 @@ pub trait Session: Send + Sync {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen>;
     /// Makes one step true. Idempotent: "already so" is success.
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError>;
+    /// Waits until what is taken as it is (`Action::Adopt`) is as it would be after it was made: a run that was cut off may have
+    /// started it a moment ago, and what needs it must not go on before it is up. Changes nothing.
+    fn settle(&self, _step: &Step, _progress: &dyn Progress) -> Result<(), ProviderError> {
+        Ok(())
+    }
     /// Steps of a kind that are made true together in one go, such as packages. `None`: one by one.
     fn batches(&self, _kind: &str) -> bool {
         false

@@ -9,7 +9,7 @@ use std::path::Path;
 use labwright_testkit::engine::REGISTRY;
 use labwright_testkit::{Engine, Host};
 
-use crate::docker::SERVE;
+use crate::docker::{Dock, SERVE};
 use crate::world::World;
 
 /// Where the hosts' agents find their engines.
@@ -143,4 +143,32 @@ fn thirty_containers_that_wait_do_not_wait_for_each_other() {
     let healthy = started.iter().min().unwrap() + 2 * SECOND;
     let early = started.iter().filter(|start| **start < healthy).count();
     assert!(early > 4, "only {early} of 30 were started before the first was up");
+}
+
+#[test]
+fn a_network_that_nobody_needs_any_more_goes_once_its_members_are_out_of_it() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    let lab = |needs: &str| {
+        let app = |name: &str| format!("{name}: {{ image: \"REG/app:1\", stop_grace_period: 1s }}");
+        let (pg, web) = (app("pg"), app("app"));
+        dock.lab(&format!(
+            "db: {{ on: here, containers: {{ {pg} }} }}\nweb: {{ on: here, {needs} containers: {{ {web} }} }}"
+        ));
+    };
+    let networks = || {
+        let what = ["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"];
+        let printed = dock.engine.docker(&what).unwrap();
+        let mut all: Vec<String> = printed.lines().map(str::to_string).collect();
+        all.sort();
+        all
+    };
+    lab("needs: [db],");
+    dock.apply().code(0);
+    assert_eq!(networks(), ["db_default", "web_default", "web_to_db"]);
+    lab("");
+    let ran = dock.desk.run(&["apply", "--yes", "--prune", "--approve", "downtime"]).code(0);
+    ran.says("web_to_db");
+    assert_eq!(networks(), ["db_default", "web_default"]);
+    dock.settled();
 }

@@ -138,16 +138,19 @@ fn nothing_is_left_of_what_was_made_for_a_turn_that_never_came() {
 fn a_run_that_dies_while_it_waits_leaves_what_the_next_one_clears_away() {
     let dock = dock();
     lab(&dock, "slow:1", "red");
+    let mut left = String::new();
     for wait in [0, 40, 150, 400] {
         let mut running = apply_in_background(&dock);
-        until("one that waits is made", || is_there(&dock, "web-app-1.labwright-new"));
+        // Each run takes away what the one before it left, and makes it anew.
+        let made = || dock.engine.docker(&["inspect", "-f", "{{.Id}}", "web-app-1.labwright-new"]);
+        until("one that waits is made", || made().is_ok_and(|id| id != left));
+        left = made().unwrap();
         sleep(Duration::from_millis(wait));
         running.kill().unwrap();
         running.wait().unwrap();
         dock.desk.run(&["plan"]).code(0).says("container web-app-1");
         dock.engine.docker(&["rm", "-f", "db-pg-1"]).unwrap();
     }
-    let left = dock.inspect("{{.Id}}", "web-app-1.labwright-new");
     // Taken out of the lab, it is told that nothing is there any more.
     dock.lab("db: { on: here, containers: { pg: { image: \"REG/app:1\" } } }");
     dock.desk.run(&["plan"]).code(0).says("container web-app-1  no longer declared, and already gone");
@@ -170,4 +173,38 @@ fn a_run_that_dies_while_it_waits_leaves_what_the_next_one_clears_away() {
     dock.lab("db: { on: here, containers: { pg: { image: \"REG/app:1\" } } }");
     dock.apply().code(0);
     assert_eq!(containers(&dock), ["db-pg-1"]);
+}
+
+#[test]
+fn one_that_a_killed_run_started_is_waited_for_by_the_next_one() {
+    let dock = dock();
+    lab(&dock, "slow:1", "red");
+    let mut running = apply_in_background(&dock);
+    until("it runs", || dock.engine.docker(&["exec", "db-pg-1", "true"]).is_ok());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let started = dock.inspect("{{.Id}} {{.State.StartedAt}}", "db-pg-1");
+    // It runs as it is declared, so it is taken as it is; whoever needs it still waits until it is well.
+    let plan = dock.desk.run(&["plan"]).code(0);
+    plan.says("= container db-pg-1");
+    let running = apply_in_background(&dock);
+    until("one that waits is made", || is_there(&dock, "web-last-1.labwright-new"));
+    sleep(Duration::from_secs(3));
+    assert!(!is_there(&dock, "web-app-1"), "{:?}", containers(&dock));
+    dock.engine.docker(&["exec", "db-pg-1", "touch", "/well"]).unwrap();
+    let ran: Ran = running.wait_with_output().unwrap().into();
+    ran.code(0).says("waiting until `db-pg-1` is healthy");
+    dock.settled();
+    assert_eq!(containers(&dock), ALL);
+    assert_eq!(dock.inspect("{{.Id}} {{.State.StartedAt}}", "db-pg-1"), started);
+
+    // One that falls ill while it is waited for holds back whoever needs it.
+    lab(&dock, "sick:1", "red");
+    dock.engine.docker(&["rm", "-fv", "web-app-1", "web-keeps-1", "web-last-1", "web-side-1", "db-pg-1"]).unwrap();
+    let mut running = apply_in_background(&dock);
+    until("it runs", || dock.engine.docker(&["exec", "db-pg-1", "true"]).is_ok());
+    running.kill().unwrap();
+    running.wait().unwrap();
+    let ran = dock.apply().code(5);
+    ran.says("container `db-pg-1` is unhealthy").says("skipped here/docker/container/web-app-1");
 }

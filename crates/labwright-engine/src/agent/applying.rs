@@ -269,6 +269,12 @@ impl Crew for Hands<'_> {
                 *result = session.discard(step);
             }
         }
+        // What is taken as it is may have been started by a run that was cut off, and not be up yet.
+        for (step, result) in steps.iter().zip(&mut results).filter(|(step, _)| step.action == Action::Adopt) {
+            if result.is_ok() {
+                *result = session.settle(step, self);
+            }
+        }
         // What is not as it was planned is left alone, and what was prepared for it goes.
         for (step, result) in steps.iter().zip(&mut results) {
             if let Err(error) = result

@@ -322,6 +322,16 @@ async fn bring_up(docker: &Docker, step: &Step, container: &Json, saying: &Sayin
     gate::wait(docker, id, gate::Goal::of(&step.spec), saying).await
 }
 
+/// Waits for one that is as declared until it is up. One that has run for a while has shown that already.
+pub async fn settle(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), ProviderError> {
+    let Some(container) = look(docker, step.id.name(), &step.spec).await? else { return Ok(()) };
+    if form::state(&container) != "running" || gate::has_lasted(&container, gate::Goal::of(&step.spec)) {
+        return Ok(());
+    }
+    let id = container["Id"].as_str().unwrap_or_default();
+    gate::wait(docker, id, gate::Goal::of(&step.spec), saying).await
+}
+
 /// Makes a container and puts it into its networks, without starting it. Returns its id.
 pub async fn make(
     docker: &Docker,
@@ -351,8 +361,7 @@ pub async fn make(
             }
         }
     }
-    let image = found("look at image", &image, docker.inspect_image(&image).await)?.map(|image| json(&image));
-    let handed = secrets::hand_over(saying.context, docker, name, &made.id, spec, &image.unwrap_or_default()).await;
+    let handed = secrets::hand_over(saying.context, docker, name, &made.id, spec, &image).await;
     if let Err(error) = handed {
         remove(docker, &made.id).await?;
         return Err(error);

@@ -11,7 +11,7 @@ use labwright_plan::{ErrorKind, ProviderError, Spec};
 use serde_json::Value as Json;
 
 use super::container::inspect;
-use super::probe::{Asking, GLANCE, Probe};
+use super::probe::{Asking, Probe, glance};
 use super::session::{Saying, text};
 
 /// A program that reads its configuration and gives up is gone within this.
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Who waits longer is told what for.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// What the engine takes where a health check does not say; moby/container/health.go.
-const INTERVAL: Duration = Duration::from_secs(30);
+pub const INTERVAL: Duration = Duration::from_secs(30);
 const RETRIES: i64 = 3;
 const LINES: usize = 5;
 
@@ -133,13 +133,14 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal<'_>, saying: &Saying<'_>
             {
                 asking = Some(probe.ask(docker));
             }
-            let glance = if probe.is_some() { GLANCE } else { next.saturating_sub(begun.elapsed()) };
+            let left = next.saturating_sub(begun.elapsed());
+            let pause = if probe.is_some() { glance(begun.elapsed()) } else { left };
             let hears = listening;
             let event = async {
                 match hears {
-                    true => tokio::time::timeout(glance, events.next()).await.ok(),
+                    true => tokio::time::timeout(pause, events.next()).await.ok(),
                     false => {
-                        tokio::time::sleep(glance).await;
+                        tokio::time::sleep(pause).await;
                         None
                     }
                 }
@@ -163,6 +164,13 @@ pub async fn wait(docker: &Docker, id: &str, goal: Goal<'_>, saying: &Saying<'_>
             }
         }
     }
+}
+
+/// Whether a container that nothing but its running can be judged by has run for long enough.
+pub fn has_lasted(container: &Json, goal: Goal<'_>) -> bool {
+    let started = container["State"]["StartedAt"].as_str().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    let lasted = started.and_then(|at| Duration::try_from(jiff::Timestamp::now().duration_since(at)).ok());
+    goal == Goal::Up && container["State"]["Health"].is_null() && lasted.is_some_and(|lasted| lasted >= DOUBT)
 }
 
 /// What changes how a container stands. What happened just before is told too: nothing falls between starting and listening.

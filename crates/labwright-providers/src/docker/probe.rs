@@ -14,16 +14,25 @@ use serde_json::Value as Json;
 
 use super::sockets;
 
-/// How often we look whether a container listens on anything new; a few reads of `/proc`.
-pub const GLANCE: Duration = Duration::from_millis(20);
+/// How often we look whether a container listens on anything new, a few reads of `/proc`: each pause a fortieth of the time gone
+/// by, within these.
+const GLANCES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
 /// The first question where nothing can be seen of it from outside, and where it can.
 const FIRST_BLIND: Duration = Duration::from_millis(200);
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5);
+/// Where the engine itself asks as often as this, a second questioner would only take the processor from what starts: one
+/// question costs it about as much as half a start.
+const OFTEN: Duration = Duration::from_secs(2);
 /// A check that hangs is not asked again.
 const HUNG: Duration = Duration::from_secs(5);
 /// More processes than this are not looked through.
 const MANY: usize = 64;
+
+/// How long until the next look at what a container listens on.
+pub fn glance(waited: Duration) -> Duration {
+    (waited / 40).clamp(GLANCES[0], GLANCES[1])
+}
 
 /// When to ask next.
 pub struct Probe {
@@ -32,6 +41,8 @@ pub struct Probe {
     pid: u32,
     listens: Option<BTreeSet<u64>>,
     next: Duration,
+    /// The engine asks often enough by itself: only what can be seen is a reason to ask as well.
+    seldom: bool,
     hung: bool,
 }
 
@@ -57,14 +68,21 @@ impl Probe {
         };
         let id = container["Id"].as_str()?.to_string();
         let pid = u32::try_from(container["State"]["Pid"].as_u64()?).ok().filter(|pid| *pid > 0)?;
-        let listens = listens(&id, pid);
+        let listens = listens(&id, pid, &BTreeSet::new());
+        let seldom = listens.is_some() && interval(&container["Config"]["Healthcheck"]) <= OFTEN;
         // What listens already has its first question at once.
         let next = match &listens {
-            Some(listens) if listens.is_empty() => FIRST,
+            Some(listens) if listens.is_empty() => {
+                if seldom {
+                    Duration::MAX
+                } else {
+                    FIRST
+                }
+            }
             Some(_) => Duration::ZERO,
             None => FIRST_BLIND,
         };
-        (!command.is_empty()).then_some(Probe { command, id, pid, listens, next, hung: false })
+        (!command.is_empty()).then_some(Probe { command, id, pid, listens, next, seldom, hung: false })
     }
 
     /// Whether it is to be asked now: it listens on something new, or a while has passed that grows with its start.
@@ -72,7 +90,7 @@ impl Probe {
         if self.hung {
             return false;
         }
-        let now = self.listens.as_ref().and_then(|_| listens(&self.id, self.pid));
+        let now = self.listens.as_ref().and_then(|known| listens(&self.id, self.pid, known));
         let new = matches!((&now, &self.listens), (Some(now), Some(before)) if !now.is_subset(before));
         if now.is_some() {
             self.listens = now;
@@ -81,7 +99,7 @@ impl Probe {
         if due {
             // No more than a third of a start is added by waiting for the next question, and their number stays small.
             let (least, part) = if self.listens.is_some() { (FIRST, waited / 2) } else { (FIRST_BLIND, waited / 3) };
-            self.next = waited + part.clamp(least, LONGEST);
+            self.next = if self.seldom { Duration::MAX } else { waited + part.clamp(least, LONGEST) };
         }
         due
     }
@@ -99,7 +117,7 @@ impl Probe {
     /// A check that takes long is asked seldom, and one that hangs never again.
     pub fn heed(&mut self, answer: &Answer) {
         self.hung = answer.hung;
-        self.next += answer.took * 2;
+        self.next = self.next.saturating_add(answer.took * 2);
     }
 }
 
@@ -138,21 +156,34 @@ async fn ask(docker: &Docker, id: &str, command: &[String]) -> Option<bool> {
     None
 }
 
-/// The sockets that the container's processes listen at, by inode. `None`: they cannot be seen from here, because the
-/// number is of another namespace or the kernel does not tell.
-fn listens(id: &str, pid: u32) -> Option<BTreeSet<u64>> {
+/// How often the engine asks, once it does.
+fn interval(check: &Json) -> Duration {
+    let nanos = |field: &str| check[field].as_u64().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
+    nanos("Interval").unwrap_or(super::gate::INTERVAL)
+}
+
+/// The sockets that the container's processes listen at, by inode; `known`: those that did before. `None`: they cannot be
+/// seen from here, because the number is of another namespace or the kernel does not tell.
+fn listens(id: &str, pid: u32, known: &BTreeSet<u64>) -> Option<BTreeSet<u64>> {
     let proc = Path::new("/proc").join(pid.to_string());
     let group = std::fs::read_to_string(proc.join("cgroup")).ok()?;
     // A number may be of somebody else; a container's group has its id in its name, or is its own namespace's root.
     if !group.contains(id) {
         return None;
     }
+    let family = family(pid);
+    let asked: std::io::Result<Vec<BTreeSet<u64>>> =
+        family.iter().map(|process| sockets::listened(*process, known)).collect();
+    if let Ok(asked) = asked {
+        return Some(asked.into_iter().flatten().collect());
+    }
+    // Where nobody may ask another's sockets, the kernel's table and their numbers tell the same.
     let listening: BTreeSet<u64> =
         sockets::listening(&pid.to_string(), false).into_iter().map(|socket| socket.inode).collect();
     if listening.is_empty() {
         return Some(listening);
     }
-    let own = family(pid).into_iter().flat_map(|process| sockets::open(&process.to_string()));
+    let own = family.into_iter().flat_map(|process| sockets::open(&process.to_string()));
     Some(own.filter(|inode| listening.contains(inode)).collect())
 }
 

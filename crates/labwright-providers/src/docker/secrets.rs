@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use bollard::Docker;
 use labwright_plan::{Context, ProviderError, Sealed, Spec, Value};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use super::engine::found;
 use super::session::text;
 use super::{archive, form};
 use crate::host::secret_boot;
@@ -107,12 +107,14 @@ pub async fn hand_over(
     name: &str,
     id: &str,
     spec: &Spec,
-    image: &Json,
+    image: &str,
 ) -> Result<(), ProviderError> {
     let places = places(context, name, spec);
     if places.is_empty() {
         return Ok(());
     }
+    let image = found("look at image", image, docker.inspect_image(image).await)?;
+    let image = image.map(|image| super::engine::json(&image)).unwrap_or_default();
     let options = spec.get("options").map(super::engine::json).unwrap_or_default();
     let user = options["user"].as_str().or(image["Config"]["User"].as_str()).unwrap_or_default();
     let (uid, gid) = numbers(docker, id, user).await;

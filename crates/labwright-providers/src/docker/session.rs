@@ -209,6 +209,15 @@ impl Session for Here {
         })
     }
 
+    fn settle(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
+        if step.id.kind() != container::KIND.name {
+            return Ok(());
+        }
+        let saying = &self.saying(&step.id, progress);
+        let socket = self.socket(&step.id, &step.spec);
+        engine::with_known(socket, &self.known, async |docker| container::settle(docker, step, saying).await)
+    }
+
     fn waits(&self, kind: &str) -> bool {
         kind == "container"
     }

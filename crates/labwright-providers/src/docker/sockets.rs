@@ -1,9 +1,19 @@
-//! Who listens on what on this host: read from `/proc`, as `ss -ltnp` does, for questions that the engine does not answer.
+//! Who listens on what on this host, for questions that the engine does not answer: read from `/proc`, as `ss -ltnp` does, or
+//! asked of a process's own sockets.
 //! proc(5), `net/tcp`: `sl local_address rem_address st … inode`, addresses in the order of the machine's bytes.
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::fd::RawFd;
 use std::path::Path;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+
+/// ENOENT and ESRCH, errno(3): what a process's folder in `/proc` says once it has ended.
+const NO_FILE: i32 = rustix::io::Errno::NOENT.raw_os_error();
+const NO_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();
 
 /// A socket that somebody listens at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +41,54 @@ pub fn listening(process: &str, udp: bool) -> Vec<Listening> {
 
 /// The sockets that a process has open, by inode.
 pub fn open(process: &str) -> BTreeSet<u64> {
-    let Ok(files) = fs::read_dir(format!("/proc/{process}/fd")) else { return BTreeSet::new() };
-    let inode = |file: fs::DirEntry| {
+    opened(process).unwrap_or_default().into_iter().map(|(_, inode)| inode).collect()
+}
+
+/// The same with its numbers of them.
+fn opened(process: &str) -> io::Result<Vec<(RawFd, u64)>> {
+    let socket = |file: fs::DirEntry| {
         let target = fs::read_link(file.path()).ok()?;
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
+        Some((file.file_name().to_str()?.parse().ok()?, inode))
     };
-    files.flatten().filter_map(inode).collect()
+    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.flatten().filter_map(socket).collect())
+}
+
+/// The TCP sockets that a process listens at, by inode; those in `known` are not asked again. Each socket is asked itself
+/// (pidfd_getfd(2), `SO_ACCEPTCONN` of socket(7)): the kernel's table is walked from end to end, which takes milliseconds
+/// where it was made for many connections, and all that is wanted here is of one process. An error where the kernel lets
+/// nobody ask, and nothing of a process that has ended.
+pub fn listened(process: u32, known: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
+    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(NO_FILE | NO_PROCESS));
+    let sockets = match opened(&process.to_string()) {
+        Err(error) if gone(&error) => return Ok(BTreeSet::new()),
+        sockets => sockets?,
+    };
+    let (mut all, unknown): (BTreeSet<u64>, Vec<(RawFd, u64)>) = (
+        sockets.iter().map(|(_, inode)| *inode).filter(|inode| known.contains(inode)).collect(),
+        sockets.into_iter().filter(|(_, inode)| !known.contains(inode)).collect(),
+    );
+    let number = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let (Some(number), false) = (number, unknown.is_empty()) else { return Ok(all) };
+    let process = match pidfd_open(number, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(BTreeSet::new()),
+        process => process?,
+    };
+    for (file, inode) in unknown {
+        match pidfd_getfd(&process, file, PidfdGetfdFlags::empty()) {
+            // Closed since.
+            Err(rustix::io::Errno::BADF | rustix::io::Errno::SRCH) => {}
+            socket => {
+                let socket = socket?;
+                let is_tcp = matches!(sockopt::socket_domain(&socket), Ok(AddressFamily::INET | AddressFamily::INET6))
+                    && sockopt::socket_type(&socket) == Ok(SocketType::STREAM);
+                if is_tcp && sockopt::socket_acceptconn(&socket) == Ok(true) {
+                    all.insert(inode);
+                }
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// The program that listens on a port of this host, with its process number: ``nginx` (process 812)`.
@@ -77,4 +129,49 @@ mod tests {
         drop(tcp);
         assert_eq!(listener(port, false), None);
     }
+
+    #[test]
+    fn a_process_is_asked_for_what_it_listens_at_and_nothing_else_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("python3")
+            .args(["-c", PROGRAM, folder.path().join("s").to_str().unwrap()])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python3, which scripts/test-deps installs");
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
+        let mut inodes = || -> BTreeSet<u64> {
+            lines.next().unwrap().unwrap().split_whitespace().map(|inode| inode.parse().unwrap()).collect()
+        };
+        let mut stdin = child.stdin.take().unwrap();
+        let pid = child.id();
+        // A socket that is bound, one that is connected, one of UDP, and one of this machine alone that is listened at.
+        assert_eq!(inodes(), BTreeSet::new());
+        assert_eq!(listened(pid, &BTreeSet::new()).unwrap(), BTreeSet::new());
+        std::io::Write::write_all(&mut stdin, b"\n").unwrap();
+        let two = inodes();
+        assert_eq!(two.len(), 2);
+        assert_eq!(listened(pid, &BTreeSet::new()).unwrap(), two);
+        assert_eq!(listened(pid, &two).unwrap(), two, "and what is known stays");
+        // What the kernel's table says of them is the same.
+        let table: BTreeSet<u64> = listening(&pid.to_string(), false).into_iter().map(|one| one.inode).collect();
+        assert!(two.is_subset(&table), "{two:?} {table:?}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(listened(pid, &two).unwrap(), BTreeSet::new(), "it has ended");
+    }
+
+    /// Opens sockets of all kinds, says nothing is listened at, and on a line from outside listens at two of them.
+    const PROGRAM: &str = "
+import os, socket, sys
+say = lambda all: print(*(os.fstat(one.fileno()).st_ino for one in all), flush=True)
+four, six = socket.socket(), socket.socket(socket.AF_INET6)
+four.bind(('127.0.0.1', 0)); six.bind(('::1', 0))
+udp = socket.socket(type=socket.SOCK_DGRAM); udp.bind(('127.0.0.1', 0))
+own = socket.socket(socket.AF_UNIX); own.bind(sys.argv[1]); own.listen()
+pair = socket.socketpair()
+say([]); sys.stdin.readline()
+four.listen(); six.listen()
+say([four, six]); sys.stdin.readline()
+";
 }
