@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::Connect;
 use crate::gate::{self, Gate};
 use crate::hub::Snapshot;
+use crate::metrics;
 use crate::traces::Store;
 
 /// So many tabs are told of changes at once; one more is told to come later.
@@ -25,11 +26,14 @@ pub struct App {
     pub began: Instant,
     /// What tells this run from the next one.
     pub run: String,
-    /// Where traces are taken.
+    /// Where telemetry is taken.
     pub telemetry: Option<String>,
     traces: Mutex<Store>,
+    metrics: Mutex<metrics::Store>,
     /// Rises when a trace comes in.
     pub traced: watch::Sender<u64>,
+    /// Rises when metrics come in.
+    pub measured: watch::Sender<u64>,
 }
 
 impl App {
@@ -45,12 +49,18 @@ impl App {
             run: gate::random(),
             telemetry,
             traces: Mutex::new(Store::default()),
+            metrics: Mutex::default(),
             traced: watch::Sender::new(0),
+            measured: watch::Sender::new(0),
         })
     }
 
     pub fn traces(&self) -> MutexGuard<'_, Store> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn metrics(&self) -> MutexGuard<'_, metrics::Store> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Milliseconds since the supervisor began, as nearly as this thread knows.

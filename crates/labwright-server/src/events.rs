@@ -72,7 +72,8 @@ fn of_page(app: &App, ask: &Ask) -> Vec<Region> {
 }
 
 async fn regions(app: Arc<App>, ask: Ask, send: mpsc::Sender<Event>, _permit: Arc<OwnedSemaphorePermit>) {
-    let (mut changed, mut traced) = (app.now.subscribe(), app.traced.subscribe());
+    let (mut changed, mut traced, mut measured) =
+        (app.now.subscribe(), app.traced.subscribe(), app.measured.subscribe());
     let mut told: HashMap<String, blake3::Hash> = HashMap::new();
     // A page of an earlier run is loaded anew: what it shows may not be there any more.
     let run = Event::default().event("run").data(&app.run);
@@ -82,6 +83,7 @@ async fn regions(app: Arc<App>, ask: Ask, send: mpsc::Sender<Event>, _permit: Ar
     loop {
         changed.mark_unchanged();
         traced.mark_unchanged();
+        measured.mark_unchanged();
         let mut news = serde_json::Map::new();
         for (id, content) in of_page(&app, &ask) {
             let hash = blake3::hash(content.0.as_bytes());
@@ -102,6 +104,7 @@ async fn regions(app: Arc<App>, ask: Ask, send: mpsc::Sender<Event>, _permit: Ar
             () = send.closed() => return,
             changed = changed.changed() => if changed.is_err() { return },
             traced = traced.changed(), if ask.page == "traces" => if traced.is_err() { return },
+            measured = measured.changed(), if ask.page == "unit" => if measured.is_err() { return },
             () = tokio::time::sleep(more) => {}
         }
         tokio::time::sleep(FRAME).await;

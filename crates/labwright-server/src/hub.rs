@@ -79,7 +79,7 @@ impl Snapshot {
                 self.notes.drain(..more);
             }
             Told::Ended => self.heard = false,
-            Told::Line(_) | Told::Missed { .. } | Told::Done | Told::Refused { .. } => {}
+            Told::Line(_) | Told::Missed { .. } | Told::Chosen { .. } | Told::Done | Told::Refused { .. } => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a browser sees of a lab that is up on this machine: its dashboard, live, and the traces that its processes send.
+//! What a browser sees of a lab that is up on this machine: its dashboard, live, and the telemetry that its processes send.
 //!
 //! It is one more reader of the supervisor's control socket, in a thread of its own: a browser that is slow or many hold nobody
 //! up. It reads no lab file, starts nothing itself, and knows no secret. `docs/decisions/0016-dashboard.md` says why.
@@ -16,7 +16,10 @@ mod events;
 mod pages;
 mod routes;
 
+mod attributes;
+mod metrics;
 mod otlp;
+mod records;
 mod traces;
 
 use std::collections::BTreeSet;
@@ -57,7 +60,7 @@ pub type Connect = Arc<dyn Fn() -> Option<UnixStream> + Send + Sync>;
 pub struct Served {
     /// Where a browser finds it: `http://localhost:8600/`.
     pub dashboard: String,
-    /// Where traces are taken: `http://127.0.0.1:4318`; `None` where no port could be had.
+    /// Where telemetry is taken: `http://127.0.0.1:4318`; `None` where no port could be had.
     pub telemetry: Option<String>,
 }
 

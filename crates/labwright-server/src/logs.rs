@@ -18,7 +18,7 @@ pub struct Filter {
     /// Text that is in the line, whatever its case.
     #[serde(default)]
     pub q: String,
-    /// `out`, `err` or `note`; all when empty.
+    /// `out`, `err`, `log` or `note`; all when empty.
     #[serde(default)]
     pub stream: String,
 }
@@ -38,6 +38,7 @@ pub fn word(source: Source) -> &'static str {
     match source {
         Source::Out => "out",
         Source::Err => "err",
+        Source::Log => "log",
         Source::Note => "note",
     }
 }
@@ -76,6 +77,7 @@ fn parse(unit: &str, text: &str) -> Option<Line> {
     let source = match parts.next()? {
         "out" => Source::Out,
         "err" => Source::Err,
+        "log" => Source::Log,
         "---" => Source::Note,
         _ => return None,
     };

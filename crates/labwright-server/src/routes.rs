@@ -106,7 +106,7 @@ async fn act(State(app): State<Arc<App>>, headers: HeaderMap, Form(act): Form<Ac
     let units = vec![act.unit];
     let request = match act.what.as_str() {
         "restart" => Request::Restart { units },
-        "stop" => Request::Stop { units },
+        "stop" => Request::Stop { units, dependents: false },
         "start" => Request::Start { units },
         _ => return (StatusCode::BAD_REQUEST, refused::fault("there is no such button", &back)).into_response(),
     };

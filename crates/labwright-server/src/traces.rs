@@ -3,19 +3,14 @@
 use std::collections::{HashMap, VecDeque};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1 as otlp;
 
-use crate::logs::plain;
-use crate::masks::is_hinted;
+use crate::attributes::{ATTRIBUTES, cut, pairs, service};
 
 /// Traces that are kept. The one that came first goes first.
 const TRACES: usize = 500;
-/// Spans of one trace, attributes of one span, letters of one text: what is more is counted or cut.
+/// Spans of one trace: what is more is counted.
 const SPANS: usize = 2000;
-const ATTRIBUTES: usize = 40;
-const LETTERS: usize = 400;
 /// All texts of all traces together take no more bytes.
 const BYTES: usize = 16 << 20;
 
@@ -136,9 +131,7 @@ impl Store {
     pub fn add(&mut self, request: ExportTraceServiceRequest) -> usize {
         let mut rejected = 0;
         for resource in request.resource_spans {
-            let own = resource.resource.map(|resource| resource.attributes).unwrap_or_default();
-            let service = own.iter().find(|pair| pair.key == "service.name").map(|pair| text(pair.value.as_ref()));
-            let service = service.unwrap_or_else(|| "unknown".into());
+            let service = service(resource.resource.as_ref());
             for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
                 // https://opentelemetry.io/docs/specs/otel/trace/api/#spancontext
                 if span.trace_id.len() != 16 || span.span_id.len() != 8 {
@@ -210,49 +203,14 @@ fn shown(service: &str, span: otlp::Span) -> Span {
     }
 }
 
-fn pairs(all: &[KeyValue]) -> Vec<(String, String)> {
-    let shown = |pair: &KeyValue| {
-        let value = text(pair.value.as_ref());
-        let value = if is_hinted(&pair.key, &value) { "••••••".to_string() } else { value };
-        (cut(&pair.key), value)
-    };
-    all.iter().take(ATTRIBUTES).map(shown).collect()
-}
-
-fn text(value: Option<&AnyValue>) -> String {
-    let text = match value.and_then(|value| value.value.as_ref()) {
-        Some(Value::StringValue(text)) => return cut(text),
-        Some(Value::BoolValue(value)) => value.to_string(),
-        Some(Value::IntValue(value)) => value.to_string(),
-        Some(Value::DoubleValue(value)) => value.to_string(),
-        Some(Value::BytesValue(bytes)) => format!("{} bytes", bytes.len()),
-        Some(Value::ArrayValue(list)) => {
-            // Lists may hold lists, as deep as somebody likes: the first level is shown.
-            let inner = |value: &AnyValue| match &value.value {
-                Some(Value::ArrayValue(_) | Value::KvlistValue(_)) => "…".to_string(),
-                _ => text(Some(value)),
-            };
-            list.values.iter().take(ATTRIBUTES).map(inner).collect::<Vec<_>>().join(", ")
-        }
-        Some(Value::KvlistValue(list)) => format!("{} values", list.values.len()),
-        _ => String::new(),
-    };
-    cut(&text)
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(LETTERS) {
-        Some((end, _)) => plain(&text[..end]) + "…",
-        None => plain(text.trim_end()),
-    }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
     use opentelemetry_proto::tonic::resource::v1::Resource;
 
     use super::*;

@@ -39,10 +39,11 @@ const TOOLS: &[(&str, &str)] = &[
 /// Packages that no host asks for by a tool: mmdebstrap verifies Debian's archive with the keys in one, the language server
 /// that a test starts as an editor would needs `nodejs` and `npm`, the reading of Compose files is compared with
 /// docker-compose and with a newer one that pip installs, and the others judge what generators make and what the fake
-/// Vault answers, or are clients, upstreams, judges and the directory of the proxy's tests, and the browser that shows the dashboard; those tests name what they miss
+/// Vault answers, or are clients, upstreams, judges and the directory of the proxy's tests, databases that are seeded, another engine of containers, and the browser that shows the dashboard; those tests name what they miss
 /// themselves.
 #[cfg(test)]
 const SILENT_PACKAGES: &[&str] = &[
+    "aardvark-dns",
     "apache2-utils",
     "bind9",
     "bind9-dnsutils",
@@ -56,15 +57,20 @@ const SILENT_PACKAGES: &[&str] = &[
     "docker-compose",
     "isc-dhcp-client",
     "libnss3-tools",
+    "mariadb-client-core",
+    "mariadb-server-core",
     "nghttp2-client",
+    "netavark",
     "nginx-light",
     "nodejs",
     "npm",
     "openssl",
     "pebble",
+    "podman",
     "postgresql",
     "python3-pip",
     "python3-venv",
+    "redis-server",
     "unbound",
     "wireguard-go",
     "wireguard-tools",

@@ -105,17 +105,22 @@ impl Restart {
         let (folder, name) = known(&self.lab)?;
         let mut link = Link::to(&folder).ok_or_else(|| not_up(&name))?;
         link.ask(&Request::Restart { units: self.services.clone() })?;
-        answered(&mut link)?;
+        answered(&mut link, &mut View::default(), terminal)?;
         terminal.say(&format!("restarting `{}`: `labwright ps` shows how it goes", self.services.join("`, `")));
         Ok(Exit::Done)
     }
 }
 
-/// Waits for the answer to a request that only does something.
-fn answered(link: &mut Link) -> Result<(), CliError> {
+/// Waits for the answer to a request that only does something; what is told before it is shown.
+/// Returns which units it is about, where that is told.
+pub fn answered(link: &mut Link, view: &mut View, terminal: &Terminal) -> Result<Vec<String>, CliError> {
+    let mut chosen = Vec::new();
     loop {
         match link.hear() {
-            Some(Told::Done) => return Ok(()),
+            Some(Told::Chosen { units }) => chosen = units,
+            Some(Told::Unit(unit)) => view.take(*unit),
+            Some(Told::Note { text }) => terminal.say(&text),
+            Some(Told::Done) => return Ok(chosen),
             Some(Told::Refused { reason, help }) => return Err(CliError::usage(reason).hint(help)),
             Some(_) => {}
             None => return Err(CliError::new(Exit::Unreachable, "the supervisor went away before it answered")),
@@ -244,6 +249,7 @@ impl Logs<'_> {
             object["source"] = json!(match line.source {
                 Source::Out => "stdout",
                 Source::Err => "stderr",
+                Source::Log => "log",
                 Source::Note => "note",
             });
             object["text"] = json!(line.text);
@@ -253,7 +259,7 @@ impl Logs<'_> {
         let prefix = if self.prefix { view.prefix(line, terminal.out_color) + " " } else { String::new() };
         match line.source {
             Source::Note => terminal.say(&format!("{time}{prefix}{}", line.text)),
-            Source::Out | Source::Err => terminal.data(&format!("{time}{prefix}{}\n", line.text)),
+            Source::Out | Source::Err | Source::Log => terminal.data(&format!("{time}{prefix}{}\n", line.text)),
         }
     }
 }

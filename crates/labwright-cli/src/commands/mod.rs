@@ -4,6 +4,7 @@ mod agent;
 mod apply;
 mod assess;
 mod blast;
+mod by_hand;
 mod ca;
 mod check;
 mod completions;
@@ -82,6 +83,8 @@ pub enum Command {
     Down(here::Down),
     Ps(here::Ps),
     Restart(here::Restart),
+    Stop(by_hand::Stop),
+    Start(by_hand::Start),
     Open(here::Open),
     Serve(serve::Serve),
     Agent(agent::Agent),
@@ -128,6 +131,8 @@ impl Command {
             Command::Down(command) => command.run(terminal),
             Command::Ps(command) => command.run(terminal),
             Command::Restart(command) => command.run(terminal),
+            Command::Stop(command) => command.run(terminal),
+            Command::Start(command) => command.run(terminal),
             Command::Open(command) => command.run(terminal),
             Command::Supervise(command) => command.run(terminal),
         };

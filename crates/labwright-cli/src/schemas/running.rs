@@ -151,7 +151,7 @@ fn part() -> Value {
 fn logs() -> Value {
     let mut line = part();
     line["at"] = text("RFC 3339, by the host's clock.");
-    line["source"] = one_of(["stdout", "stderr", "note"]);
+    line["source"] = one_of(["stdout", "stderr", "log", "note"]);
     line["text"] = text("The line; of a note, what labwright or systemd says of the part.");
     json!({
         "description": "The first line says which parts are read.",

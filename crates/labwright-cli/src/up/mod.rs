@@ -152,7 +152,7 @@ impl Here {
         let mut claim = |from| {
             let port = ports.claim(from, &claimed, ask);
             claimed.insert(port);
-            port
+            (port, ask.taken.get(&from).cloned())
         };
         let (stacks, notes) = docker::up::lower(docker::up::Ask {
             parsed,
@@ -328,6 +328,20 @@ impl Link {
         match self.read.read_line(&mut line) {
             Ok(0) | Err(_) => None,
             Ok(_) => serde_json::from_str(&line).ok(),
+        }
+    }
+
+    /// As `hear`, for so long; `None`: nothing was told in time.
+    pub fn hear_within(&mut self, time: std::time::Duration) -> Result<Option<Told>, CliError> {
+        if time.is_zero() {
+            return Ok(None);
+        }
+        self.write.set_read_timeout(Some(time)).map_err(CliError::bug)?;
+        let mut line = String::new();
+        match self.read.read_line(&mut line) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(None),
+            Ok(0) | Err(_) => Ok(Some(Told::Ended)),
+            Ok(_) => serde_json::from_str(&line).map(Some).map_err(CliError::bug),
         }
     }
 

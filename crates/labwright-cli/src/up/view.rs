@@ -205,6 +205,6 @@ pub fn line(view: &View, line: &Line, terminal: &Terminal) {
     let text = format!("{} {}\n", view.prefix(line, terminal.out_color), line.text);
     match line.source {
         Source::Note => terminal.say(&ink(terminal.err_color, Ink::Dim, text.trim_end())),
-        Source::Out | Source::Err => terminal.data(&text),
+        Source::Out | Source::Err | Source::Log => terminal.data(&text),
     }
 }

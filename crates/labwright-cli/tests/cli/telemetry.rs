@@ -1,4 +1,4 @@
-//! Traces that processes send, by OpenTelemetry's own exporter, and what becomes of them.
+//! Traces, metrics and log records that processes send, by OpenTelemetry's own exporter, and what becomes of them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::up::{Here, until};
 const EXPORTER: &str = "opentelemetry-exporter-otlp-proto-http==1.45.2";
 const SDK: &str = "opentelemetry-sdk==1.45.2";
 
-/// Two spans, one in the other, of a service that is told nothing but what its environment says.
+/// Two spans, one in the other, three metrics and three log records, of a service that is told nothing but what its environment says.
 const PROGRAM: &str = r#"
 import time
 from opentelemetry import trace
@@ -27,7 +27,37 @@ with tracer.start_as_current_span("GET /orders", kind=trace.SpanKind.SERVER) as 
         inner.set_status(trace.Status(trace.StatusCode.ERROR, "no table of that name"))
         time.sleep(0.02)
 provider.shutdown()
+
+import logging
+from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+records = LoggerProvider()
+records.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter()))
+log = logging.getLogger("orders")
+log.addHandler(LoggingHandler(logger_provider=records))
+log.setLevel(logging.INFO)
+log.info("an order <of %d>", 3)
+log.warning("the stock is low", extra={"item": "lamp", "api_token": "canary-token"})
+try:
+    {}["lamp"]
+except KeyError:
+    log.exception("it broke")
+records.shutdown()
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+meters = MeterProvider(metric_readers=[PeriodicExportingMetricReader(OTLPMetricExporter())])
+meter = meters.get_meter("test")
+orders = meter.create_counter("orders.placed", unit="{order}")
+orders.add(3, {"shop": "<north>"})
+meter.create_histogram("order.duration", unit="s").record(0.25)
+meter.create_up_down_counter("stock.size", unit="By").add(5 << 20)
+meters.force_flush()
 print("sent", flush=True)
+time.sleep(1)
+orders.add(4, {"shop": "<north>"})
 time.sleep(1000000)
 "#;
 
@@ -75,6 +105,28 @@ fn an_instrumented_process_needs_nothing_more_than_its_environment() {
     assert!(!trace.contains("canary") && !list.contains("canary"));
     assert!(here.curl("/unit/shop", &[]).contains("/traces?service=shop"));
 
+    // Log records stand among what it prints, with their severity, and metrics on its page: the latest of each.
+    let said = here.desk.run(&["logs", "--here", "shop"]).out;
+    for line in ["INFO an order <of 3>", "WARN the stock is low", "item=lamp", "ERROR it broke", "    KeyError: 'lamp'"]
+    {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("canary-token"), "{said}");
+    let records = here.desk.run(&["logs", "--here", "shop", "--json"]);
+    crate::json::holds("logs", &records);
+    assert!(
+        records.out.contains("\"source\":\"log\"") && records.out.contains("\"source\":\"stdout\""),
+        "{}",
+        records.out
+    );
+    let page = here.curl("/unit/shop?stream=log", &[]);
+    assert!(page.contains("an order &lt;of 3&gt;") && !page.contains(">sent<"), "{page}");
+    for shown in ["Metrics", "orders.placed", "shop=&lt;north&gt;", "3 order", "1 times, 250 ms each", "5 MiB"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    until("the next value is told", || here.curl("/unit/shop", &[]).contains("7 order"));
+    assert!(!here.curl("/unit/tells", &[]).contains("Metrics"));
+
     // As anybody else may try.
     let told = here.desk.run(&["logs", "--here", "tells"]).out;
     let endpoint = told.split(" to ").nth(1).unwrap_or_else(|| panic!("{told}")).trim().to_string();
@@ -95,13 +147,42 @@ fn an_instrumented_process_needs_nothing_more_than_its_environment() {
         (&["-H", "Content-Type: text/plain", "-d", span], "/v1/traces", "415"),
         (&["-H", json, "-H", "Origin: http://evil.example", "-d", span], "/v1/traces", "403"),
         (&["-H", json, "-H", "Host: evil.example:4318", "-d", span], "/v1/traces", "403"),
-        (&["-H", json, "-d", "{}"], "/v1/metrics", "404"),
+        (&["-H", json, "-d", "{}"], "/v1/profiles", "404"),
+        (&["-H", json, "-d", "{"], "/v1/metrics", "400"),
+        (&["-H", json, "-d", "{}"], "/v1/metrics", "200"),
+        (&["-H", json, "-H", "Origin: http://evil.example", "-d", "{}"], "/v1/logs", "403"),
+        (&["-H", "Content-Type: text/plain", "-d", "{}"], "/v1/logs", "415"),
     ] {
         assert_eq!(post(path, arguments), status, "{arguments:?}");
     }
+    // Who is no service of the lab is told what to do about it, in the words of its own exporter.
+    let of_nobody = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"nobody"}}]},"scopeLogs":[{"logRecords":[{"body":{"stringValue":"hello"}}]}]}]}"#;
+    let answer = Command::new("curl")
+        .args(["-s", "-H", json, "-d", of_nobody, &format!("{endpoint}/v1/logs")])
+        .output()
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
+    assert!(answer.contains("the lab has no service `nobody` here: leave OTEL_SERVICE_NAME as it is set"), "{answer}");
     let large = here.desk.path("large");
     std::fs::write(&large, vec![b' '; 5 << 20]).unwrap();
-    assert_eq!(post("/v1/traces", &["-H", json, "--data-binary", &format!("@{}", large.display())]), "413");
+    for path in ["/v1/traces", "/v1/metrics", "/v1/logs"] {
+        assert_eq!(post(path, &["-H", json, "--data-binary", &format!("@{}", large.display())]), "413");
+    }
+    // A flood of records holds nobody up, and the log stays within its bounds.
+    let record = r#"{"body":{"stringValue":"LONG"}}"#.replace("LONG", &"x".repeat(1500));
+    let flood = of_nobody
+        .replace("nobody", "shop")
+        .replace(r#"{"body":{"stringValue":"hello"}}"#, &vec![record; 2500].join(","));
+    std::fs::write(&large, flood).unwrap();
+    for _ in 0..8 {
+        assert_eq!(post("/v1/logs", &["-H", json, "--data-binary", &format!("@{}", large.display())]), "200");
+    }
+    let files = std::fs::read_dir(here.folder().join("logs")).unwrap().flatten();
+    let bytes: u64 = files
+        .filter(|file| file.file_name().to_string_lossy().starts_with("shop"))
+        .map(|file| file.metadata().unwrap().len())
+        .sum();
+    assert!(bytes > 8 << 20 && bytes < 20 << 20, "{bytes}");
     let state: Value = here.state();
     assert_eq!(state["units"][0]["phase"], "ready");
     here.down().code(0);

@@ -138,6 +138,68 @@ fn services_start_in_the_order_of_their_needs_and_stop_in_reverse() {
 }
 
 #[test]
+fn by_hand_they_stop_in_reverse_and_start_with_what_they_need() {
+    let here = in_order(
+        "  broken: { on: box, run: { command: [/bin/sh, -c, \"echo it is broken; exit 3\"], restart: no } }\n",
+    );
+    here.up(&[]).code(7);
+    let run = |args: &[&str]| here.desk.run(args);
+    fs::write(here.desk.path("log"), "").unwrap();
+    // Whoever needs what is stopped goes on, and is told.
+    run(&["stop", "first"])
+        .code(0)
+        .says("`second` needs `first`, and goes on without")
+        .says("first: stopped")
+        .says_not("third");
+    assert_eq!(here.read("log"), "stop first\n");
+    run(&["ps"]).code(7).says("first   stopped");
+    run(&["logs", "--here", "second"]).code(0).says("`first`, which it needs, is stopped by hand; it goes on without");
+    run(&["stop", "first"]).code(0).says("first was stopped already");
+    run(&["start", "first"]).code(0).says("first: ready after");
+    run(&["start", "first"]).code(0).says_not("started as well");
+    fs::write(here.desk.path("log"), "").unwrap();
+    // In reverse, however they are named, and over what stands between them.
+    run(&["stop", "first", "third"]).code(0).says("`second` needs `first`");
+    assert_eq!(here.read("log"), "stop third\nstop first\n");
+    run(&["stop", "first", "--dependents"]).code(0).says("second: stopped");
+    run(&["start", "third"]).code(0).says("`first` is started as well: it is needed").says("third: ready");
+    assert_eq!(here.read("log"), "stop third\nstop first\nstop second\nstart first\nstart second\nstart third\n");
+    fs::write(here.desk.path("log"), "").unwrap();
+    run(&["stop", "first", "--dependents"])
+        .code(0)
+        .says("third: stopped")
+        .says("second: stopped")
+        .says("first: stopped");
+    assert_eq!(here.read("log"), "stop third\nstop second\nstop first\n");
+    // For scripts: what is not there, and what does not become well.
+    run(&["stop", "fourth"]).code(2).says("there is no `fourth` here").says("here are `third`, `first`, `second`");
+    run(&["start", "broken"])
+        .code(7)
+        .says("does not become well: `broken`")
+        .says("it ended with exit code 3")
+        .says("    it is broken");
+    run(&["start", "first", "--no-wait"]).code(0).says_not("ready");
+    here.down().code(0);
+    run(&["stop", "first"]).code(7).says("lab `test` is not up on this machine").says("`labwright up`");
+    run(&["start", "first"]).code(7).says("is not up");
+}
+
+#[test]
+fn who_does_not_stop_in_time_is_told_and_what_is_held_up_starts_again() {
+    let here = Here::new(
+        "  stubborn: { on: box, run: { command: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"] }, up: { stop_within: 3s } }\n\
+         \x20 below: { on: box, needs: [stubborn], run: [/bin/sleep, infinity] }\n",
+    );
+    here.up(&[]).code(0);
+    let pid = here.pid("stubborn");
+    here.desk.run(&["stop", "stubborn", "--timeout", "1"]).code(7).says("not ended within 1 s: `stubborn`");
+    // It is killed in its own time all the same, and is started when that is over.
+    here.desk.run(&["start", "stubborn"]).code(0).says("stubborn: ready");
+    assert!(!is_alive(pid) && here.pid("stubborn") != pid);
+    assert_eq!(here.unit("below")["phase"], "ready");
+}
+
+#[test]
 fn in_the_foreground_it_follows_and_ends_with_ctrl_c() {
     let here = in_order("");
     let mut up = here.foreground(&[]);

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use crate::world::{Desk, Ran};
 
-const PAGES: &str = r#"CMD ["/bin/httpd","-f","-p","80","-h","/etc"]"#;
-const QUIET: &str = r#"CMD ["/bin/sh","-c","trap 'exit 0' TERM; while true; do sleep 0.1; done"]"#;
+pub const PAGES: &str = r#"CMD ["/bin/httpd","-f","-p","80","-h","/etc"]"#;
+pub const QUIET: &str = r#"CMD ["/bin/sh","-c","trap 'exit 0' TERM; while true; do sleep 0.1; done"]"#;
 const CHECK: &str =
     r#"HEALTHCHECK --interval=300ms --timeout=2s --retries=2 CMD ["/bin/sh","-c","echo looked; test -e /well"]"#;
 
 /// A lab and an engine, both ended whatever becomes of the test. Everything runs where the engine does.
-struct Dock {
-    desk: Desk,
-    engine: Engine,
+pub struct Dock {
+    pub desk: Desk,
+    pub engine: Engine,
     /// Whether it is used by somebody who is not root.
     plain: bool,
 }
@@ -29,7 +29,7 @@ impl Drop for Dock {
 }
 
 impl Dock {
-    fn new(services: &str) -> Dock {
+    pub fn new(services: &str) -> Dock {
         let desk = Desk::new("");
         let engine = Engine::start(&desk.path("engine")).unwrap();
         let dock = Dock { desk, engine, plain: false };
@@ -37,12 +37,12 @@ impl Dock {
         dock
     }
 
-    fn services(&self, services: &str) {
+    pub fn services(&self, services: &str) {
         let lab = format!("lab: test\ncompute: {{ hosts: {{ box: {{ address: 10.9.9.9 }} }} }}\nservices:\n{services}");
         self.desk.lab(&lab.replace("REG", labwright_testkit::engine::REGISTRY));
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = self.engine.inside().unwrap();
         if self.plain {
             command.args(["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups"]);
@@ -61,58 +61,58 @@ impl Dock {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub fn run(&self, args: &[&str]) -> Ran {
         self.command(args).output().unwrap().into()
     }
 
-    fn up(&self, args: &[&str]) -> Ran {
+    pub fn up(&self, args: &[&str]) -> Ran {
         self.run(&[&["up", "--wait"], args].concat())
     }
 
-    fn foreground(&self) -> Child {
+    pub fn foreground(&self) -> Child {
         let file = |name: &str| fs::File::create(self.desk.path(name)).unwrap();
         self.command(&["up"]).stdout(file("out")).stderr(file("err")).spawn().unwrap()
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.desk.path(name)).unwrap_or_default()
     }
 
-    fn state(&self) -> Value {
+    pub fn state(&self) -> Value {
         serde_json::from_str(&self.run(&["ps", "--json"]).out).unwrap_or(Value::Null)
     }
 
-    fn unit(&self, name: &str) -> Value {
+    pub fn unit(&self, name: &str) -> Value {
         let units = self.state()["units"].as_array().cloned().unwrap_or_default();
         units.into_iter().find(|unit| unit["name"] == name).unwrap_or(Value::Null)
     }
 
     /// The name of the only container of a service, or of the one of a key.
-    fn container(&self, unit: &str, key: &str) -> String {
+    pub fn container(&self, unit: &str, key: &str) -> String {
         let unit = self.unit(unit);
         let all = unit["containers"].as_array().cloned().unwrap_or_default();
         let one = all.iter().find(|one| one["key"] == key);
         one.unwrap_or_else(|| panic!("no `{key}`: {unit}"))["name"].as_str().unwrap().to_string()
     }
 
-    fn docker(&self, args: &[&str]) -> String {
+    pub fn docker(&self, args: &[&str]) -> String {
         self.engine.docker(args).unwrap()
     }
 
     /// Everything of the lab in the engine: containers, and networks beside the engine's own.
-    fn left(&self) -> (String, String) {
+    pub fn left(&self) -> (String, String) {
         let containers = self.docker(&["ps", "-a", "--format", "{{.Names}}"]);
         (containers, self.docker(&["network", "ls", "--filter", "type=custom", "--format", "{{.Name}}"]))
     }
 
     /// A signal to a process, by the number that it has where the engine runs.
-    fn signal(&self, signal: &str, pid: u64) {
+    pub fn signal(&self, signal: &str, pid: u64) {
         self.engine.within(&["kill", &format!("-{signal}"), &pid.to_string()]).unwrap();
     }
 }
 
 #[track_caller]
-fn until(what: &str, mut done: impl FnMut() -> bool) {
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < end, "not within a minute: {what}");
@@ -134,7 +134,7 @@ fn containers_and_processes_run_beside_each_other() {
     dock.services(
         "  db: { on: box, containers: { app: { image: REG/pages:1, volumes: [\"data:/data\", \"/srv/precious:/precious\"], container_name: the-db } }, port: app:80, url: db }\n\
          \x20 api: { on: box, needs: [db], run: { command: [/bin/sh, -c, 'echo the db is $DB; cd site; exec python3 -m http.server --bind 127.0.0.1 ${port}'], environment: { DB: \"${service.db.url}\" } }, up: { directory: . } }\n\
-         \x20 web: { on: box, needs: [api], containers: { app: { image: REG/quiet:1, environment: { API: \"${service.api.url}\", DB: \"${service.db.url}\" }, ports: [\"7070:7070\"] }, side: { image: REG/quiet:1, command: [/bin/sh, -c, \"echo I stand beside; exec sleep 1000\"], depends_on: [app] } } }\n",
+         \x20 web: { on: box, needs: [api, db], containers: { app: { image: REG/quiet:1, environment: { API: \"${service.api.url}\", DB: \"${service.db.url}\" }, ports: [\"7070:7070\"] }, side: { image: REG/quiet:1, command: [/bin/sh, -c, \"echo I stand beside; exec sleep 1000\"], depends_on: [app] } } }\n",
     );
     dock.up(&[])
         .code(0)
@@ -334,6 +334,55 @@ fn another_image_stands_in_and_seeds_are_loaded_once_for_each_volume() {
 }
 
 #[test]
+fn a_published_port_that_is_taken_is_told_with_who_has_it() {
+    let dock = Dock::new("");
+    dock.engine.publish("pages:1", &[PAGES]).unwrap();
+    dock.services("  web: { on: box, containers: { app: { image: REG/pages:1, ports: [\"7070:7070\", \"5353:53/udp\"] } }, port: app:80 }\n");
+    let listen = |port: u64, kind: &str| {
+        let script = format!(
+            "import os, socket, time\ns = socket.socket(socket.AF_INET, socket.{kind})\ns.bind(('127.0.0.1', {port}))\n\
+             {}\nprint(os.getpid(), flush=True)\ntime.sleep(1000)",
+            if kind == "SOCK_STREAM" { "s.listen()" } else { "" }
+        );
+        let mut command = dock.engine.inside().unwrap();
+        let mut child = command.args(["python3", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+        (child, line.trim().to_string())
+    };
+    // What is taken before `up` gives way, and that is told.
+    let (mut first, taker) = listen(7070, "SOCK_STREAM");
+    let moved = format!("`web` has port 7071 here instead of 7070: `python3` (process {taker}) has that");
+    dock.up(&[]).code(0).says(&moved);
+    dock.run(&["ps", "--json"]).code(0).says("127.0.0.1:7071:7070/tcp");
+    // What is taken while it is stopped is told with who has it, and starts once that one has gone.
+    dock.run(&["stop", "web"]).code(0);
+    let port = dock.unit("web")["port"].as_u64().unwrap();
+    let (mut second, pid) = listen(port, "SOCK_STREAM");
+    let told = |port: u64, protocol: &str, pid: &str| {
+        dock.run(&["start", "web"])
+            .code(7)
+            .says("does not become well: `web`")
+            .says(&format!("`python3` (process {pid}) has port {port}"))
+            .says(&format!("`python3` (process {pid}) has port {port}/{protocol}: stop it"));
+    };
+    told(port, "tcp", &pid);
+    dock.signal("KILL", pid.parse().unwrap());
+    second.wait().unwrap();
+    let (mut third, pid) = listen(5353, "SOCK_DGRAM");
+    told(5353, "udp", &pid);
+    dock.signal("KILL", pid.parse().unwrap());
+    third.wait().unwrap();
+    dock.run(&["start", "web"]).code(0).says("web: ready");
+    dock.signal("KILL", taker.parse().unwrap());
+    first.wait().unwrap();
+    // Another container that has it is named as such.
+    dock.run(&["stop", "web"]).code(0);
+    dock.docker(&["run", "-d", "--name", "taker", "-p", &format!("127.0.0.1:{port}:1"), "127.0.0.1:5000/pages:1"]);
+    dock.run(&["start", "web"]).code(7).says(&format!("container `taker` has port {port}"));
+}
+
+#[test]
 fn a_lock_that_cannot_be_read_is_not_an_empty_one() {
     let dock = Dock::new("  app: { on: box, containers: { web: { image: \"REG/quiet:1\" } } }\n");
     dock.engine.publish("quiet:1", &[QUIET]).unwrap();
@@ -357,7 +406,7 @@ fn without_an_engine_those_services_alone_are_left_out() {
     let none = format!("unix://{}", desk.path("none.sock").display());
     run(&none, &["up", "--wait"])
         .code(5)
-        .says("`db` is left out: it runs in containers, and no Docker engine is here: nobody listens at")
+        .says("`db` is left out: it runs in containers, and no Docker engine and no Podman is here: nobody listens at")
         .says("`api` is left out: it needs `db`, which is left out")
         .says("1 of 1 are well");
     run(&none, &["down"]).code(0);
@@ -469,80 +518,4 @@ fn a_compose_file_runs_as_it_is() {
     assert!(once.ends_with("_back") && !once.contains(' '), "no way out: {once}");
     dock.run(&["down"]).code(0);
     assert_eq!(dock.left(), (String::new(), String::new()));
-}
-
-/// PostgreSQL as Debian has it, in a container that sees this machine's `/usr`: its own programs load what is to be loaded.
-#[test]
-fn a_real_database_is_seeded_by_its_own_programs() {
-    let programs =
-        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|entry| entry.path().join("bin"));
-    let bin = programs.max().unwrap_or_else(|| panic!("needs the package `postgresql`")).display().to_string();
-    let dock = Dock::new("");
-    let root = dock.desk.path("image");
-    fs::create_dir_all(root.join("tmp")).unwrap();
-    fs::create_dir_all(root.join("etc")).unwrap();
-    for folder in ["bin", "lib", "lib64"] {
-        std::os::unix::fs::symlink(format!("usr/{folder}"), root.join(folder)).unwrap();
-    }
-    fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\npostgres:x:999:999::/:/bin/sh\n").unwrap();
-    fs::write(root.join("etc/group"), "root:x:0:\npostgres:x:999:\n").unwrap();
-    let tar = dock.desk.path("image.tar").display().to_string();
-    let packed = Command::new("tar").arg("-C").arg(&root).args(["--owner=0", "--group=0", "-cf", &tar, "."]).status();
-    assert!(packed.unwrap().success());
-    let path = format!("ENV PATH={bin}:/usr/sbin:/usr/bin");
-    dock.docker(&["import", "-c", &path, "-c", "VOLUME /data", &tar, "127.0.0.1:5000/postgres:17"]);
-    let serve = "mkdir -p /data/pg && chown 999:999 /data/pg && chmod 700 /data/pg && chmod 1777 /tmp; as='setpriv --reuid=999 --regid=999 --clear-groups'; \
-                 test -s /data/pg/PG_VERSION || $as initdb -N -U postgres -A trust -D /data/pg >/dev/null; \
-                 exec $as postgres -D /data/pg -c listen_addresses=* -c fsync=off -c unix_socket_directories=/tmp";
-    dock.services(&format!(
-        "  db: {{ on: box, containers: {{ app: {{ image: REG/postgres:17, volumes: [\"/usr:/usr:ro\"], command: [/bin/sh, -c, {serve:?}] }} }}, port: app:5432, seed: [seeds/schema.sql, seeds/jobs.dump] }}\n\
-         \x20 app: {{ on: box, needs: [db], run: [/bin/sleep, infinity] }}\n"
-    ));
-    dock.desk.write(
-        "seeds/schema.sql",
-        "create table place (name text primary key);\ninsert into place values ('lighthouse');\n",
-    );
-    dock.desk.write("seeds/jobs.dump", "this is no dump");
-    dock.up(&[]).code(7).says("jobs.dump` was not loaded").says("does not appear to be a valid archive");
-    let ask = |question: &str| {
-        dock.docker(&[
-            "exec",
-            &dock.container("db", "app"),
-            "psql",
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-Atc",
-            question,
-        ])
-    };
-    assert_eq!(ask("select name from place"), "lighthouse");
-    // A real dump, made by the database itself.
-    ask("create table job (id int); insert into job values (1), (2)");
-    let name = dock.container("db", "app");
-    dock.docker(&[
-        "exec",
-        &name,
-        "pg_dump",
-        "-h",
-        "127.0.0.1",
-        "-U",
-        "postgres",
-        "-Fc",
-        "-t",
-        "job",
-        "-f",
-        "/tmp/job.dump",
-        "postgres",
-    ]);
-    dock.docker(&["cp", &format!("{name}:/tmp/job.dump"), &dock.desk.path("seeds/jobs.dump").display().to_string()]);
-    ask("drop table job");
-    dock.run(&["down"]).code(0);
-    dock.up(&[]).code(0).says("3 of 3 are well").says_not("already exists");
-    assert_eq!(ask("select (select count(*) from place), (select count(*) from job)"), "1|2");
-    dock.run(&["restart", "db"]).code(0);
-    until("it is well again", || dock.unit("db")["phase"] == "ready" && dock.unit("db")["restarts"] == 1);
-    assert_eq!(ask("select (select count(*) from place), (select count(*) from job)"), "1|2");
-    dock.run(&["down"]).code(0);
 }

@@ -32,9 +32,8 @@ impl Beside {
             (ENDPOINT, endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
             ("OTEL_SERVICE_NAME", unit),
-            // Traces are all that is taken.
-            ("OTEL_METRICS_EXPORTER", "none"),
-            ("OTEL_LOGS_EXPORTER", "none"),
+            // Whoever looks at a page waits for no minute, in milliseconds.
+            ("OTEL_METRIC_EXPORT_INTERVAL", "5000"),
         ] {
             if !said(environment, name) {
                 environment.insert(name.into(), value.into());
@@ -54,6 +53,7 @@ mod tests {
         beside.tell("shop", &mut environment);
         assert_eq!(environment["OTEL_EXPORTER_OTLP_ENDPOINT"], "http://127.0.0.1:4318");
         assert_eq!(environment["OTEL_SERVICE_NAME"], "own");
+        assert!(!environment.contains_key("OTEL_METRICS_EXPORTER") && !environment.contains_key("OTEL_LOGS_EXPORTER"));
         let elsewhere = BTreeMap::from([("OTEL_EXPORTER_OTLP_ENDPOINT".to_string(), "http://jaeger:4318".to_string())]);
         let mut environment = elsewhere.clone();
         beside.tell("shop", &mut environment);

@@ -398,6 +398,7 @@ impl Supervisor {
     pub fn stopped(&mut self, unit: usize) {
         // What is told of it from now on is of the past.
         self.units[unit].attempt += 1;
+        self.units[unit].rests = false;
         self.set(unit, Phase::Stopped, "");
         if std::mem::take(&mut self.units[unit].again) && !self.ending {
             self.units[unit].fails = 0;
@@ -406,28 +407,9 @@ impl Supervisor {
     }
 
     pub fn restart(&mut self, unit: usize) {
-        self.units[unit].again = true;
+        (self.units[unit].again, self.units[unit].rests) = (true, false);
         if self.units[unit].phase != Phase::Stopping {
             self.stop(unit);
-        }
-    }
-
-    /// Stops it until somebody starts it.
-    pub fn rest(&mut self, unit: usize) {
-        self.units[unit].again = false;
-        if !matches!(self.units[unit].phase, Phase::Stopping | Phase::Stopped) {
-            self.note(unit, "it is stopped by hand");
-            self.stop(unit);
-        }
-    }
-
-    /// Starts it, unless it runs or is about to.
-    pub fn wake(&mut self, unit: usize) {
-        if matches!(
-            self.units[unit].phase,
-            Phase::Stopped | Phase::Stopping | Phase::Failed | Phase::Done | Phase::Pausing
-        ) {
-            self.restart(unit);
         }
     }
 

@@ -4,6 +4,7 @@
 //! It reads no lab file and prints nothing. `docs/decisions/0015-up.md` says why it is as it is.
 
 mod beside;
+mod by_hand;
 mod containers;
 mod control;
 mod course;

@@ -157,6 +157,7 @@ impl Log {
             let source = match line.source {
                 Source::Out => "out",
                 Source::Err => "err",
+                Source::Log => "log",
                 Source::Note => "---",
             };
             text.push_str(&format!("{at:.3} {source} {}\n", line.text));

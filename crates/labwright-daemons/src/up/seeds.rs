@@ -125,8 +125,16 @@ fn command(seeds: &Seeds, file: &Path) -> Result<(Vec<String>, bool), String> {
             ];
             Ok((words(&to), false))
         }
-        "sql" if mysql => Ok((words(&["mysql", "--protocol=tcp", "-h", "127.0.0.1", "-P", &port()?]), true)),
-        "redis" if redis => Ok((words(&["redis-cli", "-e", "-h", "127.0.0.1", "-p", &port()?]), true)),
+        "sql" | "dump" if mysql => {
+            // Its password is in a variable (`environment`).
+            let client = if is(&["mariadbd"]) { "mariadb" } else { "mysql" };
+            let user = user_of_mysql(seeds).unwrap_or("root");
+            let mut to = words(&[client, "--protocol=tcp", "-h", "127.0.0.1", "-P", &port()?, "-u", user]);
+            to.extend(first_of(seeds, &["MYSQL_DATABASE", "MARIADB_DATABASE"]).map(str::to_string));
+            Ok((to, true))
+        }
+        // `redis-cli` that reads commands line by line ends well whatever they answer; `--pipe` counts what failed.
+        "redis" if redis => Ok((words(&["redis-cli", "--pipe", "-h", "127.0.0.1", "-p", &port()?]), true)),
         _ if std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o111 != 0) => {
             Ok((vec![shown], false))
         }
@@ -160,11 +168,16 @@ fn inside(seeds: &Seeds, file: &Path) -> Result<Option<Vec<String>>, String> {
         "dump" if postgres => {
             shell(postgres_to(5432) + "exec pg_restore --no-owner --exit-on-error -d \"$PGDATABASE\"")
         }
-        "sql" if mysql => shell(format!(
+        // Root by its password; without one that is known, as the user that the image makes, where it makes one.
+        "sql" | "dump" if mysql => shell(format!(
             "p=\"${{MYSQL_ROOT_PASSWORD:-$MARIADB_ROOT_PASSWORD}}\"; \
              f=\"${{MYSQL_ROOT_PASSWORD_FILE:-$MARIADB_ROOT_PASSWORD_FILE}}\"; [ -n \"$f\" ] && p=$(cat \"$f\"); \
+             u=root; o=\"${{MYSQL_USER:-$MARIADB_USER}}\"; \
+             if [ -z \"$p\" ] && [ -n \"$o\" ] && [ -z \"$MYSQL_ALLOW_EMPTY_PASSWORD$MARIADB_ALLOW_EMPTY_ROOT_PASSWORD\" ]; then u=$o; \
+             p=\"${{MYSQL_PASSWORD:-$MARIADB_PASSWORD}}\"; f=\"${{MYSQL_PASSWORD_FILE:-$MARIADB_PASSWORD_FILE}}\"; \
+             [ -n \"$f\" ] && p=$(cat \"$f\"); fi; \
              export MYSQL_PWD=\"$p\"; c=mysql; command -v mysql >/dev/null || c=mariadb; \
-             exec $c --protocol=tcp -h 127.0.0.1 -P {} -u root ${{MYSQL_DATABASE:-$MARIADB_DATABASE}}",
+             exec $c --protocol=tcp -h 127.0.0.1 -P {} -u \"$u\" ${{MYSQL_DATABASE:-$MARIADB_DATABASE}}",
             port(3306)
         )),
         "sql" if mssql => shell(format!(
@@ -172,7 +185,12 @@ fn inside(seeds: &Seeds, file: &Path) -> Result<Option<Vec<String>>, String> {
              [ -x $c ] || c=/opt/mssql-tools/bin/sqlcmd; exec $c -C -b -S 127.0.0.1,{} -U sa -i /dev/stdin",
             port(1433)
         )),
-        "redis" if redis => shell(format!("exec redis-cli -e -h 127.0.0.1 -p {}", port(6379))),
+        "redis" if redis => shell(format!(
+            "f=\"${{REDIS_PASSWORD_FILE:-$VALKEY_PASSWORD_FILE}}\"; [ -n \"$f\" ] && REDIS_PASSWORD=$(cat \"$f\"); \
+             p=\"${{REDISCLI_AUTH:-${{REDIS_PASSWORD:-$VALKEY_PASSWORD}}}}\"; [ -z \"$p\" ] || export REDISCLI_AUTH=\"$p\"; \
+             c=redis-cli; command -v redis-cli >/dev/null || c=valkey-cli; exec $c --pipe -h 127.0.0.1 -p {}",
+            port(6379)
+        )),
         "sh" => Ok(Some(vec!["/bin/sh".into(), "-s".into()])),
         _ if std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o111 != 0) => Ok(None),
         _ => Err(format!(
@@ -181,6 +199,18 @@ fn inside(seeds: &Seeds, file: &Path) -> Result<Option<Vec<String>>, String> {
             file.display(),
             seeds.program
         )),
+    }
+}
+
+fn first_of<'a>(seeds: &'a Seeds, names: &[&str]) -> Option<&'a str> {
+    names.iter().find_map(|name| seeds.environment.get(*name)).map(String::as_str)
+}
+
+/// Who loads data into MySQL, where that is not root: the user that is said, where root's password is not.
+fn user_of_mysql(seeds: &Seeds) -> Option<&str> {
+    match first_of(seeds, &["MYSQL_ROOT_PASSWORD", "MARIADB_ROOT_PASSWORD"]) {
+        Some(_) => None,
+        None => first_of(seeds, &["MYSQL_USER", "MARIADB_USER"]),
     }
 }
 
@@ -193,10 +223,16 @@ fn environment(seeds: &Seeds) -> BTreeMap<String, String> {
         ("POSTGRES_DB", "PGDATABASE"),
         ("MYSQL_ROOT_PASSWORD", "MYSQL_PWD"),
         ("MARIADB_ROOT_PASSWORD", "MYSQL_PWD"),
+        ("REDIS_PASSWORD", "REDISCLI_AUTH"),
     ] {
         if let Some(value) = seeds.environment.get(of_server).cloned() {
             all.entry(of_client.to_string()).or_insert(value);
         }
+    }
+    if user_of_mysql(seeds).is_some()
+        && let Some(value) = first_of(seeds, &["MYSQL_PASSWORD", "MARIADB_PASSWORD"])
+    {
+        all.entry("MYSQL_PWD".to_string()).or_insert(value.to_string());
     }
     if let Some(port) = seeds.port {
         all.insert("LABWRIGHT_PORT".into(), port.to_string());

@@ -256,9 +256,12 @@ impl Supervisor {
     /// Does everything that follows from how things are now.
     fn advance(&mut self) {
         loop {
-            let next = if self.ending { self.next_to_stop() } else { self.next_to_start() };
-            let Some(unit) = next else { break };
-            if self.ending { self.stop(unit) } else { self.begin(unit) }
+            let next = if self.ending { self.next_to_stop() } else { self.next_to_rest() };
+            match next.or_else(|| self.next_to_start().filter(|_| !self.ending)) {
+                Some(unit) if self.ending || self.units[unit].rests => self.stop(unit),
+                Some(unit) => self.begin(unit),
+                None => break,
+            }
         }
         if self.ending && !self.parted && self.all_stopped() {
             self.parted = true;
@@ -274,7 +277,17 @@ impl Supervisor {
 
     fn next_to_start(&self) -> Option<usize> {
         let well = |unit: &Unit| unit.needs.iter().all(|need| self.units[*need].phase.is_well());
-        self.units.iter().position(|unit| unit.phase == Phase::Waiting && well(unit))
+        self.units.iter().position(|unit| unit.phase == Phase::Waiting && !unit.rests && well(unit))
+    }
+
+    /// What somebody wants stopped, and nothing stands on any more that is to be stopped as well.
+    fn next_to_rest(&self) -> Option<usize> {
+        let runs = |unit: &Unit| !matches!(unit.phase, Phase::Stopping | Phase::Stopped);
+        let still =
+            |unit: &Unit| matches!(unit.phase, Phase::Starting | Phase::Ready | Phase::Unwell | Phase::Stopping);
+        let held = |unit: &usize| self.units[*unit].rests && still(&self.units[*unit]);
+        let unit = |unit: &usize| self.units[*unit].rests && runs(&self.units[*unit]);
+        (0..self.units.len()).filter(unit).find(|unit| !self.standing_on(*unit).iter().any(held))
     }
 
     /// What nobody stands on any more.
@@ -373,21 +386,38 @@ impl Supervisor {
                     tell.say(Told::Done);
                 }
             },
-            Request::Stop { units } | Request::Start { units } if self.ending || units.is_empty() => {
-                let reason = if self.ending { "everything is ending" } else { "no unit is named" };
-                tell.say(Told::Refused { reason: reason.into(), help: String::new() });
+            Request::Record { unit, lines } => match self.units.iter().find(|known| known.spec.name == unit) {
+                None => tell.say(Told::Refused { reason: format!("there is no `{unit}` here"), help: String::new() }),
+                Some(known) => {
+                    let lines = lines.iter().map(|text| (Source::Log, super::output::plain(text)));
+                    known.log.borrow_mut().add(lines.collect());
+                    tell.say(Told::Done);
+                }
+            },
+            Request::Stop { units, .. } | Request::Start { units } if self.ending || units.is_empty() => {
+                let (reason, help) = match self.ending {
+                    true => ("everything is ending", "start it anew: `labwright up`"),
+                    false => ("no unit is named", ""),
+                };
+                tell.say(Told::Refused { reason: reason.into(), help: help.into() });
             }
-            Request::Stop { units } => match self.unknown(&units) {
+            Request::Stop { units, dependents } => match self.unknown(&units) {
                 Some(refused) => tell.say(refused),
                 None => {
-                    self.chosen(&units).into_iter().for_each(|unit| self.rest(unit));
+                    let chosen = self.chosen(&units);
+                    let (units, notes) = self.rest(chosen, dependents);
+                    notes.into_iter().for_each(|text| tell.say(Told::Note { text }));
+                    tell.say(Told::Chosen { units });
                     tell.say(Told::Done);
                 }
             },
             Request::Start { units } => match self.unknown(&units) {
                 Some(refused) => tell.say(refused),
                 None => {
-                    self.chosen(&units).into_iter().for_each(|unit| self.wake(unit));
+                    let chosen = self.chosen(&units);
+                    let (units, notes) = self.rouse(chosen);
+                    notes.into_iter().for_each(|text| tell.say(Told::Note { text }));
+                    tell.say(Told::Chosen { units });
                     tell.say(Told::Done);
                 }
             },

@@ -52,6 +52,8 @@ pub struct Unit {
     pub fails: u32,
     /// Whether it is started again once it has stopped.
     pub again: bool,
+    /// Whether somebody wants it stopped, as soon as nothing stands on it that is to be stopped as well.
+    pub rests: bool,
     /// What of its seeds is still to be loaded.
     pub steps: VecDeque<Step>,
     /// Which change of its files was the last.
@@ -83,6 +85,7 @@ impl Unit {
             restarts: 0,
             fails: 0,
             again: false,
+            rests: false,
             steps: VecDeque::new(),
             change: 0,
             watch: None,

@@ -379,7 +379,7 @@ fn name_hosts(container: &mut Container, names: &BTreeMap<String, String>) {
 
 /// For each stack, the networks in which it meets those it needs and those that need it: names lead nowhere else. What
 /// lives in a gateway's network meets others there: the gateway's container has its names.
-fn joins(all: &[Placed<'_>]) -> Vec<BTreeMap<String, Members>> {
+pub fn joins(all: &[Placed<'_>]) -> Vec<BTreeMap<String, Members>> {
     let mut joins: Vec<BTreeMap<String, Members>> = vec![BTreeMap::new(); all.len()];
     let mut join = |n: usize, key: &String, network: &str, names: BTreeSet<String>| {
         let (n, key) = all[n].through.as_ref().map_or((n, key), |through| (through.gateway, &through.key));
@@ -411,7 +411,7 @@ fn joins(all: &[Placed<'_>]) -> Vec<BTreeMap<String, Members>> {
 }
 
 /// What each container is called in a network, by its key.
-type Members = BTreeMap<String, BTreeSet<String>>;
+pub type Members = BTreeMap<String, BTreeSet<String>>;
 
 /// What a container of a service is called by those who need it.
 fn called(one: &Placed<'_>, stack: &Stack, key: &String) -> BTreeSet<String> {

@@ -91,7 +91,7 @@ pub fn listened(process: u32, known: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>
     Ok(all)
 }
 
-/// The program that listens on a port of this host, with its process number: ``nginx` (process 812)`.
+/// The program that listens on a port of this host, with its process number: ``nginx` (process 812)`; `None`: nobody does.
 pub fn listener(port: u16, udp: bool) -> Option<String> {
     let wanted: BTreeSet<u64> =
         listening("self", udp).into_iter().filter(|socket| socket.port == port).map(|socket| socket.inode).collect();
@@ -108,7 +108,8 @@ pub fn listener(port: u16, udp: bool) -> Option<String> {
             return Some(format!("`{}` (process {number})", name.trim()));
         }
     }
-    None
+    // Whoever is not root sees that a port is taken, and not by whom.
+    Some("a process that you may not look into (`sudo ss -ltnup` names it)".to_string())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::app::App;
 use crate::hub::Snapshot;
 use crate::logs::{Filter, plain, word};
 use crate::masks::{Shown, shown};
-use crate::{facts, logs};
+use crate::{facts, logs, metrics};
 
 /// Lines as they are shown, and what is said of them.
 pub struct Lines {
@@ -29,7 +29,7 @@ pub fn render(app: &App, unit: &Unit, filter: &Filter, lines: &Lines) -> Markup 
                 h2 { "Log" }
                 input type="search" name="q" value=(filter.q) placeholder="search the whole log" aria-label="search the whole log";
                 select name="stream" aria-label="stream" {
-                    @for (value, text) in [("", "all"), ("out", "stdout"), ("err", "stderr"), ("note", "supervisor")] {
+                    @for (value, text) in [("", "all"), ("out", "stdout"), ("err", "stderr"), ("log", "log records"), ("note", "supervisor")] {
                         option value=(value) selected[filter.stream == value] { (text) }
                     }
                 }
@@ -44,6 +44,7 @@ pub fn render(app: &App, unit: &Unit, filter: &Filter, lines: &Lines) -> Markup 
             }
             div #log tabindex="0" role="log" aria-label={ "what " (name) " says" } { (these(&lines.lines)) }
         }
+        (region(figures(app, unit)))
         section.facts {
             h2 { "Environment" }
             (environment(app, unit))
@@ -59,7 +60,7 @@ pub fn render(app: &App, unit: &Unit, filter: &Filter, lines: &Lines) -> Markup 
 }
 
 pub fn regions(app: &App, now: &Snapshot, unit: &Unit) -> Vec<Region> {
-    vec![head(app, now, unit)]
+    vec![head(app, now, unit), figures(app, unit)]
 }
 
 fn head(app: &App, now: &Snapshot, unit: &Unit) -> Region {
@@ -104,6 +105,29 @@ fn head(app: &App, now: &Snapshot, unit: &Unit) -> Region {
     ("head".into(), content)
 }
 
+/// The latest of what it measures itself.
+fn figures(app: &App, unit: &Unit) -> Region {
+    let store = app.metrics();
+    let mut all = store.of_service(&unit.name).peekable();
+    let content = html! {
+        @if all.peek().is_some() {
+            section.facts {
+                h2 { "Metrics" }
+                table.environment {
+                    @for (name, attributes, series) in all {
+                        @let at = jiff::Timestamp::from_millisecond(series.at).unwrap_or_default();
+                        tr {
+                            th scope="row" { (name) @if !attributes.is_empty() { br; small.quiet { (attributes) } } }
+                            td { (metrics::words(series)) " " time.quiet datetime=(at) { (at.strftime("%H:%M:%S")) } }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    ("metrics".into(), content)
+}
+
 fn environment(app: &App, unit: &Unit) -> Markup {
     let variables = match &unit.what {
         What::Process(process) => &process.environment,
@@ -125,7 +149,7 @@ fn environment(app: &App, unit: &Unit) -> Markup {
             }
         }
         @if let (Some(endpoint), What::Process(_)) = (&app.telemetry, &unit.what) {
-            p.quiet { "with " code { "OTEL_EXPORTER_OTLP_ENDPOINT=" (endpoint) } ", where its traces go unless it says otherwise" }
+            p.quiet { "with " code { "OTEL_EXPORTER_OTLP_ENDPOINT=" (endpoint) } ", where its traces, metrics and log records go unless it says otherwise" }
         }
         p.quiet { "and what whoever started " code { "labwright up" } " had, of lab " (app.up.lab) }
     }

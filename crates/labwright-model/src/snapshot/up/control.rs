@@ -20,9 +20,16 @@ pub enum Request {
     Logs { units: Vec<String>, tail: usize, follow: bool },
     /// Ends units and starts them again, whatever they are.
     Restart { units: Vec<String> },
-    /// Ends units, which stay so until they are started.
-    Stop { units: Vec<String> },
-    /// Starts units that are not running.
+    /// Ends units, which stay so until they are started: what stands on others goes first. `dependents`: all that needs them
+    /// as well. The answer comes at once; before it, a note for each that needs one of them and goes on.
+    Stop {
+        units: Vec<String>,
+        #[serde(default)]
+        dependents: bool,
+    },
+    /// Lines that a unit has told over another way than its output; they stand among its own from now on.
+    Record { unit: String, lines: Vec<String> },
+    /// Starts units that are not running, with those that they need and somebody has stopped.
     Start { units: Vec<String> },
     /// Ends everything in order. The answer comes when it is done.
     Down,
@@ -47,6 +54,10 @@ pub enum Told {
     /// How many lines were not told, because they came faster than they were read.
     Missed {
         lines: u64,
+    },
+    /// The units that are stopped or started for what was asked; told before `Done`.
+    Chosen {
+        units: Vec<String>,
     },
     Done,
     Refused {
@@ -176,7 +187,7 @@ pub struct Line {
     pub unit: String,
     /// Milliseconds since 1970.
     pub at: i64,
-    /// `out`, `err`, or `note` where the supervisor says it.
+    /// `out`, `err`, `log` where it came as a record of its own, or `note` where the supervisor says it.
     pub source: Source,
     pub text: String,
 }
@@ -186,5 +197,6 @@ pub struct Line {
 pub enum Source {
     Out,
     Err,
+    Log,
     Note,
 }

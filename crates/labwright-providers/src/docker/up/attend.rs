@@ -2,8 +2,7 @@
 //! becomes of them.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,16 +10,17 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bollard::Docker;
+use ipnet::IpNet;
 use labwright_model::snapshot::up::control;
 use labwright_model::snapshot::up::engine::{Heard, Order};
 use labwright_plan::{Context, Facts, Hidden, Progress, ProviderError, ResourceId, Secrets, Via};
-use tokio::sync::{Mutex, OnceCell, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::LocalSet;
 use zeroize::Zeroizing;
 
 use super::super::session::{Replaced, Saying, Starting};
 use super::super::{engine, prepare};
-use super::{Stack, Stacks, clear, events, unit};
+use super::{Stack, Stacks, clear, events, fixed, room, unit};
 
 /// Tells the supervisor something.
 pub type Tell = Arc<dyn Fn(Heard) + Send + Sync>;
@@ -33,10 +33,18 @@ const UNDER_WAY: Duration = Duration::from_secs(10);
 /// All that is known of the containers of one lab.
 pub struct Hub {
     pub docker: Docker,
+    /// Whether the engine is Podman.
+    pub podman: bool,
     pub stacks: Stacks,
     pub context: Context,
-    /// The lab's network: this machine's address there.
-    pub network: RefCell<Rc<OnceCell<Result<IpAddr, ProviderError>>>>,
+    /// By name: where this machine is in it.
+    pub networks: RefCell<BTreeMap<String, unit::Once<Option<room::Way>>>>,
+    /// Addresses that are taken, once they are known.
+    pub taken: Mutex<Option<Vec<IpNet>>>,
+    /// Containers that were put into networks of those who need them, by the engine's number and the network.
+    pub joined: RefCell<BTreeMap<(String, String), unit::Once<()>>>,
+    /// What is listened for on behalf of containers, by network and process.
+    pub relayed: RefCell<BTreeSet<(String, String)>>,
     /// One at a time for each image.
     pub images: RefCell<HashMap<String, Rc<Mutex<()>>>>,
     /// The engine, asked for thirty at once, is late with all of them. What is made ahead does not stand before what starts.
@@ -133,7 +141,8 @@ pub fn attend(
             let late = tell.clone();
             let attended = engine::with(&socket, async |docker| {
                 let _ = say.send(Ok(()));
-                let hub = Rc::new(hub(docker.clone(), stacks.clone(), context.clone(), tell.clone()));
+                let podman = fixed::is_podman(docker).await;
+                let hub = Rc::new(hub(docker.clone(), podman, stacks.clone(), context.clone(), tell.clone()));
                 LocalSet::new().run_until(listen(hub, &mut ordered)).await
             });
             if let Err(error) = attended
@@ -152,15 +161,19 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
-fn hub(docker: Docker, stacks: Stacks, context: Context, tell: Tell) -> Hub {
+fn hub(docker: Docker, podman: bool, stacks: Stacks, context: Context, tell: Tell) -> Hub {
     let cores = cores();
     let states = stacks.services.iter().map(|stack| (stack.unit.clone(), unit::State::of(stack)));
     Hub {
         docker,
+        podman,
         units: RefCell::new(states.collect()),
         stacks,
         context,
-        network: RefCell::default(),
+        networks: RefCell::default(),
+        taken: Mutex::default(),
+        joined: RefCell::default(),
+        relayed: RefCell::default(),
         images: RefCell::default(),
         turns: Semaphore::new(2 * cores),
         making: Semaphore::new(cores),

@@ -1,19 +1,20 @@
-//! What containers stand on: the lab's network, the networks and volumes of a service, folders and files of this machine, images.
+//! What containers stand on: the networks and volumes of a service, who meets whom in them, folders and files of this machine, images.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::rc::Rc;
 
 use labwright_plan::{Action, Consequence, Expect, Fingerprint, ProviderError, ResourceId, Spec, Step, Value};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::super::image::{Images, digest_of};
 use super::super::reference::parse;
 use super::super::{NAME, image, network, volume};
 use super::attend::Hub;
-use super::{COPY, LABEL, Made, Stack, relay, unit};
+use super::room::{self, Way};
+use super::{COPY, LABEL, Made, Stack, fixed, relay, unit};
 
 fn step(kind: &str, name: &str, spec: Spec) -> Step {
     Step {
@@ -29,39 +30,80 @@ fn step(kind: &str, name: &str, spec: Spec) -> Step {
     }
 }
 
-/// The network that all containers of the lab meet in; made when the first one needs it. Returns this machine's address there.
-pub async fn meeting(hub: &Rc<Hub>) -> Result<IpAddr, ProviderError> {
-    let name = &hub.stacks.network;
-    let cell = unit::fresh(&mut hub.network.borrow_mut());
+/// Makes a network that is not there yet. Returns where this machine is in it; `None`: nowhere, or the engine does not say.
+pub async fn one_network(hub: &Rc<Hub>, name: &str, spec: &Spec) -> Result<Option<Way>, ProviderError> {
+    let cell = unit::fresh(hub.networks.borrow_mut().entry(name.to_string()).or_default());
     let made = cell.get_or_init(async || {
-        let labels = BTreeMap::from([(LABEL.to_string(), Value::from(hub.stacks.mark.as_str()))]);
-        let spec = Spec::from([
-            ("driver".to_string(), Value::from("bridge")),
-            ("internal".to_string(), false.into()),
-            ("ipv6".to_string(), false.into()),
-            ("options".to_string(), Value::Map(BTreeMap::new())),
-            ("labels".to_string(), Value::Map(labels)),
-        ]);
-        one_network(hub, name, &spec).await?;
+        match network::look(&hub.docker, name).await? {
+            None => room::create(hub, &ResourceId::new("here", NAME, "network", name), spec).await?,
+            Some(found) => is_ours(hub, "network", name, &found["Labels"])?,
+        }
         let found = network::look(&hub.docker, name).await?.unwrap_or_default();
-        let gateway =
-            found["IPAM"]["Config"].as_array().into_iter().flatten().find_map(|pool| pool["Gateway"].as_str());
-        let gateway = gateway.and_then(|text| text.split('/').next()?.parse::<IpAddr>().ok()).ok_or_else(|| {
-            ProviderError::rejected(format!(
-                "the engine does not say which address this machine has in the network `{name}`"
-            ))
-        })?;
-        tokio::task::spawn_local(relay::listen(hub.clone(), gateway));
-        Ok(gateway)
+        Ok(room::way(&found))
     });
     made.await.clone()
 }
 
-async fn one_network(hub: &Hub, name: &str, spec: &Spec) -> Result<(), ProviderError> {
-    match network::look(&hub.docker, name).await? {
-        None => network::create(&hub.docker, &ResourceId::new("here", NAME, "network", name), spec).await,
-        Some(found) => is_ours(hub, "network", name, &found["Labels"]),
+/// The address of this machine to a container; `None` where it has no way there.
+pub fn gateway(hub: &Hub, made: &Made) -> Option<IpAddr> {
+    let networks = hub.networks.borrow();
+    let way = networks.get(made.way.as_ref()?)?.get()?.as_ref().ok()?.as_ref();
+    way.map(|way| way.address)
+}
+
+/// Whether a network is made.
+fn is_there(hub: &Hub, name: &str) -> bool {
+    hub.networks.borrow().get(name).is_some_and(|cell| matches!(cell.get(), Some(Ok(_))))
+}
+
+/// Puts those into a service's networks that it needs, as far as they are made already.
+pub async fn meet(hub: &Rc<Hub>, stack: &Stack) -> Result<(), ProviderError> {
+    for name in stack.networks.keys() {
+        let needed = hub.stacks.services.iter().filter_map(|other| Some((other, other.met.get(name)?)));
+        for (other, members) in needed {
+            for (container, names) in members {
+                let id = hub.units.borrow().get(&other.unit).and_then(|state| state.containers.get(container)?.id());
+                if let Some(id) = id {
+                    join(hub, name, container, &id, names).await?;
+                }
+            }
+        }
     }
+    Ok(())
+}
+
+/// Puts a container that was just made into the networks of those who need it, as far as those are there.
+pub async fn be_met(hub: &Rc<Hub>, stack: &Stack, container: &str, id: &str) -> Result<(), ProviderError> {
+    for (name, members) in stack.met.iter().filter(|(name, _)| is_there(hub, name)) {
+        if let Some(names) = members.get(container) {
+            join(hub, name, container, id, names).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn join(
+    hub: &Rc<Hub>,
+    network: &str,
+    container: &str,
+    id: &str,
+    names: &BTreeSet<String>,
+) -> Result<(), ProviderError> {
+    let key = (id.to_string(), network.to_string());
+    let cell = unit::fresh(hub.joined.borrow_mut().entry(key).or_default());
+    let joined = cell.get_or_init(async || {
+        let mut endpoint = json!({ "Aliases": names });
+        if let Some((address, hardware)) = fixed::address(hub, network, container) {
+            endpoint["IPAMConfig"] = json!({ "IPv4Address": address.to_string() });
+            endpoint["MacAddress"] = json!(hardware);
+        }
+        match network::join(&hub.docker, network, id, endpoint).await {
+            // It was removed meanwhile; the one in its place comes by itself.
+            Err(_) if super::super::container::inspect(&hub.docker, id).await?.is_none() => Ok(()),
+            joined => joined,
+        }
+    });
+    joined.await.clone()
 }
 
 /// What has our name and not our label is somebody else's.
@@ -76,10 +118,15 @@ pub fn is_ours(hub: &Hub, kind: &str, name: &str, labels: &Json) -> Result<(), P
 
 /// All that a service's containers stand on beside images.
 pub async fn lay(hub: &Rc<Hub>, stack: &Stack) -> Result<(), ProviderError> {
-    meeting(hub).await?;
-    for (name, spec) in &stack.networks {
-        one_network(hub, name, spec).await?;
-    }
+    let networks = stack.networks.iter().map(|(name, spec)| async move {
+        let way = one_network(hub, name, spec).await?;
+        if stack.containers.iter().any(|made| made.way.as_ref() == Some(name)) {
+            relay::listen(hub, name, way, stack);
+        }
+        Ok::<(), ProviderError>(())
+    });
+    futures_util::future::try_join_all(networks).await?;
+    meet(hub, stack).await?;
     for (name, spec) in &stack.volumes {
         one_volume(hub, name, spec).await?;
     }

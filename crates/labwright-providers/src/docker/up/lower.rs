@@ -2,6 +2,7 @@
 //! that has other things on it. Reads the small files that configs are made from; asks no engine.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use labwright_model::compose::Project;
@@ -11,9 +12,10 @@ use labwright_plan::{Spec, Value};
 use serde_json::{Value as Json, json};
 
 use super::super::lower::{Ground, lower_stack};
-use super::super::project::{self, IN_PLACE, Making, on_host};
-use super::super::stack::{self, Attachment, Container, Mount, Port, Volume};
-use super::{GATEWAY, LABEL, Made, Stack, Stacks};
+use super::super::project::{self, IN_PLACE, Making, container_name, on_host};
+use super::super::services::{self, Members, Placed};
+use super::super::stack::{self, Attachment, Container, Mount, Network, Port, Volume};
+use super::{GATEWAY, LABEL, Made, Stack, Stacks, unsaid};
 
 const LOOPBACK: &str = "127.0.0.1";
 /// The name of this machine to a container, as other tools have it.
@@ -21,6 +23,9 @@ const THIS_MACHINE: &str = "host.docker.internal";
 /// Paths of the machine, which nobody takes for data; all others have a copy of their own.
 const OF_THE_MACHINE: &[&str] = &["/dev", "/proc", "/sys", "/run", "/var/run", "/etc", "/lib", "/usr", "/tmp"];
 const DEFAULT: &str = "default";
+/// The network of a container that is reached from this machine, and has no way out by its file.
+const PUBLISHED: &str = "published";
+const HERE: &str = "here";
 
 /// What containers are made from.
 pub struct Ask<'a> {
@@ -38,41 +43,160 @@ pub struct Ask<'a> {
     pub pinned: &'a BTreeMap<String, String>,
     /// Processes that containers reach, with the port that they use for each, and its own.
     pub relays: &'a BTreeMap<String, (u16, u16)>,
-    /// A port of this machine for one of the lab that is published.
-    pub claim: &'a mut dyn FnMut(u16) -> u16,
+    /// A port of this machine for one of the lab that is published, and who has that one here where it is another's.
+    pub claim: &'a mut dyn FnMut(u16) -> (u16, Option<String>),
 }
 
 /// The containers of all units that are made of some, and what is other with them here, in words.
 pub fn lower(mut ask: Ask<'_>) -> (Stacks, Vec<String>) {
-    let name: String = ask.parsed.lab.lab.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let parsed = ask.parsed;
+    let name: String = parsed.lab.lab.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     let short = &ask.mark[..ask.mark.len().min(8)];
-    let mut stacks = Stacks {
-        socket: ask.socket.into(),
-        mark: ask.mark.into(),
-        network: format!("{}-up-{short}", name.to_lowercase()),
-        secrets: ask.secrets.into(),
-        services: Vec::new(),
-        relays: ask.relays.clone(),
-    };
+    let shared = format!("{}-up-{short}", name.to_lowercase());
     let mut notes = Vec::new();
+    let (mut placed, mut parts) = (Vec::new(), Vec::new());
     for unit in in_order(ask.up) {
         let What::Containers(containers) = &unit.what else { continue };
-        let Some((placement, project)) = of_unit(ask.parsed, &unit.name) else { continue };
+        let Some((placement, project)) = of_unit(parsed, &unit.name) else { continue };
         let mut making = One {
             unit: &unit.name,
             port: unit.port,
             containers,
             placement,
-            network: &stacks.network,
+            shared: &shared,
             short,
             notes: &mut notes,
             ask: &mut ask,
         };
-        let mut stack = making.stack(project.clone());
-        stack.once = unit.ready == Ready::Ended;
-        stacks.services.push(stack);
+        let (stack, part) = making.stack(project.clone());
+        let made = Stack { once: unit.ready == Ready::Ended, ..part.made };
+        parts.push(Part { made, ..part });
+        placed.push(Placed {
+            host: HERE,
+            address: LOOPBACK.into(),
+            service: &placement.service,
+            environment: None,
+            entry: &placement.entry,
+            what: services::What::Stack(stack),
+            span: labwright_model::Span::NONE,
+            through: None,
+        });
     }
+    let others: Vec<String> = ask.up.units.iter().map(|unit| unit.name.clone()).collect();
+    notes.extend(unsaid::notes(&placed, &others));
+    // Who meets whom is told as for a host of the lab.
+    let joins = services::joins(&placed);
+    let mut stacks = Stacks {
+        socket: ask.socket.into(),
+        mark: ask.mark.into(),
+        secrets: ask.secrets.into(),
+        services: Vec::new(),
+        relays: ask.relays.clone(),
+    };
+    for ((placed, part), joins) in placed.iter().zip(parts).zip(joins) {
+        if let Some(stack) = placed.stack() {
+            stacks.services.push(resources(&ask, stack, joins, part));
+        }
+    }
+    one_spec_each(&mut stacks.services);
     (stacks, notes)
+}
+
+/// What is known of a stack's containers beside the stack.
+struct Part {
+    made: Stack,
+    restarts: BTreeMap<String, String>,
+    /// What containers are called by their file, by key.
+    called: BTreeMap<String, String>,
+}
+
+/// What several stacks call by one name is one network: without a way out where one of them says so.
+fn one_spec_each(services: &mut [Stack]) {
+    let internal = |spec: &Spec| spec.get("internal") == Some(&Value::Bool(true));
+    let networks = services.iter().flat_map(|stack| &stack.networks);
+    let shut: BTreeSet<String> = networks.filter(|(_, spec)| internal(spec)).map(|(name, _)| name.clone()).collect();
+    for (name, spec) in services.iter_mut().flat_map(|stack| &mut stack.networks) {
+        spec.insert("internal".into(), shut.contains(name).into());
+    }
+}
+
+/// What a stack is made of, as the engine is asked for it. `joins`: the networks in which it meets others, with what its
+/// containers are called there.
+fn resources(ask: &Ask<'_>, stack: &stack::Stack, joins: BTreeMap<String, Members>, part: Part) -> Stack {
+    let Part { mut made, restarts, called } = part;
+    let own_links = format!("{}_to_", stack.name);
+    // Who needs it brings the network that they meet in, and puts it there: it waits for nobody's network.
+    let (own, met): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        joins.into_iter().partition(|(network, _)| network.starts_with(&own_links));
+    let named = |(key, mut names): (String, BTreeSet<String>)| {
+        names.extend(called.get(&key).cloned());
+        (container_name(&stack.name, &key, None, 1), names)
+    };
+    made.met = met.into_iter().map(|(network, members)| (network, members.into_iter().map(named).collect())).collect();
+    let ground = Ground {
+        host: HERE,
+        address: LOOPBACK,
+        socket: None,
+        pinned: ask.pinned,
+        adopt: false,
+        span: labwright_model::Span::NONE,
+    };
+    for resource in lower_stack(stack, &ground, &own, &BTreeSet::new()) {
+        let (kind, name, mut spec) = (resource.id.kind(), resource.id.name().to_string(), resource.spec);
+        if matches!(kind, "network" | "volume" | "container") {
+            let labels = spec.entry("labels".into()).or_insert_with(|| Value::Map(BTreeMap::new()));
+            if let Value::Map(labels) = labels {
+                labels.insert(LABEL.into(), ask.mark.into());
+                labels.insert(format!("{LABEL}.unit"), made.unit.as_str().into());
+            }
+        }
+        match kind {
+            "network" => drop(made.networks.insert(name, spec)),
+            "volume" => drop(made.volumes.insert(name, spec)),
+            "directory" => made.folders.push(PathBuf::from(name)),
+            "file" => {
+                let mode = spec.get("mode").and_then(Value::text).unwrap_or("0644");
+                let mode = u32::from_str_radix(mode, 8).unwrap_or(0o644);
+                let content = spec.get("content").and_then(Value::text).unwrap_or_default();
+                made.files.push((PathBuf::from(name), content.to_string(), mode));
+            }
+            "container" => {
+                let key = spec.get("service").and_then(Value::text).unwrap_or_default().to_string();
+                let secrets = match spec.insert("secrets".into(), Value::Map(BTreeMap::new())) {
+                    Some(Value::Map(all)) => all,
+                    _ => BTreeMap::new(),
+                };
+                let sealed = |(path, value)| match value {
+                    Value::Secret(sealed) => Some((path, sealed)),
+                    _ => None,
+                };
+                let same = |id: &labwright_plan::ResourceId| {
+                    (id.provider() == super::super::NAME && id.kind() == "container").then(|| id.name().to_string())
+                };
+                made.containers.push(Made {
+                    image: stack.containers.get(&key).map(|container| container.image.clone()).unwrap_or_default(),
+                    restart: restarts.get(&key).cloned().unwrap_or_else(|| "no".into()),
+                    secrets: secrets.into_iter().filter_map(sealed).collect(),
+                    after: resource.after.iter().filter_map(same).collect(),
+                    way: None,
+                    key,
+                    name,
+                    spec,
+                });
+            }
+            _ => {}
+        }
+    }
+    let names: BTreeSet<String> = made.containers.iter().map(|container| container.name.clone()).collect();
+    for container in &mut made.containers {
+        container.after.retain(|name| names.contains(name));
+        let Some(Value::Map(networks)) = container.spec.get("networks") else { continue };
+        let out = |name: &&String| {
+            made.networks.get(*name).is_some_and(|spec| spec.get("internal") != Some(&Value::Bool(true)))
+        };
+        container.way = networks.keys().find(out).or_else(|| networks.keys().next()).cloned();
+    }
+    made
 }
 
 /// What is needed stands before what needs it, so that it is made first.
@@ -105,7 +229,8 @@ struct One<'a, 'b> {
     port: Option<u16>,
     containers: &'a Containers,
     placement: &'a Placement,
-    network: &'a str,
+    /// What networks of several services are called by here.
+    shared: &'a str,
     short: &'a str,
     notes: &'a mut Vec<String>,
     ask: &'a mut Ask<'b>,
@@ -116,7 +241,7 @@ impl One<'_, '_> {
         self.notes.push(format!("`{}` {text}", self.unit));
     }
 
-    fn stack(&mut self, mut project: Project) -> Stack {
+    fn stack(&mut self, mut project: Project) -> (stack::Stack, Part) {
         // The reader fills in the names that networks have outside: those that it made are no wish.
         let usual = project.name.clone();
         project.name = format!("{}-up-{}", project.name, self.short);
@@ -149,7 +274,9 @@ impl One<'_, '_> {
             .iter()
             .find(|finding| finding.severity == Severity::Error)
             .map(|finding| format!("{}: {}", finding.message, finding.help));
-        let joins = self.joins(&mut stack, &called, &usual);
+        self.networks(&mut stack, &called, &usual);
+        let needed = self.placement.entry.needs.iter().map(|need| need.value.clone());
+        made.relays = needed.filter(|name| self.ask.relays.contains_key(name)).collect();
         self.volumes(&mut stack, &relative, &mut made);
         let mut restarts = BTreeMap::new();
         let keys: Vec<String> = stack.containers.keys().cloned().collect();
@@ -162,101 +289,29 @@ impl One<'_, '_> {
             restarts.insert(key.clone(), container.restart.take().unwrap_or_else(|| "no".into()));
             self.ports(key, container);
             self.environment(container);
-            self.names(container);
+            names(container, &made.relays);
         }
-        self.resources(&stack, &joins, &restarts, made)
+        (stack, Part { made, restarts, called })
     }
 
-    /// What the stack is made of, as the engine is asked for it.
-    fn resources(
-        &self,
-        stack: &stack::Stack,
-        joins: &BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
-        restarts: &BTreeMap<String, String>,
-        mut made: Stack,
-    ) -> Stack {
-        let ground = Ground {
-            host: "here",
-            address: LOOPBACK,
-            socket: None,
-            pinned: self.ask.pinned,
-            adopt: false,
-            span: labwright_model::Span::NONE,
-        };
-        for resource in lower_stack(stack, &ground, joins, &BTreeSet::new()) {
-            let (kind, name, mut spec) = (resource.id.kind(), resource.id.name().to_string(), resource.spec);
-            if matches!(kind, "network" | "volume" | "container") {
-                let labels = spec.entry("labels".into()).or_insert_with(|| Value::Map(BTreeMap::new()));
-                if let Value::Map(labels) = labels {
-                    labels.insert(LABEL.into(), self.ask.mark.into());
-                    labels.insert(format!("{LABEL}.unit"), self.unit.into());
-                }
-            }
-            match kind {
-                "network" if name != self.network => drop(made.networks.insert(name, spec)),
-                "volume" => drop(made.volumes.insert(name, spec)),
-                "directory" => made.folders.push(PathBuf::from(name)),
-                "file" => {
-                    let mode = spec.get("mode").and_then(Value::text).unwrap_or("0644");
-                    let mode = u32::from_str_radix(mode, 8).unwrap_or(0o644);
-                    let content = spec.get("content").and_then(Value::text).unwrap_or_default();
-                    made.files.push((PathBuf::from(name), content.to_string(), mode));
-                }
-                "container" => {
-                    let text = |field: &str| spec.get(field).and_then(Value::text).unwrap_or_default().to_string();
-                    let key = text("service");
-                    let secrets = match spec.insert("secrets".into(), Value::Map(BTreeMap::new())) {
-                        Some(Value::Map(all)) => all,
-                        _ => BTreeMap::new(),
-                    };
-                    let sealed = |(path, value)| match value {
-                        Value::Secret(sealed) => Some((path, sealed)),
-                        _ => None,
-                    };
-                    let same = |id: &labwright_plan::ResourceId| {
-                        (id.provider() == super::super::NAME && id.kind() == "container").then(|| id.name().to_string())
-                    };
-                    made.containers.push(Made {
-                        image: stack.containers.get(&key).map(|container| container.image.clone()).unwrap_or_default(),
-                        restart: restarts.get(&key).cloned().unwrap_or_else(|| "no".into()),
-                        secrets: secrets.into_iter().filter_map(sealed).collect(),
-                        after: resource.after.iter().filter_map(same).collect(),
-                        key,
-                        name,
-                        spec,
-                    });
-                }
-                _ => {}
-            }
-        }
-        let own: BTreeSet<String> = made.containers.iter().map(|container| container.name.clone()).collect();
-        made.containers.iter_mut().for_each(|container| container.after.retain(|name| own.contains(name)));
-        made
-    }
-
-    /// All containers of a lab meet in one network, by the names of their services: who has a network for nobody else gets
-    /// none of its own, since engines have room for thirty.
-    fn joins(
-        &mut self,
-        stack: &mut stack::Stack,
-        called: &BTreeMap<String, String>,
-        usual: &str,
-    ) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
+    /// The networks of its file are there as on its host, in the run's own name. What its file shares with others by a name,
+    /// or expects to be there already, the lab's services share here.
+    fn networks(&mut self, stack: &mut stack::Stack, called: &BTreeMap<String, String>, usual: &str) {
+        let mut shared = BTreeSet::new();
         for (key, network) in &mut stack.networks {
             network.name.take_if(|name| *name == format!("{usual}_{key}"));
+            if network.external || network.name.is_some() {
+                let name = format!("{}_{}", self.shared, network.name.as_ref().unwrap_or(key));
+                // What carries the real one, and its addresses, are of the real host.
+                *network = Network { name: Some(name), internal: network.internal, ..Network::default() };
+                shared.insert(key.clone());
+            }
         }
-        let shared: BTreeSet<String> = stack
-            .networks
-            .iter()
-            .filter(|(_, network)| network.external || network.name.is_some())
-            .map(|(key, _)| key.clone())
-            .collect();
-        stack.networks.retain(|key, _| !shared.contains(key));
         let alone = stack.containers.len() == 1;
         let door = self.containers.door.as_ref().map(|(key, _)| key.clone());
-        let mut members: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut notes = Vec::new();
         for (key, container) in &mut stack.containers {
+            let is_door = door.as_ref() == Some(key);
             if container.network_mode.as_deref() == Some("host") {
                 container.network_mode = None;
                 notes.push(format!("has a network of its own here, where the lab gives `{key}` that of its host"));
@@ -264,37 +319,33 @@ impl One<'_, '_> {
             if container.network_mode.is_some() {
                 continue;
             }
+            let internal = |network: &String| stack.networks.get(network).is_some_and(|network| network.internal);
+            // What its file keeps from every way out has none here either; but its port is published here.
+            let shut_in = !container.networks.is_empty() && container.networks.keys().all(internal);
+            let more = match container.networks.is_empty() {
+                true => Some(DEFAULT),
+                false => (shut_in && is_door).then_some(PUBLISHED),
+            };
+            if let Some(more) = more {
+                stack.networks.entry(more.to_string()).or_default();
+                container.networks.insert(more.to_string(), Attachment::default());
+            }
             let mut names = BTreeSet::from([format!("{}-{key}", self.unit)]);
-            if alone || door.as_ref() == Some(key) || (door.is_none() && key == self.unit) {
+            if alone || is_door || (door.is_none() && key == self.unit) {
                 names.insert(self.unit.to_string());
             }
-            names.extend(called.get(key).cloned());
-            container.networks.retain(|network, attachment| {
-                let gone =
-                    shared.contains(network) || (alone && network == DEFAULT && *attachment == Attachment::default());
-                if gone {
-                    names.extend(attachment.aliases.iter().cloned());
-                }
-                // In a network that others share, it is found there by what its file calls it.
+            for (network, attachment) in &mut container.networks {
+                attachment.aliases.extend(called.get(key).cloned());
                 if shared.contains(network) {
-                    names.insert(key.clone());
+                    attachment.aliases.extend(names.clone());
+                    attachment.settings.clear();
                 }
-                !gone
-            });
-            // What its file keeps from every way out has none here either.
-            let own = |network: &String| stack.networks.get(network).is_some_and(|network| network.internal);
-            let shut_in = !container.networks.is_empty() && container.networks.keys().all(own);
-            if !shut_in || door.as_ref() == Some(key) {
-                members.insert(key.clone(), names);
             }
         }
-        if alone {
-            let used: BTreeSet<String> =
-                stack.containers.values().flat_map(|container| container.networks.keys().cloned()).collect();
-            stack.networks.retain(|key, _| used.contains(key));
-        }
+        let used: BTreeSet<String> =
+            stack.containers.values().flat_map(|container| container.networks.keys().cloned()).collect();
+        stack.networks.retain(|key, _| used.contains(key));
         notes.into_iter().for_each(|note| self.note(note));
-        BTreeMap::from([(self.network.to_string(), members)])
     }
 
     /// Data of the lab's hosts is not touched here: what stands at a path of a host has a folder of its own.
@@ -342,7 +393,14 @@ impl One<'_, '_> {
             let said = port.published.as_deref().and_then(|said| said.split('-').next()?.parse().ok());
             let here = match self.port.filter(|_| is_door) {
                 Some(here) => here,
-                None => (self.ask.claim)(said.filter(|port| *port > 0).unwrap_or(port.target)),
+                None => {
+                    let wanted = said.filter(|port| *port > 0).unwrap_or(port.target);
+                    let (here, who) = (self.ask.claim)(wanted);
+                    let taken = who
+                        .map(|who| format!("`{}` has port {here} here instead of {wanted}: {who} has that", self.unit));
+                    self.notes.extend(taken);
+                    here
+                }
             };
             (port.address, port.published) = (Some(LOOPBACK.into()), Some(here.to_string()));
         }
@@ -369,20 +427,19 @@ impl One<'_, '_> {
             };
         }
     }
+}
 
-    /// Processes of this machine are found by their names as well.
-    fn names(&self, container: &mut Container) {
-        if container.network_mode.is_some() {
-            return;
-        }
-        let said = container.settings.entry("extra_hosts").or_insert_with(|| json!([]));
-        let Json::Array(said) = said else { return };
-        let names = self.ask.relays.keys().map(String::as_str).chain([THIS_MACHINE]);
-        for name in names.filter(|name| *name != self.unit) {
-            let has = |line: &Json| line.as_str().is_some_and(|line| line.split(':').next() == Some(name));
-            if !said.iter().any(has) {
-                said.push(json!(format!("{name}:{GATEWAY}")));
-            }
+/// Processes of this machine that are needed are found by their names as well.
+fn names(container: &mut Container, relays: &BTreeSet<String>) {
+    if container.network_mode.is_some() {
+        return;
+    }
+    let said = container.settings.entry("extra_hosts").or_insert_with(|| json!([]));
+    let Json::Array(said) = said else { return };
+    for name in relays.iter().map(String::as_str).chain([THIS_MACHINE]) {
+        let has = |line: &Json| line.as_str().is_some_and(|line| line.split(':').next() == Some(name));
+        if !said.iter().any(has) {
+            said.push(json!(format!("{name}:{GATEWAY}")));
         }
     }
 }
@@ -406,13 +463,14 @@ fn assets(parsed: &Parsed) -> BTreeMap<String, Result<Vec<u8>, String>> {
     project::assets(parsed).into_iter().map(|path| (path.clone(), read(&path))).collect()
 }
 
-/// Puts an address where it was not known yet.
-pub fn put_gateway(spec: &mut Spec, gateway: &str) {
+/// Puts an address where it was not known yet. Without one there is no such name.
+pub fn put_gateway(spec: &mut Spec, gateway: Option<IpAddr>) {
     let Some(Value::Map(options)) = spec.get_mut("options") else { return };
     let Some(Value::List(hosts)) = options.get_mut("extra_hosts") else { return };
+    hosts.retain(|host| gateway.is_some() || host.text().is_none_or(|text| !text.contains(GATEWAY)));
     for host in hosts {
-        if let Value::Text(text) = host {
-            *text = text.replace(GATEWAY, gateway);
+        if let (Value::Text(text), Some(gateway)) = (host, gateway) {
+            *text = text.replace(GATEWAY, &gateway.to_string());
         }
     }
 }

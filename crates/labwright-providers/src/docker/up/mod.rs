@@ -6,16 +6,19 @@
 
 mod attend;
 mod events;
+mod fixed;
 mod ground;
 mod lines;
 mod lower;
 mod one;
 mod relay;
+mod room;
 mod secrets;
 mod unit;
+mod unsaid;
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -34,7 +37,7 @@ pub use lower::{Ask, lower};
 pub const LABEL: &str = "dev.labwright.up";
 /// The label that says which copy of some data a volume is.
 const COPY: &str = "dev.labwright.up.copy";
-/// What stands for the address of this machine in the lab's network, until that is known.
+/// What stands for the address of this machine in a container's network, until that is known.
 const GATEWAY: &str = "@gateway";
 
 /// All containers of a lab, as they travel to whoever runs them.
@@ -44,8 +47,6 @@ pub struct Stacks {
     pub socket: String,
     /// Which run they are of.
     pub mark: String,
-    /// The network that all of them meet in.
-    pub network: String,
     /// Where files with secrets are, in memory; nothing where none is needed.
     pub secrets: PathBuf,
     pub services: Vec<Stack>,
@@ -76,8 +77,12 @@ impl Stacks {
 pub struct Stack {
     pub unit: String,
     pub containers: Vec<Made>,
-    /// By name.
+    /// By name: its own, and one for each service that it needs, where the two of them meet and nobody else is.
     pub networks: BTreeMap<String, Spec>,
+    /// The networks that those bring who need it: what its containers are called there, by their names.
+    pub met: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    /// Processes of this machine that it needs.
+    pub relays: BTreeSet<String>,
     pub volumes: BTreeMap<String, Spec>,
     /// Folders and files that stand here for it, absolute.
     pub folders: Vec<PathBuf>,
@@ -104,7 +109,13 @@ pub struct Made {
     pub restart: String,
     /// Files with secrets in them, by path inside.
     pub secrets: BTreeMap<String, Sealed>,
+    /// The network over which it reaches this machine, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way: Option<String>,
 }
+
+/// Where Podman listens that root has started.
+const PODMAN: &str = "/run/podman/podman.sock";
 
 /// How long an engine may take to answer a greeting.
 const GREETING: Duration = Duration::from_secs(5);
@@ -125,8 +136,12 @@ pub fn engine() -> Result<String, String> {
             }
         },
         None => {
-            let own = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("docker.sock"));
-            [PathBuf::from(engine::SOCKET)].into_iter().chain(own).collect()
+            let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+            // Podman speaks Docker's language where its socket is there: `systemctl --user enable --now podman.socket`.
+            let of = |end: &str| own.as_ref().map(|folder| folder.join(end));
+            let docker = [Some(PathBuf::from(engine::SOCKET)), of("docker.sock")];
+            let podman = [of("podman/podman.sock"), Some(PathBuf::from(PODMAN))];
+            docker.into_iter().chain(podman).flatten().collect()
         }
     };
     let mut why = None;
@@ -138,7 +153,8 @@ pub fn engine() -> Result<String, String> {
         }
     }
     let names: Vec<String> = candidates.iter().map(|path| format!("`{}`", path.display())).collect();
-    Err(why.unwrap_or_else(|| format!("no Docker engine is here: nobody listens at {}", names.join(" or "))))
+    Err(why
+        .unwrap_or_else(|| format!("no Docker engine and no Podman is here: nobody listens at {}", names.join(" or "))))
 }
 
 fn greet(socket: &str) -> Result<(), String> {
@@ -190,16 +206,15 @@ async fn clear(docker: &Docker, mark: &str) -> Result<Vec<String>, ProviderError
     }
     futures_util::future::try_join_all(gone).await?;
     let networks = docker.list_networks(Some(ListNetworksOptions { filters: label() })).await;
-    for network in networks.map_err(|error| told("list networks of", "the engine", error))? {
-        if let Some(id) = network.id {
-            match docker.remove_network(&id).await {
-                Err(error) if engine::status(&error) != Some(404) => {
-                    return Err(told("remove network", &network.name.unwrap_or(id), error));
-                }
-                _ => {}
-            }
+    let networks = networks.map_err(|error| told("list networks of", "the engine", error))?;
+    let gone = networks.into_iter().filter_map(|network| Some((network.id?, network.name.unwrap_or_default())));
+    let gone = gone.map(|(id, name)| async move {
+        match docker.remove_network(&id).await {
+            Err(error) if engine::status(&error) != Some(404) => Err(told("remove network", &name, error)),
+            _ => Ok(()),
         }
-    }
+    });
+    futures_util::future::try_join_all(gone).await?;
     names.sort();
     Ok(names)
 }

@@ -13,7 +13,7 @@ use super::super::session::text;
 use super::super::{NAME, container, culprit};
 use super::attend::Hub;
 use super::unit::{change, fresh, is_current, laid};
-use super::{LABEL, Made, Stack, ground, lines, lower, secrets};
+use super::{LABEL, Made, Stack, fixed, ground, lines, lower, secrets};
 
 /// What cannot run at all ends within this.
 const RUNS: [u64; 4] = [15, 25, 40, 60];
@@ -59,17 +59,18 @@ pub async fn made(hub: &Rc<Hub>, stack: &Stack, made: &Made, tell: &dyn Fn(&str)
 }
 
 async fn make(hub: &Rc<Hub>, stack: &Stack, made: &Made, tell: &dyn Fn(&str)) -> Result<String, ProviderError> {
-    laid(hub, stack).await?;
-    let gateway = ground::meeting(hub).await?;
     let (image, named) = ground::image(hub, made, tell).await?;
+    let _turn = hub.making.acquire().await.map_err(|error| ProviderError::bug(error.to_string()))?;
+    laid(hub, stack).await?;
+    let gateway = ground::gateway(hub, made);
     let mut spec = made.spec.clone();
     spec.insert("image".into(), named.into());
-    lower::put_gateway(&mut spec, &gateway.to_string());
+    lower::put_gateway(&mut spec, gateway);
+    fixed::name(hub, &made.name, &mut spec);
     name_volumes(hub, stack, made, &image, &mut spec).await?;
     let places = secrets::write(hub, made, &mut spec)?;
     let id = ResourceId::new("here", NAME, "container", &made.name);
     let saying = hub.saying(&id);
-    let _turn = hub.making.acquire().await.map_err(|error| ProviderError::bug(error.to_string()))?;
     if hub.ended.get() {
         return Err(ProviderError::rejected("everything is ending"));
     }
@@ -82,6 +83,7 @@ async fn make(hub: &Rc<Hub>, stack: &Stack, made: &Made, tell: &dyn Fn(&str)) ->
     let options = spec.get("options").map(super::super::engine::json).unwrap_or_default();
     let user = options["user"].as_str().or(image["Config"]["User"].as_str()).unwrap_or_default();
     secrets::hand_over(&hub.docker, &id, user, &places).await?;
+    ground::be_met(hub, stack, &made.name, &id).await?;
     Ok(id)
 }
 
@@ -133,6 +135,7 @@ pub async fn bring(hub: &Rc<Hub>, stack: &Stack, one: &Made, attempt: u64) -> Re
         change(hub, unit, &one.name, |one| one.made = Default::default());
         number = made(hub, stack, one, &say).await.map_err(Fault::Made)?;
     }
+    ground::meet(hub, stack).await.map_err(Fault::Made)?;
     change(hub, unit, &one.name, |one| (one.word, one.waiting, one.code) = ("starting", true, None));
     {
         let _turn = hub.turns.acquire().await.map_err(|error| Fault::Made(ProviderError::bug(error.to_string())))?;
