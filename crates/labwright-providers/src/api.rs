@@ -1,17 +1,32 @@
 //! One request to the HTTP API of a program on this host, and what can go wrong before that program says anything.
 //! Knows no endpoints. What is sent and what a header holds is never part of an error.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
-use labwright_plan::{Context, ErrorKind, ProviderError, Wanted};
+use labwright_plan::{Consequence, ErrorKind, Field, OnChange, ProviderError, ResourceId, Seen, Spec, Wanted};
 use serde_json::Value as Json;
 use ureq::http::{Method, Request};
 
-/// How a thing is reached that a step takes away: as it was when it was made. Such a step declares nothing.
-pub fn reached<'a>(context: &'a Context, wanted: &Wanted<'a>) -> Wanted<'a> {
-    let spec = if wanted.spec.is_empty() { context.applied.get(wanted.id).unwrap_or(wanted.spec) } else { wanted.spec };
-    Wanted { id: wanted.id, spec }
+/// A field that says how a thing is reached. It is not the thing itself, so it is not compared.
+pub const fn reached(name: &'static str, doc: &'static str) -> Field {
+    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
+}
+
+/// Looks at things that one program keeps many of: each place is read once, and each thing sought in what was read there.
+pub fn observe<'a, P: Ord, R>(
+    wanted: &[Wanted<'a>],
+    place: impl Fn(&'a Spec) -> P,
+    read: impl Fn(&'a Spec) -> Result<R, ProviderError>,
+    seen: impl Fn(&Wanted<'a>, Result<&R, &ProviderError>) -> Seen,
+) -> BTreeMap<ResourceId, Seen> {
+    let mut there: BTreeMap<P, Result<R, ProviderError>> = BTreeMap::new();
+    let one = |wanted: &Wanted<'a>| {
+        let there = there.entry(place(wanted.spec)).or_insert_with(|| read(wanted.spec));
+        (wanted.id.clone(), seen(wanted, there.as_ref()))
+    };
+    wanted.iter().map(one).collect()
 }
 
 /// How long one request may take. A server that reloads answers late.

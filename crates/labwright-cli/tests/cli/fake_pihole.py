@@ -3,14 +3,16 @@
 It answers as github.com/pi-hole/FTL has it (src/api/auth.c, src/api/config.c, src/api/docs/content/specs), and refuses whatever
 else it is asked. Its settings and what it keeps are in /run/fake-pihole.json, read at each request:
 `password` (null: it asks for none), `sessions` (how many it has), `validity` (seconds), `environment` (lists that FTLCONF_ sets),
-`app` (its password is an application's that may change nothing), `hosts`, `cnameRecords`, `open` (sessions now), `logins`, `log`."""
+`app` (its password is an application's that may change nothing), `uses` (how many requests a session is good for before it has run
+out; null: for its validity), `crowd` (until when others use up the passwords of each second), `hosts`, `cnameRecords`, `open`
+(sessions now), `used` (requests of each), `logins`, `limited` (logins that were refused for others), `log`."""
 import ipaddress, json, os, re, secrets, sys, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 PORT, STATE = int(sys.argv[1]), '/run/fake-pihole.json'
 NAME = re.compile(r'^(?!-)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$', re.I)
-lock, tried, away = threading.Lock(), [], [0.0]
+lock, tried, away = threading.Lock(), [0, 0], [0.0]
 
 def invalid(list_, item):
     if list_ == 'hosts':
@@ -39,6 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         sid, now = self.headers.get('X-FTL-SID'), time.time()
         state['open'] = {sid: until for sid, until in state['open'].items() if until > now}
         if sid in state['open']:
+            state['used'][sid] = state['used'].get(sid, 0) + 1
+            if state['uses'] is not None and state['used'][sid] > state['uses'] and self.path != '/api/auth':
+                del state['open'][sid]
+                return None
             state['open'][sid] = now + state['validity']
             return sid
     def said(self, valid, sid=None, validity=-1, message=None):
@@ -51,9 +57,11 @@ class Handler(BaseHTTPRequestHandler):
             except Exception:
                 return self.error(400, 'bad_request', 'No password found in JSON payload')
             now = time.time()
-            tried[:] = [at for at in tried if at > now - 1]
-            tried.append(now)
-            if len(tried) > 3:
+            # Within one second of the clock, whoever tries them; it takes a quarter of one to say so.
+            tried[:] = [int(now), tried[1] + 1 if tried[0] == int(now) else 1]
+            if tried[1] > 3 or now < state['crowd']:
+                state['limited'] += 1
+                time.sleep(0.25)
                 return self.error(429, 'rate_limiting', 'Rate-limiting login attempts')
             if state['password'] is not None and password != state['password']:
                 return self.answer(401, self.said(False, message='password incorrect'))
@@ -125,7 +133,7 @@ class Handler(BaseHTTPRequestHandler):
             json.dump(state, open(STATE + '.new', 'w')); os.replace(STATE + '.new', STATE)
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_any
 
-base = {'password': None, 'sessions': 2, 'validity': 1800, 'environment': [], 'app': False, 'hosts': [], 'cnameRecords': [], 'open': {}, 'logins': 0, 'log': []}
+base = {'password': None, 'sessions': 2, 'validity': 1800, 'environment': [], 'app': False, 'uses': None, 'crowd': 0, 'used': {}, 'limited': 0, 'hosts': [], 'cnameRecords': [], 'open': {}, 'logins': 0, 'log': []}
 given = json.load(open(STATE)) if os.path.exists(STATE) else {}
 json.dump({**base, **given}, open(STATE, 'w'))
 ThreadingHTTPServer(('127.0.0.1', PORT), Handler).serve_forever()

@@ -217,6 +217,64 @@ fn a_pihole_keeps_the_labs_names_beside_its_own() {
     safe.world.run(&["apply", "--yes"]).code(5).says("shares the entry `10.99.0.98 nas.lab.test n`");
 }
 
+/// A Pi-hole with the lab's password, told of one name and one alias.
+fn pihole() -> (Safe, Fake) {
+    let safe = Safe::new();
+    let host = safe.world.net.light_host("gate").unwrap();
+    let fake = Fake::start(&host, PIHOLE, "/run/fake-pihole.json", &["8053"]);
+    fake.change(|state| state["password"] = json!(PASSWORD));
+    safe.set("resolver", PASSWORD);
+    lab(&safe, AT_PIHOLE, "nas: 10.99.0.50, files: { cname: nas }");
+    (safe, fake)
+}
+
+#[test]
+fn a_session_of_a_pihole_that_runs_out_in_the_middle_is_renewed() {
+    let (safe, fake) = pihole();
+    // Each is good for two requests: whatever is looked at or changed after that is refused once, and asked for again.
+    fake.change(|state| state["uses"] = json!(2));
+    safe.world.run(&["apply", "--yes"]).code(0).says_not(PASSWORD);
+    let state = fake.state();
+    assert_eq!(state["hosts"], json!(["10.99.0.11 gate.lab.test", "10.99.0.50 nas.lab.test"]));
+    assert_eq!(state["cnameRecords"], json!(["files.lab.test,nas.lab.test"]));
+    // Nothing was done twice for it, and no session is left open.
+    let log = state["log"].as_array().unwrap();
+    assert_eq!(log.len(), 3, "{log:?}");
+    let (logins, sessions) = (state["logins"].as_u64().unwrap(), state["used"].as_object().unwrap().len());
+    assert!(logins > 4 && sessions > 4, "{logins} logins, {sessions} sessions: none was renewed");
+    assert_eq!(state["open"], json!({}), "sessions stay open");
+    // One that is not good for a single request is no session: told, and nothing is taken for absent.
+    fake.change(|state| state["uses"] = json!(0));
+    safe.world.run(&["plan"]).says("401").says("Unauthorized");
+}
+
+#[test]
+fn a_pihole_that_is_crowded_is_waited_for_and_not_for_ever() {
+    let (safe, fake) = pihole();
+    let crowd = |seconds: f64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        fake.change(|state| (state["crowd"], state["limited"]) = (json!(now + seconds), json!(0)));
+    };
+    let refused = || fake.state()["limited"].as_u64().unwrap();
+    crowd(4.0);
+    safe.world.run(&["apply", "--yes"]).code(0).says_not(PASSWORD);
+    assert!(refused() > 0, "nobody was in the way");
+    safe.world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+    crowd(3600.0);
+    let since = Instant::now();
+    safe.world
+        .run(&["plan"])
+        .says("Pi-hole at `http://127.0.0.1:8053` lets nobody in: for 10 s more than three passwords a second")
+        .says("find out who tries them")
+        .says_not(PASSWORD);
+    let took = since.elapsed();
+    assert!((Duration::from_secs(10)..Duration::from_secs(60)).contains(&took), "{took:?}");
+    // All names wait once together, and what was there is still the lab's.
+    assert!(refused() < 40, "{} logins", refused());
+    crowd(0.0);
+    safe.world.run(&["plan", "--exit-code"]).code(0).says("nothing to do");
+}
+
 #[test]
 fn a_password_goes_over_no_network_in_the_clear() {
     let safe = Safe::new();

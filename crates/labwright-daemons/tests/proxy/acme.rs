@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use labwright_model::snapshot::proxy::{Acme, Binding, ProxySnapshot};
 use tempfile::TempDir;
 
-use crate::world::{Daemon, Nginx, Program, free_port, site, tool, wait_for};
+use crate::world::{Daemon, Nginx, Program, certify, free_port, site, tool, wait_for};
 
 /// Pebble, and the name server that it asks.
 pub struct Pebble {
@@ -35,14 +35,7 @@ impl Pebble {
     fn with(dns: Option<u16>, ports: &Ports, environment: &[(&str, &str)], bound: bool) -> Pebble {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display().to_string();
-        let made = Command::new(tool("openssl", "openssl"))
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", &format!("{at}/key.pem"), "-out", &format!("{at}/cert.pem")])
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
+        certify(folder.path(), "localhost", "DNS:localhost,IP:127.0.0.1");
         let (port, management, own) = (free_port(), free_port(), free_port());
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{port}"),

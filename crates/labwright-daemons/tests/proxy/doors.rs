@@ -2,17 +2,12 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use labwright_model::snapshot::control::Reply;
 use labwright_model::snapshot::proxy::{Answer, Auth, Forward, Port, Route, Upstreams};
-use labwright_model::units::Subnet;
 
-use crate::world::{Daemon, Nginx, free_port, site, site_of, tool, wait_for};
-
-fn net(text: &str) -> Subnet {
-    Subnet(text.parse().unwrap())
-}
+use crate::world::{Daemon, Nginx, free_port, net, own_certificate, passed_through, site, site_of, tool, wait_for};
 
 const SHOW: &str = "location /show { return 200 'for=$http_x_forwarded_for real=$http_x_real_ip proto=$http_x_forwarded_proto \
                     host=$host fwd=$http_forwarded conn=$http_connection user=$http_remote_user auth=$http_authorization \
@@ -241,25 +236,12 @@ fn upgrades_go_through_both_ways() {
 #[test]
 fn ports_and_names_are_handed_through() {
     let (daemon, nginx) = (Daemon::start(), Nginx::start(""));
-    let folder = daemon.folder.path().display().to_string();
-    let made = Command::new(tool("openssl", "openssl"))
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
-        .args(["-subj", "/CN=own certificate", "-addext", "subjectAltName=DNS:tls.lab.test"])
-        .args(["-keyout", &format!("{folder}/k.pem"), "-out", &format!("{folder}/c.pem")])
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.unwrap().success());
+    let (own, certificate) = own_certificate(daemon.folder.path(), "tls.lab.test");
     let tls = Nginx::listening(
         &format!("{} ssl", free_port()),
-        &format!(
-            "ssl_certificate {folder}/c.pem; ssl_certificate_key {folder}/k.pem; location / {{ return 200 'own tls'; }}"
-        ),
+        &format!("{certificate} location / {{ return 200 'own tls'; }}"),
     );
-    let mut through = site("tls", &[format!("https://127.0.0.1:{}", tls.port)]);
-    through.passthrough = true;
-    if let Answer::Upstreams(upstreams) = &mut through.answer {
-        upstreams.verify = "none".into();
-    }
+    let through = passed_through("tls", tls.port);
     let mut ended = through.clone();
     (ended.service, ended.names, ended.passthrough) = ("ended".into(), vec!["ended.lab.test".into()], false);
     let mut snapshot = daemon.snapshot(vec![through, ended, site("wiki", &[nginx.url()])]);
@@ -267,7 +249,6 @@ fn ports_and_names_are_handed_through() {
     let to = vec![format!("127.0.0.1:{}", nginx.port)];
     snapshot.ports = vec![Port { service: "wiki".into(), port, to, from: None, proxy_protocol: false }];
     daemon.apply(&snapshot);
-    let own = format!("{folder}/c.pem");
     daemon.curl("tls.lab.test", "/", &["--cacert", &own]).is(200).says("own tls");
     daemon.curl("ended.lab.test", "/", &[]).is(200).says("own tls");
     daemon.curl("wiki.lab.test", "/", &[]).is(200).says("from nginx");

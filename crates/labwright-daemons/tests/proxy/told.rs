@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use labwright_model::snapshot::proxy::{Answer, Port};
-use labwright_model::units::Subnet;
 
-use crate::world::{Answered, Daemon, Nginx, free_port, read_all, site, tool, wait_for};
+use crate::world::{
+    Answered, Daemon, Nginx, free_port, net, own_certificate, passed_through, read_all, site, wait_for,
+};
 
 /// Databases of one made-up network, written by the PyPI package `mmdb_writer` in the form of GeoIP2 City.
 const FIRST: &[u8] = include_bytes!("geo/first.mmdb");
@@ -16,10 +16,6 @@ const SECOND: &[u8] = include_bytes!("geo/second.mmdb");
 
 const SHOW: &str = "location / { return 200 'geo=$http_x_geo_country/$http_x_geo_region/$http_x_geo_city/$http_x_geo_latitude \
                     for=$http_x_forwarded_for real=$http_x_real_ip'; }";
-
-fn net(text: &str) -> Subnet {
-    Subnet(text.parse().unwrap())
-}
 
 #[test]
 fn a_service_learns_where_a_visitor_is_and_a_new_edition_is_taken_by_itself() {
@@ -157,25 +153,12 @@ fn a_load_balancer_in_front_says_who_comes_and_nobody_else_may() {
 #[test]
 fn a_service_behind_a_port_learns_who_connects() {
     let daemon = Daemon::start();
-    let folder = daemon.folder.path().display().to_string();
-    let made = Command::new(tool("openssl", "openssl"))
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
-        .args(["-subj", "/CN=own certificate", "-addext", "subjectAltName=DNS:tls.lab.test"])
-        .args(["-keyout", &format!("{folder}/k.pem"), "-out", &format!("{folder}/c.pem")])
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.unwrap().success());
+    let (own, certificate) = own_certificate(daemon.folder.path(), "tls.lab.test");
     let told = "location / { return 200 'from=$proxy_protocol_addr at=$proxy_protocol_server_port'; }";
     let plain = Nginx::listening(&format!("{} proxy_protocol", free_port()), told);
-    let tls = Nginx::listening(
-        &format!("{} ssl proxy_protocol", free_port()),
-        &format!("ssl_certificate {folder}/c.pem; ssl_certificate_key {folder}/k.pem; {told}"),
-    );
-    let mut through = site("tls", &[format!("https://127.0.0.1:{}", tls.port)]);
-    (through.passthrough, through.proxy_protocol) = (true, true);
-    if let Answer::Upstreams(upstreams) = &mut through.answer {
-        upstreams.verify = "none".into();
-    }
+    let tls = Nginx::listening(&format!("{} ssl proxy_protocol", free_port()), &format!("{certificate} {told}"));
+    let mut through = passed_through("tls", tls.port);
+    through.proxy_protocol = true;
     let mut snapshot = daemon.snapshot(vec![through]);
     let port = free_port();
     let to = vec![format!("127.0.0.1:{}", plain.port)];
@@ -184,7 +167,6 @@ fn a_service_behind_a_port_learns_who_connects() {
     let url = format!("http://127.0.0.1:{port}/");
     let at = format!("from=127.0.0.1 at={port}");
     daemon.curl_url("db.lab.test", &url, &[]).is(200).says(&at);
-    let own = format!("{folder}/c.pem");
     let said: Answered = daemon.curl("tls.lab.test", "/", &["--cacert", &own]);
     said.is(200).says(&format!("from=127.0.0.1 at={}", daemon.https));
     // Told on from a load balancer in front.

@@ -14,6 +14,7 @@ use labwright_model::snapshot::proxy::{
     Answer, Auth, Authority, Certificates, Limits, Listen, ProxySnapshot, Site, Upstreams,
 };
 use labwright_model::snapshot::{PROXY, Snapshot, VERSION};
+use labwright_model::units::Subnet;
 use tempfile::TempDir;
 
 /// The test that is the daemon: this program starts itself anew, so that it can be killed.
@@ -135,7 +136,7 @@ impl Daemon {
         let authority = Authority {
             common_name: "test lab authority".into(),
             domains: vec!["lab.test".into()],
-            networks: vec![labwright_model::units::Subnet("127.0.0.0/8".parse().unwrap())],
+            networks: vec![net("127.0.0.0/8")],
             key: None,
         };
         ProxySnapshot {
@@ -286,6 +287,41 @@ pub fn site_of(service: &str, answer: Answer) -> Site {
         proxy_protocol: false,
         cors: Vec::new(),
     }
+}
+
+/// The same where a service has its own certificate and ends TLS itself.
+pub fn passed_through(service: &str, port: u16) -> Site {
+    let mut site = site(service, &[format!("https://127.0.0.1:{port}")]);
+    site.passthrough = true;
+    if let Answer::Upstreams(upstreams) = &mut site.answer {
+        upstreams.verify = "none".into();
+    }
+    site
+}
+
+pub fn net(text: &str) -> Subnet {
+    Subnet(text.parse().unwrap())
+}
+
+/// A certificate by itself, `cert.pem` and `key.pem` in a folder; `names` as openssl has them: `DNS:a,IP:127.0.0.1`.
+pub fn certify(folder: &Path, subject: &str, names: &str) {
+    let made = Command::new(tool("openssl", "openssl"))
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"])
+        .args(["-subj", &format!("/CN={subject}"), "-addext", &format!("subjectAltName={names}")])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(folder.join("key.pem"))
+        .arg("-out")
+        .arg(folder.join("cert.pem"))
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.unwrap().success());
+}
+
+/// A certificate of a service's own: its file, and what nginx is told of it.
+pub fn own_certificate(folder: &Path, name: &str) -> (String, String) {
+    certify(folder, "own certificate", &format!("DNS:{name}"));
+    let at = folder.display();
+    (format!("{at}/cert.pem"), format!("ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;"))
 }
 
 /// nginx as an upstream.

@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use labwright_plan::sealed::sealed;
 use labwright_plan::{
-    Action, ChangeKey, ErrorKind, Expect, Fingerprint, Progress, ProviderError, ResourceId, Secrets, Seen, Session,
-    Spec, Step, Wanted,
+    Action, ChangeKey, ErrorKind, Expect, Fingerprint, Mark, Progress, ProviderError, ResourceId, Secrets, Seen,
+    Session, Spec, Step, Wanted,
 };
 
 use super::ledger::{Journal, Ledger};
@@ -59,6 +59,7 @@ impl Agent {
                 self.keys.take_over(&dir, (&work.lab, &work.host), &work.was)?;
             }
             let (change_key, secrets) = self.secrets_of(&dir, work, &ledger, &mut steps)?;
+            as_made(&mut steps, &ledger.marks);
             let sessions = self.sessions(&work.lab, &ledger, change_key, secrets.clone())?;
             let journal =
                 Journal::begin(&dir, ledger, &work.run, &steps).map_err(|error| state_error(&self.state, &error))?;
@@ -121,6 +122,20 @@ impl Agent {
             (Err(error), _) => Reply::Failed(error),
             (_, Err(error)) => failed(error),
             _ => forgotten.map_or_else(Reply::Failed, |()| Reply::Finished),
+        }
+    }
+}
+
+/// A step that takes a thing away, or lets go of it, declares nothing. It goes on with what the thing was last made to be: so it was
+/// looked at for the plan, and so it is found again, such as at the address of the server that has it.
+fn as_made(steps: &mut Cow<'_, [Step]>, marks: &BTreeMap<ResourceId, Mark>) {
+    let goes = |step: &Step| matches!(step.action, Action::Delete | Action::Release) && step.spec.is_empty();
+    if !steps.iter().any(goes) {
+        return;
+    }
+    for step in steps.to_mut().iter_mut().filter(|step| goes(step)) {
+        if let Some(mark) = marks.get(&step.id) {
+            step.spec.clone_from(&mark.applied);
         }
     }
 }
@@ -323,5 +338,45 @@ impl Crew for Hands<'_> {
 impl Progress for Hands<'_> {
     fn say(&self, id: &ResourceId, what: &str) {
         self.agent.send(Reply::Event(Event::Progress { id: id.clone(), text: self.secrets.hide(what) }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use labwright_plan::{Consequence, Origin, Value};
+
+    use super::*;
+
+    #[test]
+    fn what_goes_is_found_as_it_was_made() {
+        let at = |port: i64| Spec::from([("port".to_string(), Value::Int(port))]);
+        let id = |name: &str| ResourceId::new("h", "caddy", "route", name);
+        let step = |name: &str, action: Action, spec: Spec| Step {
+            id: id(name),
+            action,
+            consequence: Consequence::None,
+            because: String::new(),
+            spec,
+            changes: Vec::new(),
+            needs: BTreeSet::new(),
+            after: BTreeSet::new(),
+            expect: Expect::Fingerprint(Fingerprint::absent()),
+        };
+        let mark = |applied: Spec| Mark { origin: Origin::Created, applied, after: BTreeSet::new(), in_flight: false };
+        let marks = ["gone", "left", "new"].map(|name| (id(name), mark(at(80)))).into();
+        let steps = [
+            step("gone", Action::Delete, Spec::new()),
+            step("left", Action::Release, Spec::new()),
+            step("new", Action::Update, at(443)),
+            step("never", Action::Delete, Spec::new()),
+        ];
+        let mut made = Cow::Borrowed(&steps[..]);
+        as_made(&mut made, &marks);
+        let specs: Vec<&Spec> = made.iter().map(|step| &step.spec).collect();
+        assert_eq!(specs, [&at(80), &at(80), &at(443), &Spec::new()]);
+        // Nothing is copied for a run that takes nothing away.
+        let mut made = Cow::Borrowed(&steps[2..3]);
+        as_made(&mut made, &marks);
+        assert!(matches!(made, Cow::Borrowed(_)));
     }
 }

@@ -114,7 +114,11 @@ fn read(dir: &Path) -> io::Result<Option<Lease>> {
 
 /// Who holds the lab here now. A lease without its lock is nobody's; a lock without its lease is somebody's all the same.
 pub fn holder(dir: &Path) -> io::Result<Option<Lease>> {
-    let Ok(lock) = File::open(dir.join("lock")) else { return Ok(None) };
+    let lock = match File::open(dir.join("lock")) {
+        // Nobody ever held it. A lock that cannot be opened may be held by anybody.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        lock => lock?,
+    };
     // The lease is written just after the lock is taken, and removed just before it is let go.
     for _ in 0..GLANCES {
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_ok() {
@@ -184,6 +188,14 @@ mod tests {
         drop(held);
         assert_eq!(holder(dir.path()).unwrap(), None);
         assert!(take(dir.path(), &run("kari")).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_opened_is_not_free() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(holder(dir.path()).unwrap(), None);
+        std::os::unix::fs::symlink("lock", dir.path().join("lock")).unwrap();
+        assert!(holder(dir.path()).is_err());
     }
 
     #[test]

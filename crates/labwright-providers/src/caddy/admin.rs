@@ -106,7 +106,12 @@ impl Admin {
                 "Caddy does since version 2.6; without, two who change it at once would undo each other's work",
             ));
         };
-        Ok(Config { json: answer.body, etag })
+        // Caddy without a configuration says `null`; what is no JSON at all is no configuration that could be added to.
+        let json = serde_json::from_str(&answer.text).map_err(|error| {
+            ProviderError::rejected(format!("what {} tells as its configuration is no JSON: {error}", self.place()))
+                .help("something else answers there: look at `platform: { reverse_proxy: { admin: http://… } }`")
+        })?;
+        Ok(Config { json, etag })
     }
 
     /// Writes one change, if the configuration still is as it was read.
@@ -196,5 +201,28 @@ impl Admin {
             _ => ProviderError::rejected(message)
                 .help("something else than Caddy's admin API listens there: look at `admin`"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Something that is not Caddy, has an `ETag` as Caddy does, and answers with a page.
+    #[test]
+    fn a_page_is_no_empty_configuration() {
+        use std::io::{Read, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let served = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let read = stream.read(&mut [0; 4096]).unwrap();
+            assert!(read > 0);
+            let page = b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 6\r\n\r\n<html>";
+            stream.write_all(page).unwrap();
+        });
+        let error = Admin::at(&address).unwrap().config().err().unwrap();
+        served.join().unwrap();
+        assert!(error.message.contains("is no JSON") && error.help.contains("something else"), "{error}");
     }
 }

@@ -13,6 +13,8 @@ use labwright_plan::{
     Resource, Session,
 };
 
+use crate::api::reached;
+
 /// The provider `caddy`.
 pub struct Caddy;
 
@@ -68,10 +70,6 @@ const CONFIG: Field = Field {
 };
 const ADMIN: Field = reached("admin", "Where Caddy's admin API answers.");
 
-const fn reached(name: &'static str, doc: &'static str) -> Field {
-    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
-}
-
 impl Provider for Caddy {
     fn name(&self) -> &'static str {
         "caddy"
@@ -92,20 +90,5 @@ impl Provider for Caddy {
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {
         Ok(Box::new(session::Here { context: context.clone(), writing: Mutex::default() }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Caddy.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
     }
 }

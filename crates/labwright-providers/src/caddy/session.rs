@@ -11,9 +11,9 @@ use labwright_plan::{
 };
 use serde_json::{Map, Value as Json, json};
 
-use super::admin::{Admin, Config, Edit, Wrote};
+use super::admin::{Admin, Edit, Wrote};
 use super::route::{canonical, text as shown};
-use crate::api::reached;
+use crate::api::observe;
 use crate::host::session::{number, text};
 
 /// The server that is made where none listens on the port.
@@ -30,35 +30,29 @@ pub struct Here {
     pub writing: Mutex<()>,
 }
 
-type Configs<'a> = BTreeMap<&'a str, Result<Config, ProviderError>>;
+/// Where the admin API is that a thing is told by.
+fn admin(spec: &Spec) -> &str {
+    text(spec, "admin").unwrap_or_default()
+}
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let wanted: Vec<Wanted<'_>> = wanted.iter().map(|wanted| reached(&self.context, wanted)).collect();
-        let mut configs = Configs::new();
-        for wanted in &wanted {
-            let admin = text(wanted.spec, "admin").unwrap_or_default();
-            configs.entry(admin).or_insert_with(|| Admin::at(admin).and_then(|admin| admin.config()));
-        }
-        let seen = |wanted: &Wanted<'_>| match configs.get(text(wanted.spec, "admin").unwrap_or_default()) {
-            Some(Ok(config)) => look(&config.json, wanted),
-            Some(Err(error)) if error.kind == ErrorKind::Unreachable && self.is_to_come(wanted) => Seen::Absent,
-            Some(Err(error)) => Seen::Unknown(error.clone()),
-            None => Seen::Unknown(ProviderError::bug("nobody asked Caddy")),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        let config = |spec| Admin::at(admin(spec))?.config();
+        observe(wanted, admin, config, |wanted, config| match config {
+            Ok(config) => look(&config.json, wanted),
+            Err(error) if error.kind == ErrorKind::Unreachable && self.is_to_come(wanted) => Seen::Absent,
+            Err(error) => Seen::Unknown(error.clone()),
+        })
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {
-        let spec = match step.action {
-            Action::Adopt | Action::Release => return Ok(()),
-            Action::Delete => self.context.applied.get(&step.id).unwrap_or(&step.spec),
-            _ => &step.spec,
-        };
-        let admin = Admin::at(text(spec, "admin").unwrap_or_default())?;
+        if matches!(step.action, Action::Adopt | Action::Release) {
+            return Ok(());
+        }
+        let admin = Admin::at(admin(&step.spec))?;
         let made = {
             let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            change(&admin, step, spec)?
+            change(&admin, step)?
         };
         if made && step.action == Action::Create && forgets() {
             progress.say(
@@ -68,14 +62,6 @@ impl Session for Here {
             );
         }
         Ok(())
-    }
-
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
     }
 
     /// Caddy writes down what it was told before it answers.
@@ -219,8 +205,8 @@ fn taken(server: &str, name: &str) -> ProviderError {
 }
 
 /// Makes one step true; whether anything had to be written.
-fn change(admin: &Admin, step: &Step, spec: &Spec) -> Result<bool, ProviderError> {
-    let id = text(spec, "id").unwrap_or_default();
+fn change(admin: &Admin, step: &Step) -> Result<bool, ProviderError> {
+    let id = text(&step.spec, "id").unwrap_or_default();
     let mut first: Option<Option<Json>> = None;
     let mut wrote = false;
     for _ in 0..TRIES {
@@ -231,7 +217,7 @@ fn change(admin: &Admin, step: &Step, spec: &Spec) -> Result<bool, ProviderError
             let message = format!("somebody else changed `{id}` in Caddy's configuration meanwhile");
             return Err(ProviderError::new(ErrorKind::Conflict, message).help("plan again"));
         }
-        let Some(edit) = edit(&config.json, step, spec)? else { return Ok(wrote) };
+        let Some(edit) = edit(&config.json, step)? else { return Ok(wrote) };
         // What may have been written shows when it is read again, and is not written twice: the state is another then.
         if admin.write(&config, &edit)? != Wrote::Moved {
             wrote = true;
@@ -243,7 +229,8 @@ fn change(admin: &Admin, step: &Step, spec: &Spec) -> Result<bool, ProviderError
 }
 
 /// The next request on the way to what a step wants; `None`: it is so.
-fn edit(config: &Json, step: &Step, spec: &Spec) -> Result<Option<Edit>, ProviderError> {
+fn edit(config: &Json, step: &Step) -> Result<Option<Edit>, ProviderError> {
+    let spec = &step.spec;
     let (kind, id) = (step.id.kind(), text(spec, "id").unwrap_or_default());
     let found = find(config, kind, id);
     if step.action == Action::Delete {

@@ -234,7 +234,7 @@ async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), Pro
             None => return create(docker, step, Some(made.id), saying).await,
             Some(old) => {
                 if let Some(old) = inspect(docker, &old).await? {
-                    return put_in_place(docker, step, &old, Some(made.id), saying).await;
+                    return replace::replace(docker, step, &old, Some(made.id), saying).await;
                 }
             }
         }
@@ -243,22 +243,8 @@ async fn up(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<(), Pro
     match look(docker, name, &step.spec).await? {
         None => create(docker, step, None, saying).await,
         Some(container) if step.action == Action::Update => bring_up(docker, step, &container, saying).await,
-        Some(container) => put_in_place(docker, step, &container, None, saying).await,
+        Some(container) => replace::replace(docker, step, &container, None, saying).await,
     }
-}
-
-/// Puts a container in the place of another; `made`: one that was made for it already.
-async fn put_in_place(
-    docker: &Docker,
-    step: &Step,
-    old: &Json,
-    made: Option<String>,
-    saying: &Saying<'_>,
-) -> Result<(), ProviderError> {
-    replace::replace(docker, step, old, made, saying).await?;
-    let id = old["Id"].as_str().unwrap_or_default().to_string();
-    saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(id, step.id.name().to_string());
-    Ok(())
 }
 
 /// Makes it under its own name, unless one was made for it already, and waits until it is up.

@@ -1,6 +1,7 @@
 //! A container takes another's place: made beside it, started as late as possible after the old one stops, and judged.
 //! The old one is removed only when the new one is up; otherwise it comes back as it was, with its old image.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -87,7 +88,9 @@ pub async fn replace(
     if overlap {
         stop(docker, old_id, saying).await?;
     }
-    take_over(docker, (old_id, &new_id), name).await
+    take_over(docker, (old_id, &new_id), name).await?;
+    saying.replaced.lock().unwrap_or_else(PoisonError::into_inner).insert(old_id.to_string(), name.to_string());
+    Ok(())
 }
 
 /// Gives the new container the name, and removes the old one.

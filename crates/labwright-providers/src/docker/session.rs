@@ -143,15 +143,7 @@ impl Here {
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
         let mut by_engine: BTreeMap<&str, Vec<&Wanted<'_>>> = BTreeMap::new();
-        // What is to go is looked at as it was made: a step that removes says nothing of fields.
-        let asked = |wanted: &Wanted<'_>| match self.applied.get(wanted.id) {
-            Some(applied) if wanted.spec.is_empty() => applied.clone(),
-            _ => wanted.spec.clone(),
-        };
-        let specs: Vec<Spec> = wanted.iter().map(asked).collect();
-        let wanted: Vec<Wanted<'_>> =
-            wanted.iter().zip(&specs).map(|(wanted, spec)| Wanted { id: wanted.id, spec }).collect();
-        for wanted in &wanted {
+        for wanted in wanted {
             by_engine.entry(self.socket(wanted.id, wanted.spec)).or_default().push(wanted);
         }
         let mut seen = BTreeMap::new();

@@ -253,7 +253,10 @@ pub fn remove(here: &Here) -> Result<(), ProviderError> {
 
 /// Waits until the file is on disk.
 pub fn persist() -> Result<(), ProviderError> {
-    let Ok(file) = fs::File::open(FILE) else { return Ok(()) };
+    let file = match fs::File::open(FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(|error| failed("make durable", Path::new(FILE), &error))?,
+    };
     rustix::fs::syncfs(&file).map_err(|errno| failed("make durable", Path::new(FILE), &errno.into()))
 }
 

@@ -115,10 +115,21 @@ pub fn permissions_of(
 
 /// What a directory holds that is not a resource of the lab, in words; `None` where it holds nothing else.
 pub fn held(here: &Here, path: &Path) -> Option<String> {
-    let ours = |entry: &Path| entry.to_str().is_some_and(|entry| here.owns(entry));
-    let entries = fs::read_dir(path).ok()?.flatten();
-    let count = entries.filter(|entry| !is_leftover(&entry.file_name()) && !ours(&entry.path())).count();
-    match count {
+    others_in(path, |entry| entry.to_str().is_some_and(|entry| here.owns(entry)))
+}
+
+/// A folder that nobody can look into is no empty one: it may hold anything, so it is never removed by the way.
+fn others_in(path: &Path, ours: impl Fn(&Path) -> bool) -> Option<String> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => return Some(format!("what nobody can list ({error})")),
+        Ok(entries) => entries,
+    };
+    let other = |entry: &io::Result<fs::DirEntry>| match entry {
+        Ok(entry) => !is_leftover(&entry.file_name()) && !ours(&entry.path()),
+        Err(_) => true,
+    };
+    match entries.filter(other).count() {
         0 => None,
         1 => Some("1 entry".into()),
         count => Some(format!("{count} entries")),
@@ -240,6 +251,19 @@ fn unescape_octal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_no_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = |path: &Path| others_in(path, |entry| entry.ends_with("ours"));
+        fs::write(dir.path().join("ours"), "").unwrap();
+        assert_eq!(held(dir.path()), None);
+        fs::write(dir.path().join("theirs"), "").unwrap();
+        assert_eq!(held(dir.path()).as_deref(), Some("1 entry"));
+        assert_eq!(held(&dir.path().join("gone")), None);
+        // Root may list every folder; what is none answers with an error as well.
+        assert!(held(&dir.path().join("theirs")).unwrap().starts_with("what nobody can list"));
+    }
 
     #[test]
     fn mount_points_are_read_as_the_kernel_writes_them() {

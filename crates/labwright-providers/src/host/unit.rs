@@ -316,7 +316,7 @@ pub fn remove(here: &Here, steps: &[&Step], progress: &dyn Progress) -> Vec<Resu
     let one = |step: &&Step| {
         let name = step.id.name();
         let path = path_of(name);
-        let owns_file = here.applied(&step.id).is_none_or(|spec| spec.is_empty() || spec.contains_key("content"));
+        let owns_file = step.spec.is_empty() || step.spec.contains_key("content");
         if !owns_file {
             progress.say(&step.id, "it comes from a package and stays as it is");
             return Ok(());

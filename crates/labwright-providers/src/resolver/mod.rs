@@ -12,6 +12,8 @@ use labwright_plan::{
     Resource, Session,
 };
 
+use crate::api::reached;
+
 /// The provider `resolver`.
 pub struct Resolver;
 
@@ -38,10 +40,6 @@ static KINDS: [Kind; 1] = [Kind {
     delete: Consequence::Hot,
 }];
 
-const fn reached(name: &'static str, doc: &'static str) -> Field {
-    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
-}
-
 impl Provider for Resolver {
     fn name(&self) -> &'static str {
         "resolver"
@@ -67,20 +65,5 @@ impl Provider for Resolver {
 
     fn connect(&self, context: &Context) -> Result<Box<dyn Session>, ProviderError> {
         Ok(Box::new(session::Here::new(context)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_is_described() {
-        for kind in Resolver.kinds() {
-            assert!(kind.doc.ends_with('.'), "{}", kind.name);
-            for field in kind.fields {
-                assert!(field.doc.ends_with('.'), "{} {}", kind.name, field.name);
-            }
-        }
     }
 }

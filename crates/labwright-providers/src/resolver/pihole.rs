@@ -21,8 +21,10 @@ const HOSTS: &str = "hosts";
 const ALIASES: &str = "cnameRecords";
 /// How long a Pi-hole may take to come back: it restarts its resolver, and its API with it, for an alias.
 const RESTART: Duration = Duration::from_secs(30);
-/// It lets three passwords a second be tried, whoever tries them.
-const LOGINS: usize = 4;
+/// How often one request is sent again after that.
+const CUT_OFF: usize = 4;
+/// How long a login waits for its turn: it lets three passwords a second be tried, whoever tries them.
+const CROWD: Duration = Duration::from_secs(10);
 
 /// The way to one Pi-hole.
 pub struct PiHole {
@@ -40,6 +42,8 @@ enum Session {
     /// It asks nobody for a password.
     Open,
     Of(Zeroizing<String>),
+    /// Nobody is let in. Asked again and again for each name, it would only be one more who tries passwords.
+    Refused(ProviderError),
 }
 
 impl PiHole {
@@ -47,9 +51,10 @@ impl PiHole {
         PiHole { api, password, session: Mutex::default(), restarts: AtomicBool::new(false) }
     }
 
-    /// The session's id; the inner `None`: it needs none.
+    /// Opens a session. Where too many passwords are tried at the same time it is waited for, and not for ever.
     fn login(&self) -> Result<Session, ProviderError> {
-        for _ in 0..LOGINS {
+        let until = Instant::now() + CROWD;
+        loop {
             let answer = match &self.password {
                 Some(password) => {
                     let body = json!({ "password": password.expose() });
@@ -61,18 +66,25 @@ impl PiHole {
             match (answer.status, session["valid"].as_bool(), session["sid"].as_str()) {
                 (200, Some(true), Some(sid)) => return Ok(Session::Of(Zeroizing::new(sid.to_string()))),
                 (200, Some(true), None) => return Ok(Session::Open),
-                (429, ..) if answer.body["error"]["key"] == "rate_limiting" => sleep(Duration::from_secs(1)),
+                (429, ..) if answer.body["error"]["key"] == "rate_limiting" && Instant::now() < until => {
+                    sleep(Duration::from_millis(500));
+                }
                 _ => return Err(self.refused_login(&answer)),
             }
         }
-        let message = format!("{} lets nobody in: too many passwords are tried there", self.api.place());
-        Err(ProviderError::new(ErrorKind::Auth, message).help("find out who tries them, and apply again"))
     }
 
     fn refused_login(&self, answer: &Answer) -> ProviderError {
         let place = self.api.place();
         let of = |message: String, help: &str| ProviderError::new(ErrorKind::Auth, message).help(help);
         match (answer.status, &self.password) {
+            (429, _) if answer.body["error"]["key"] == "rate_limiting" => of(
+                format!(
+                    "{place} lets nobody in: for {} s more than three passwords a second were tried there",
+                    CROWD.as_secs()
+                ),
+                "find out who tries them (a widget, an exporter, a stranger) and stop that; then again",
+            ),
             (429, _) => of(
                 format!("{place} has no session left: {}", said(answer)),
                 "others keep theirs open: wait until they end, or raise `webserver.api.max_sessions` there",
@@ -97,12 +109,20 @@ impl PiHole {
     /// One request. One that a restart cut off, which is of our own making, is sent again; then the second value is true,
     /// and the first may have been heard.
     fn ask(&self, method: Method, path: &str) -> Result<(Answer, bool), ProviderError> {
-        match self.ask_once(method.clone(), path) {
-            Err(error) if error.kind == ErrorKind::Unreachable && self.restarts.load(Ordering::Relaxed) => {
-                self.comes_back()?;
-                Ok((self.ask_once(method, path)?, true))
+        let mut cut_off = 0;
+        loop {
+            match self.ask_once(method.clone(), path) {
+                // Each connection that was open before the restart is cut off once, and several may have been.
+                Err(error)
+                    if error.kind == ErrorKind::Unreachable
+                        && self.restarts.load(Ordering::Relaxed)
+                        && cut_off < CUT_OFF =>
+                {
+                    cut_off += 1;
+                    self.comes_back()?;
+                }
+                answer => return Ok((answer?, cut_off > 0)),
             }
-            answer => Ok((answer?, false)),
         }
     }
 
@@ -111,9 +131,13 @@ impl PiHole {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in [false, true] {
             if matches!(*session, Session::Closed) {
-                *session = self.login()?;
+                *session = match self.login() {
+                    Err(error) if error.kind == ErrorKind::Auth => Session::Refused(error),
+                    session => session?,
+                };
             }
             let answer = match &*session {
+                Session::Refused(error) => return Err(error.clone()),
                 Session::Of(sid) => self.api.send(method.clone(), path, &[("X-FTL-SID", sid.as_str())], None)?,
                 _ => self.api.send(method.clone(), path, &[], None)?,
             };

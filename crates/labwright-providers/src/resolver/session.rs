@@ -8,9 +8,9 @@ use labwright_plan::{
 };
 
 use super::adguard::AdGuard;
-use super::book::{Book, Entry, answers, settle, spelled};
+use super::book::{Book, answers, settle, spelled};
 use super::pihole::PiHole;
-use crate::api::{Api, reached};
+use crate::api::{Api, observe};
 use crate::host::session::text;
 
 /// A resolver: which program, and where.
@@ -65,14 +65,9 @@ fn at(spec: &Spec) -> Where {
 
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let wanted: Vec<Wanted<'_>> = wanted.iter().map(|wanted| reached(&self.context, wanted)).collect();
-        let mut read: BTreeMap<Where, Result<Vec<Entry>, ProviderError>> = BTreeMap::new();
-        for wanted in &wanted {
-            let entries = || self.book(wanted.spec).and_then(|book| book.entries());
-            read.entry(at(wanted.spec)).or_insert_with(entries);
-        }
-        let seen = |wanted: &Wanted<'_>| match read.get(&at(wanted.spec)) {
-            Some(Ok(entries)) => {
+        let entries = |spec| self.book(spec)?.entries();
+        observe(wanted, at, entries, |wanted, entries| match entries {
+            Ok(entries) => {
                 let answers = answers(entries, wanted.id.name());
                 if answers.is_empty() {
                     return Seen::Absent;
@@ -80,36 +75,24 @@ impl Session for Here {
                 let spec = Spec::from([("answers".to_string(), answers.into_iter().collect::<Value>())]);
                 Seen::Present(Observed { spec, data: None })
             }
-            Some(Err(error)) => Seen::Unknown(error.clone()),
-            None => Seen::Unknown(ProviderError::bug("nobody asked the resolver")),
-        };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+            Err(error) => Seen::Unknown(error.clone()),
+        })
     }
 
     fn apply(&self, step: &Step, _: &dyn Progress) -> Result<(), ProviderError> {
-        let spec = match step.action {
-            Action::Adopt | Action::Release => return Ok(()),
-            Action::Delete => self.context.applied.get(&step.id).unwrap_or(&step.spec),
-            _ => &step.spec,
-        };
-        let book = self.book(spec)?;
+        if matches!(step.action, Action::Adopt | Action::Release) {
+            return Ok(());
+        }
+        let book = self.book(&step.spec)?;
         let wanted: BTreeSet<String> = match step.action {
             Action::Delete => BTreeSet::new(),
             _ => {
-                let all = spec.get("answers").and_then(Value::list).unwrap_or_default();
+                let all = step.spec.get("answers").and_then(Value::list).unwrap_or_default();
                 all.iter().filter_map(Value::text).map(spelled).collect()
             }
         };
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         settle(book.as_ref(), step.id.name(), &wanted)
-    }
-
-    fn batches(&self, _kind: &str) -> bool {
-        false
-    }
-
-    fn apply_batch(&self, steps: &[&Step], progress: &dyn Progress) -> Vec<Result<(), ProviderError>> {
-        steps.iter().map(|step| self.apply(step, progress)).collect()
     }
 
     /// Both write down what they were told before they answer.

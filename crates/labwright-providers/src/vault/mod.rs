@@ -11,9 +11,11 @@ mod lower;
 mod session;
 
 use labwright_plan::{
-    Change, Consequence, Context, Facts, Field, Input, Kind, Lowered, OnChange, Provider, ProviderError, Refusal,
-    Resource, Session,
+    Change, Consequence, Context, Facts, Field, Input, Kind, Lowered, Provider, ProviderError, Refusal, Resource,
+    Session,
 };
+
+use crate::api::reached;
 
 pub(crate) use access::{error as told, secret};
 pub use lower::{assets, implied};
@@ -28,10 +30,6 @@ const ADDRESS: Field = reached("address", "The address of the server.");
 const CA: Field = reached("ca", "The certificate authority that signed the server's certificate.");
 const NAMESPACE: Field = reached("namespace", "The server's namespace.");
 const ADMIN: Field = reached("admin", "The token that may look at this and change it.");
-
-const fn reached(name: &'static str, doc: &'static str) -> Field {
-    Field { name, doc, on_change: OnChange::Ignore, consequence: Consequence::None, content: false }
-}
 
 impl Provider for Vault {
     fn name(&self) -> &'static str {

@@ -38,11 +38,10 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
 }
 
 pub fn apply(here: &Here, step: &Step) -> Result<(), ProviderError> {
-    let spec = here.spec(step);
-    let client = admin(&here.context, spec)?;
+    let client = admin(&here.context, &step.spec)?;
     match step.action {
         Action::Delete => client.sys().delete_policy(step.id.name()),
-        _ => client.sys().write_policy(step.id.name(), text(spec, "text").unwrap_or_default()),
+        _ => client.sys().write_policy(step.id.name(), text(&step.spec, "text").unwrap_or_default()),
     }
     .map_err(error)
 }

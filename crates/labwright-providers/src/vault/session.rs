@@ -2,12 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use labwright_plan::{
-    Action, Context, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Wanted,
-};
+use labwright_plan::{Action, Context, Observed, Progress, ProviderError, ResourceId, Seen, Session, Step, Wanted};
 
 use super::{policy, seal, token, transit_key};
-use crate::api::reached;
 
 /// What was found of one resource: `None` where it is not there, an error where nobody can say.
 pub type Look = Result<Option<Observed>, ProviderError>;
@@ -17,19 +14,8 @@ pub struct Here {
     pub context: Context,
 }
 
-impl Here {
-    /// What a step is about: what is wanted, or, where it goes, what it was last made to be.
-    pub fn spec<'a>(&'a self, step: &'a Step) -> &'a Spec {
-        match step.action {
-            Action::Delete => self.context.applied.get(&step.id).unwrap_or(&step.spec),
-            _ => &step.spec,
-        }
-    }
-}
-
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
-        let wanted: Vec<Wanted<'_>> = wanted.iter().map(|wanted| reached(&self.context, wanted)).collect();
         let look = |wanted: &Wanted<'_>| match wanted.id.kind() {
             "transit_key" => transit_key::observe(self, wanted),
             "policy" => policy::observe(self, wanted),

@@ -48,7 +48,7 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
 }
 
 pub fn apply(here: &Here, step: &Step) -> Result<(), ProviderError> {
-    let spec = here.spec(step);
+    let spec = &step.spec;
     let client = admin(&here.context, spec)?;
     let id = secret(&here.context, spec, "id")?;
     let there = client.tokens().lookup(&id).map_err(error)?.is_some();

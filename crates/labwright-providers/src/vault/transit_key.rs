@@ -60,7 +60,7 @@ pub fn apply(here: &Here, step: &Step) -> Result<(), ProviderError> {
             "if you mean it: `vault write {mount}/keys/{key}/config deletion_allowed=true`, then `vault delete {mount}/keys/{key}`"
         )));
     }
-    let client = admin(&here.context, here.spec(step))?;
+    let client = admin(&here.context, &step.spec)?;
     client.sys().enable_transit(mount).map_err(error)?;
     client.transit(mount).create_key(key).map_err(error)
 }

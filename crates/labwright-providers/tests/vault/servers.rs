@@ -1,6 +1,6 @@
 //! Policies, keys and tokens on a server: made, seen as they were made, changed by hand, taken away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use labwright_model::Span;
 use labwright_plan::{
@@ -68,7 +68,7 @@ fn step(action: Action, resource: &Resource) -> Step {
         action,
         consequence: Consequence::None,
         because: String::new(),
-        spec: if action == Action::Delete { BTreeMap::new() } else { resource.spec.clone() },
+        spec: resource.spec.clone(),
         changes: Vec::new(),
         needs: BTreeSet::new(),
         after: BTreeSet::new(),

@@ -31,7 +31,8 @@ pub struct Page<'a> {
 const MENU: &[(&str, &str)] =
     &[("/", "Overview"), ("/graph", "Graph"), ("/timeline", "Timeline"), ("/traces", "Traces")];
 
-pub fn page(app: &App, page: Page<'_>) -> Markup {
+/// What every document begins with, whoever sees it; `head` and `body` are what it has of its own.
+fn document(title: &str, head: &Markup, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -39,30 +40,40 @@ pub fn page(app: &App, page: Page<'_>) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (page.title) " · " (app.up.lab) }
-                link rel="icon" href="/icon.svg" type="image/svg+xml";
-                link rel="stylesheet" href="/style.css";
-                @if !page.events.is_empty() {
-                    // Where somebody types, nothing is loaded anew under their hands.
-                    @if !page.menu.is_empty() { noscript { meta http-equiv="refresh" content="5"; } }
-                    script src="/live.js" defer {}
-                }
+                title { (title) }
+                (head)
             }
-            body data-events=(page.events) {
-                header {
-                    a.brand href="/" { "labwright" span { (app.up.lab) } }
-                    nav {
-                        @for (href, name) in MENU {
-                            a href=(href) aria-current=[(page.menu == *href).then_some("page")] { (name) }
-                        }
-                    }
-                    span #live hidden role="status" {}
-                }
-                p #trouble hidden role="alert" {}
-                main { (page.body) }
-            }
+            (body)
         }
     }
+}
+
+pub fn page(app: &App, page: Page<'_>) -> Markup {
+    let head = html! {
+        link rel="icon" href="/icon.svg" type="image/svg+xml";
+        link rel="stylesheet" href="/style.css";
+        @if !page.events.is_empty() {
+            // Where somebody types, nothing is loaded anew under their hands.
+            @if !page.menu.is_empty() { noscript { meta http-equiv="refresh" content="5"; } }
+            script src="/live.js" defer {}
+        }
+    };
+    let body = html! {
+        body data-events=(page.events) {
+            header {
+                a.brand href="/" { "labwright" span { (app.up.lab) } }
+                nav {
+                    @for (href, name) in MENU {
+                        a href=(href) aria-current=[(page.menu == *href).then_some("page")] { (name) }
+                    }
+                }
+                span #live hidden role="status" {}
+            }
+            p #trouble hidden role="alert" {}
+            main { (page.body) }
+        }
+    };
+    document(&format!("{} · {}", page.title, app.up.lab), &head, &body)
 }
 
 /// A region where it stands in its page.

@@ -1,20 +1,12 @@
 //! What somebody sees who is not let in, and what to do about it.
 
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 
+use super::document;
+
+/// Without style and script: whoever is not let in gets nothing else from here.
 fn plain(title: &str, body: Markup) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-            }
-            body { h1 { (title) } (body) }
-        }
-    }
+    document(title, &html! {}, &html! { body { h1 { (title) } (body) } })
 }
 
 pub fn host() -> Markup {
