@@ -51,6 +51,7 @@ use tree::{Kind, Node};
 const LONG_MAP: usize = 32;
 
 /// A lab as far as it could be read, and everything that is known about the reading.
+#[derive(Clone)]
 pub struct Parsed {
     pub lab: Lab,
     /// The services as they are placed: once, or once in each of their environments.

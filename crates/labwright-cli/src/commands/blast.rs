@@ -9,13 +9,15 @@ use crate::lab::LabArg;
 use crate::render::{blast as words, findings::count};
 use crate::terminal::Terminal;
 
-/// Tells what goes dark, degrades, loses its backup or is held up when a host, service, zone or site fails, and why.
+/// Tells what goes dark, degrades, loses its backup or is held up when a host, service, zone or site fails or the uplink
+/// is lost, and why.
 ///
 /// The most urgent comes first: what people notice at once (fast burn), then what the next change or the next failure will
 /// show (slow burn). Judged from the lab file; no host is asked, and whether a spare really takes over is not known.
 #[derive(clap::Args)]
 pub struct BlastCommand {
-    /// What fails: a name, or `host/NAME`, `service/NAME`, `zone/NAME`, `site/NAME`, `domain/NAME` (a failure domain).
+    /// What fails: a name, or `host/NAME`, `service/NAME`, `zone/NAME`, `site/NAME`, `domain/NAME` (a failure domain);
+    /// or `internet`: the uplink is lost.
     #[arg(value_name = "NAME", required_unless_present = "all")]
     name: Option<String>,
     #[command(flatten)]
@@ -79,7 +81,7 @@ fn refused(name: &str, why: NoTarget) -> CliError {
             match near {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
                 None => {
-                    error.hint("name a host, service, zone, site or failure domain; `labwright inventory` lists them")
+                    error.hint("name a host, service, zone, site or failure domain, or `internet`; `labwright inventory` lists them")
                 }
             }
         }

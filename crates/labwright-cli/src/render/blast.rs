@@ -69,10 +69,21 @@ impl Alike<'_> {
     }
 }
 
+/// "If host `pve-01` fails".
+fn case(blast: &Blast) -> String {
+    match blast.fails.kind {
+        Kind::Internet => "If the uplink to the internet is lost".to_string(),
+        kind => format!("If {} `{}` fails", kind.word(), blast.fails.name),
+    }
+}
+
 pub fn text(blast: &Blast, color: bool, width: usize) -> String {
     let mut out = String::new();
     let about = if blast.about.is_empty() { String::new() } else { format!(" ({})", blast.about) };
-    let title = format!("If {} `{}`{about} fails:", blast.fails.kind.word(), blast.fails.name);
+    let title = match blast.fails.kind {
+        Kind::Internet => format!("{}:", case(blast)),
+        _ => format!("If {} `{}`{about} fails:", blast.fails.kind.word(), blast.fails.name),
+    };
     out += &wrapped("", &title, width);
     if let Some(then) = &blast.then {
         out += &wrapped("    → ", then, width);
@@ -135,7 +146,7 @@ pub fn summary(blast: &Blast) -> String {
 }
 
 pub fn markdown(blast: &Blast) -> String {
-    let mut out = format!("## If {} `{}` fails\n\n{}\n", blast.fails.kind.word(), blast.fails.name, summary(blast));
+    let mut out = format!("## {}\n\n{}\n", case(blast), summary(blast));
     if let Some(then) = &blast.then {
         let _ = writeln!(out, "\nTo bring it back: {then}");
     }

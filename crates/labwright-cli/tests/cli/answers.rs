@@ -43,13 +43,22 @@ fn a_lost_router_is_told_in_order_of_urgency_within_eighty_columns() {
           router
               nothing crosses between zones or to the internet
               because it runs on `gateway-01`
-          zones management, servers, clients, iot, guest
+          zones management, clients, iot, guest
               cut off: nothing gets in or out
               because they are routed by `gateway-01`
+          zone servers
+              cut off: nothing gets in or out, and so nobody elsewhere reaches
+              `git-database`
+              because it is routed by `gateway-01`
           services auth, git, photos (production)
               because they are in `servers`, which `gateway-01` routes
           services dashboard, home-assistant, media
               because they are in `servers`, which `gateway-01` routes
+
+        Degraded: works with less, and has no spare; fast burn
+          DNS
+              answers for `lab.home.arpa` alone: no other name is found
+              because it reaches the internet through `gateway-01`
 
         Backup lost: copies are gone, or out of reach; slow burn
           services auth, git, git-database, photos (production)

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use labwright_model::snapshot::proxy::{Answer, Port};
+use labwright_model::snapshot::proxy::Port;
 
 use crate::world::{
     Answered, Daemon, Nginx, free_port, net, own_certificate, passed_through, read_all, site, wait_for,

@@ -4,6 +4,7 @@
 use labwright_model::lab::Expose;
 
 use super::Urgency;
+use super::outside::Way;
 use super::spread::{Down, Why};
 use super::world::{RoleKind, World};
 
@@ -16,6 +17,14 @@ pub enum Node {
     Placed(usize),
     /// The machine that Labwright runs on.
     Controller(usize),
+    /// Somebody who is told of alerts.
+    Receiver(usize),
+    /// The sign of life that monitoring sends to somebody outside.
+    Heartbeat,
+    /// Certificates of an authority outside.
+    Certificates,
+    /// Images and packages that come from outside.
+    Updates,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +56,14 @@ pub fn effects(world: &World, down: &Down) -> Vec<Hit> {
             None => {}
         }
     }
+    // A registry with a name of the lab's own is found by nobody without the resolver.
+    let numbered = || world.roles.iter().enumerate();
+    let dns = numbered().find(|(n, role)| role.kind == RoleKind::Dns && down.roles[*n].is_some());
+    let registry = numbered().find(|(n, role)| role.kind == RoleKind::Registry && down.roles[*n].is_none());
+    let named = world.parsed.lab.platform.registry.as_ref().is_some_and(|registry| !registry.url.is_empty());
+    if let (Some((dns, _)), Some((registry, _)), true) = (dns, registry, named) {
+        add(Urgency::Held, Node::Role(registry), Why::Through(dns));
+    }
     for (zone, router) in down.zones.iter().enumerate() {
         if let Some(router) = router {
             add(Urgency::Dark, Node::Zone(zone), Why::Closed(zone, *router));
@@ -75,11 +92,97 @@ pub fn effects(world: &World, down: &Down) -> Vec<Hit> {
             }
         }
     }
+    if let Some(router) = down.uplink {
+        beyond_the_uplink(world, down, router, &mut add);
+    }
     let gate = Gate::of(world, down);
+    over_the_vpn(world, down, &gate, &mut add);
+    receivers(world, down, &gate, &mut add);
     for n in 0..world.placed.len() {
         of_placed(world, down, &gate, n, &mut add);
     }
     out
+}
+
+/// What the lab has from the other side of its uplink, and is still there without.
+fn beyond_the_uplink(world: &World, down: &Down, router: Option<usize>, add: &mut impl FnMut(Urgency, Node, Why)) {
+    let why = Why::Uplink(router);
+    for (n, role) in world.roles.iter().enumerate() {
+        let inside = role.hosts.iter().any(|host| !world.beyond[*host]);
+        if role.kind == RoleKind::Dns && inside && down.roles[n].is_none() {
+            add(Urgency::Degraded, Node::Role(n), why);
+        }
+    }
+    // With the router all of this is gone as well, and the router comes first.
+    if router.is_some() {
+        return;
+    }
+    let any_inside = world.beyond.iter().any(|beyond| !beyond);
+    for (n, _) in world.beyond.iter().enumerate().filter(|(_, beyond)| **beyond && any_inside) {
+        add(Urgency::Held, Node::Host(n), why);
+    }
+    let watches = world
+        .roles
+        .iter()
+        .any(|role| role.kind == RoleKind::Monitoring && role.hosts.iter().any(|host| !world.beyond[*host]));
+    let monitoring = world.parsed.lab.platform.monitoring.as_ref();
+    if watches && monitoring.is_some_and(|monitoring| monitoring.heartbeat.is_some()) {
+        add(Urgency::Held, Node::Heartbeat, why);
+    }
+    if world.authority.is_some() {
+        add(Urgency::Held, Node::Certificates, why);
+    }
+    if world.fetches {
+        add(Urgency::Held, Node::Updates, why);
+    }
+}
+
+/// What is mounted over a VPN that nobody finds the way through any more.
+fn over_the_vpn(world: &World, down: &Down, gate: &Gate, add: &mut impl FnMut(Urgency, Node, Why)) {
+    let Some(role) = gate.coordination else { return };
+    for (n, mounts) in world.mounts.iter().enumerate().filter(|(n, _)| down.hosts[*n].is_none()) {
+        let over = mounts.iter().find(|(_, from)| down.hosts[*from].is_none() && is_private(world, *from));
+        if let Some((_, from)) = over {
+            add(Urgency::Held, Node::Host(n), Why::MountsOver(*from, role));
+        }
+    }
+}
+
+/// Whether only a VPN leads to a host.
+fn is_private(world: &World, host: usize) -> bool {
+    world.zone[host].is_some_and(|zone| world.private[zone])
+}
+
+/// Who is no longer told of anything, while monitoring goes on.
+fn receivers(world: &World, down: &Down, gate: &Gate, add: &mut impl FnMut(Urgency, Node, Why)) {
+    let watching = world.roles.iter().position(|role| role.kind == RoleKind::Monitoring);
+    let Some(watching) = watching.filter(|n| down.roles[*n].is_none()) else { return };
+    let beyond = world.roles[watching].hosts.iter().all(|host| world.beyond[*host]);
+    for (n, receiver) in world.receivers.iter().enumerate() {
+        if let Some(why) = untold(world, down, gate, &receiver.way, beyond) {
+            add(Urgency::Held, Node::Receiver(n), why);
+        }
+    }
+}
+
+/// Why an alert does not get to a receiver any more.
+pub fn untold_receivers(world: &World, down: &Down) -> Vec<usize> {
+    let gate = Gate::of(world, down);
+    let numbered = world.receivers.iter().enumerate();
+    numbered.filter(|(_, one)| untold(world, down, &gate, &one.way, false).is_some()).map(|(n, _)| n).collect()
+}
+
+fn untold(world: &World, down: &Down, gate: &Gate, way: &Way, beyond: bool) -> Option<Why> {
+    match way {
+        Way::Outside => down.uplink.filter(|_| !beyond).map(Why::Uplink),
+        Way::Host(host) => down.hosts[*host].map(|_| Why::ToldOn(*host)),
+        Way::Placed(placed) => {
+            let gone = |n: &usize| down.placed[*n].or_else(|| unreachable(world, down, gate, *n)).is_some();
+            let first = placed.first().filter(|_| placed.iter().all(gone))?;
+            Some(Why::Told(*first))
+        }
+        Way::Unknown => None,
+    }
 }
 
 /// How much it hurts that a role is gone.
@@ -93,6 +196,7 @@ fn urgency(kind: RoleKind) -> Urgency {
         | RoleKind::Tunnel => Urgency::Dark,
         RoleKind::Backup => Urgency::Unprotected,
         RoleKind::Monitoring
+        | RoleKind::Coordination
         | RoleKind::Vault
         | RoleKind::Unseal
         | RoleKind::Registry
@@ -107,13 +211,17 @@ struct Gate {
     proxy: Option<usize>,
     vpn: Option<usize>,
     tunnel: Option<usize>,
+    coordination: Option<usize>,
+    identity: Option<usize>,
+    uplink: bool,
     /// The zone of every proxy is closed: the zone, and its router.
     proxy_closed: Option<(usize, usize)>,
 }
 
 impl Gate {
     fn is_open(&self) -> bool {
-        [self.dns, self.proxy, self.vpn, self.tunnel].iter().all(Option::is_none) && self.proxy_closed.is_none()
+        let roles = [self.dns, self.proxy, self.vpn, self.tunnel, self.coordination, self.identity];
+        roles.iter().all(Option::is_none) && self.proxy_closed.is_none() && !self.uplink
     }
 
     fn of(world: &World, down: &Down) -> Gate {
@@ -125,6 +233,9 @@ impl Gate {
             proxy: gone(RoleKind::ReverseProxy),
             vpn: gone(RoleKind::Vpn),
             tunnel: gone(RoleKind::Tunnel),
+            coordination: gone(RoleKind::Coordination),
+            identity: gone(RoleKind::Identity),
+            uplink: down.uplink.is_some(),
             proxy_closed: down.all_closed(world, proxies),
         }
     }
@@ -146,7 +257,14 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
         // Nobody opens a runner: what is missing is the next build.
         Some(why) if placed.is_runner && why != Why::Itself => add(Urgency::Held, node, why),
         Some(why) => add(Urgency::Dark, node, why),
+        None if let Some((asked, open)) = door(down, placed) => {
+            add(if open { Urgency::Degraded } else { Urgency::Dark }, node, Why::Door(asked));
+        }
         None => {
+            // Whoever is logged in stays so.
+            if let Some(identity) = gate.identity.filter(|_| placed.by_identity) {
+                add(Urgency::Degraded, node, Why::Through(identity));
+            }
             if let Some((from, _)) = placed.beside.iter().find(|(from, _)| down.hosts[*from].is_some()) {
                 add(Urgency::Degraded, node, Why::DataOn(*from));
             }
@@ -154,6 +272,8 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
             let cut = egress.filter(|egress| egress.iter().all(|other| down.placed[*other].is_some()));
             if let Some(through) = cut.and_then(|egress| egress.first()) {
                 add(Urgency::Degraded, node, Why::Egress(*through));
+            } else if let Some(router) = down.uplink.filter(|_| egress.is_some()) {
+                add(Urgency::Degraded, node, Why::Uplink(router));
             }
             if down.is_thinned(&placed.hosts)
                 && let Some(lost) = placed.hosts.iter().find(|host| down.hosts[**host].is_some())
@@ -184,6 +304,13 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
     }
 }
 
+/// The placement that the proxy asks in vain whether a request may pass, and whether some paths are open to everybody.
+fn door(down: &Down, placed: &super::world::Placed<'_>) -> Option<(usize, bool)> {
+    let (asked, open) = placed.door.as_ref()?;
+    let first = asked.first().filter(|_| asked.iter().all(|n| down.placed[*n].is_some()))?;
+    Some((*first, *open))
+}
+
 /// Why people cannot reach a service that runs.
 fn unreachable(world: &World, down: &Down, gate: &Gate, n: usize) -> Option<Why> {
     let placed = &world.placed[n];
@@ -193,9 +320,11 @@ fn unreachable(world: &World, down: &Down, gate: &Gate, n: usize) -> Option<Why>
     let expose = placed.placement.entry.expose;
     // Whoever sits in the same zone needs no router.
     let at_home = |closed: &(usize, usize)| expose == Expose::Lan && world.people[closed.0];
-    if let Some((zone, router)) = down.all_closed(world, &placed.hosts).or(gate.proxy_closed).filter(|it| !at_home(it))
-    {
+    if let Some((zone, router)) = down.all_closed(world, &placed.hosts).filter(|it| !at_home(it)) {
         return Some(Why::Closed(zone, router));
+    }
+    if let Some((zone, router)) = gate.proxy_closed.filter(|it| !at_home(it)) {
+        return Some(Why::ProxyClosed(zone, router));
     }
     // What the internet opens is found through names that others answer; what is beside the tunnel's end needs no door.
     let beside = world.tunnel.is_some_and(|tunnel| placed.hosts.contains(&tunnel));
@@ -207,7 +336,12 @@ fn unreachable(world: &World, down: &Down, gate: &Gate, n: usize) -> Option<Why>
     };
     let names = gate.dns.filter(|_| expose != Expose::Public && placed.named_here);
     let door = gate.proxy.filter(|_| expose != Expose::Public);
-    names.or(door).or(way_in).map(Why::Through)
+    let through = names.or(door).or(way_in).map(Why::Through);
+    // Who comes from outside comes over the uplink; so does the answer to who has a name that others serve.
+    let inside = placed.hosts.iter().any(|host| !world.beyond[*host]);
+    let others_name = world.roles.iter().any(|role| role.kind == RoleKind::Dns) && !placed.named_here;
+    let outside = matches!(expose, Expose::Public | Expose::Vpn) || others_name;
+    through.or_else(|| down.uplink.filter(|_| inside && outside).map(Why::Uplink))
 }
 
 /// Why a placement's copies in one repository are out of reach.
@@ -215,9 +349,23 @@ fn copies_lost(world: &World, down: &Down, n: usize, repository: usize) -> Optio
     let from = &world.placed[n].hosts;
     match world.repositories[repository].host {
         Some(host) if down.hosts[host].is_some() => Some(Why::Copies(repository, host)),
+        Some(host) if down.uplink.is_some() && from.iter().all(|from| world.beyond[*from] != world.beyond[host]) => {
+            down.uplink.filter(Option::is_none).map(|_| Why::CopiesBeyond(repository)).or_else(|| {
+                let (_, router) = from.first().and_then(|from| down.apart(world, *from, host))?;
+                Some(Why::CopiesBehind(repository, router))
+            })
+        }
+        Some(host) if is_private(world, host) && !from.contains(&host) => {
+            let gone = |role: &super::world::Role| matches!(role.kind, RoleKind::Coordination | RoleKind::Vpn);
+            let lost = (0..world.roles.len()).find(|n| gone(&world.roles[*n]) && down.roles[*n].is_some());
+            lost.map(|role| Why::CopiesOver(repository, role))
+        }
         Some(host) => {
             let (_, router) = from.first().and_then(|from| down.apart(world, *from, host))?;
             Some(Why::CopiesBehind(repository, router))
+        }
+        None if down.uplink == Some(None) && from.iter().any(|from| !world.beyond[*from]) => {
+            Some(Why::CopiesBeyond(repository))
         }
         None => {
             let (_, router) = from.first().and_then(|from| down.closed(world, *from))?;
@@ -230,4 +378,9 @@ fn copies_lost(world: &World, down: &Down, n: usize, repository: usize) -> Optio
 pub fn copies_left(world: &World, down: &Down, n: usize) -> Vec<usize> {
     let all = world.placed[n].repositories.iter().copied();
     all.filter(|repository| copies_lost(world, down, n, *repository).is_none()).collect()
+}
+
+/// Why a placement is not there for whoever comes by its name.
+pub fn why_dark(world: &World, down: &Down, n: usize) -> Option<Why> {
+    down.placed[n].or_else(|| unreachable(world, down, &Gate::of(world, down), n))
 }

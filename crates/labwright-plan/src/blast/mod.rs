@@ -4,6 +4,7 @@
 //! next failure, will. It asks no host, and whether a fallback really takes over is not known here.
 
 mod effects;
+mod outside;
 mod points;
 mod spread;
 mod target;
@@ -60,6 +61,8 @@ pub enum Kind {
     /// A failure domain that the file names.
     Domain,
     Role,
+    /// The uplink to the internet.
+    Internet,
 }
 
 impl Kind {
@@ -71,6 +74,7 @@ impl Kind {
             Kind::Site => "site",
             Kind::Domain => "domain",
             Kind::Role => "role",
+            Kind::Internet => "internet",
         }
     }
 }

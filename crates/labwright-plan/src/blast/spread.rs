@@ -33,6 +33,8 @@ pub enum Why {
     Mounts(usize),
     /// It is reached over SSH through this host.
     Jump(usize),
+    /// The proxy is in a zone that nothing routes any more; the zone, and its router.
+    ProxyClosed(usize, usize),
     /// Its copies are in this repository, whose host is down.
     Copies(usize, usize),
     /// Its copies are in this repository, which is behind this router.
@@ -41,6 +43,22 @@ pub enum Why {
     NoCopy(usize),
     /// Its backup dumps a database of this placement.
     Dumps(usize),
+    /// The proxy asks this placement whether a request may pass.
+    Door(usize),
+    /// It is on the other side of the uplink, which is lost; the router, where that is why.
+    Uplink(Option<usize>),
+    /// It needs this placement, on the other side of the uplink.
+    Across(usize),
+    /// Its copies are in this repository, on the other side of the uplink.
+    CopiesBeyond(usize),
+    /// Its copies are in this repository, which only this role, a VPN, leads to.
+    CopiesOver(usize, usize),
+    /// It mounts from this host, which only this role, a VPN, leads to.
+    MountsOver(usize, usize),
+    /// It is told through this placement.
+    Told(usize),
+    /// It is told on this host.
+    ToldOn(usize),
 }
 
 /// What is down, with the reason.
@@ -52,6 +70,8 @@ pub struct Down {
     /// The router that each closed zone misses.
     pub zones: Vec<Option<usize>>,
     pub roles: Vec<Option<Why>>,
+    /// Whether the uplink is lost, and with which router.
+    pub uplink: Option<Option<usize>>,
 }
 
 impl Down {
@@ -79,6 +99,15 @@ impl Down {
         if from == to {
             return None;
         }
+        // Another router that stands in both leads from one to the other all the same.
+        let leads = |host: usize| {
+            let feet = &world.feet[host];
+            let routes = world.routers[to].contains(&host) || world.routers[from].contains(&host);
+            routes && self.hosts[host].is_none() && feet.contains(&from) && feet.contains(&to)
+        };
+        if [to, from].iter().flat_map(|zone| &world.routers[*zone]).any(|host| leads(*host)) {
+            return None;
+        }
         let closed = |zone: usize| self.zones[zone].map(|router| (zone, router));
         closed(to).or_else(|| closed(from))
     }
@@ -97,10 +126,19 @@ pub fn spread(world: &World, failed: &Thing) -> Down {
         placed: vec![None; world.placed.len()],
         zones: vec![None; world.zones.len()],
         roles: vec![None; world.roles.len()],
+        uplink: None,
     };
     let mut open: Vec<usize> = Vec::new();
     hosts(world, failed, &mut down);
     zones(world, &mut down);
+    let router = world.roles.iter().find(|role| role.kind == RoleKind::Router).map(|role| &role.hosts);
+    down.uplink = match (failed.kind, router) {
+        (Kind::Internet, _) => Some(None),
+        (_, Some(hosts)) if hosts.iter().all(|host| down.hosts[*host].is_some()) => {
+            hosts.first().map(|host| Some(*host))
+        }
+        _ => None,
+    };
     if failed.kind == Kind::Service {
         for placed in world.service(&failed.name) {
             down.placed[*placed] = Some(Why::Itself);
@@ -126,6 +164,16 @@ pub fn spread(world: &World, failed: &Thing) -> Down {
         for n in 0..world.placed.len() {
             if down.placed[n].is_none()
                 && let Some(why) = kept_apart(world, &down, n)
+            {
+                down.placed[n] = Some(why);
+                open.push(n);
+            }
+        }
+    }
+    if let Some(router) = down.uplink {
+        for n in 0..world.placed.len() {
+            if down.placed[n].is_none()
+                && let Some(why) = across(world, n, router)
             {
                 down.placed[n] = Some(why);
                 open.push(n);
@@ -160,7 +208,7 @@ fn hosts(world: &World, failed: &Thing, down: &mut Down) {
             }
             Kind::Site => host.site.as_ref().is_some_and(|site| site.value == named).then_some(Why::AtSite),
             Kind::Domain => host.failure_domain.iter().any(|name| name.value == named).then_some(Why::InDomain),
-            Kind::Service | Kind::Role => None,
+            Kind::Service | Kind::Role | Kind::Internet => None,
         };
         down.hosts[n] = why;
     }
@@ -207,6 +255,22 @@ fn kept_apart(world: &World, down: &Down, n: usize) -> Option<Why> {
     })
 }
 
+/// What somebody else runs is out of reach; so is what a placement needs on the other side of the uplink.
+fn across(world: &World, n: usize, router: Option<usize>) -> Option<Why> {
+    let placed = &world.placed[n];
+    if placed.placement.entry.external.is_some() {
+        return Some(Why::Uplink(router));
+    }
+    let side = |n: usize| {
+        let hosts = &world.placed[n].hosts;
+        let first = world.beyond[*hosts.first()?];
+        hosts.iter().all(|host| world.beyond[*host] == first).then_some(first)
+    };
+    let own = side(n)?;
+    let other = |other: &usize| side(*other).is_some_and(|side| side != own);
+    placed.needs.iter().find(|need| !need.is_empty() && need.iter().all(other)).map(|need| Why::Across(need[0]))
+}
+
 fn roles(world: &World, down: &mut Down) {
     for (n, role) in world.roles.iter().enumerate() {
         let lost = |host: &usize| down.hosts[*host].is_some();
@@ -217,12 +281,17 @@ fn roles(world: &World, down: &mut Down) {
         });
         let hosts = role.hosts.first().filter(|_| role.hosts.iter().all(lost));
         // What lets people in from outside, or calls them, has to reach the outside itself.
-        let outside = matches!(role.kind, RoleKind::Vpn | RoleKind::Tunnel | RoleKind::Monitoring);
+        let outside =
+            matches!(role.kind, RoleKind::Vpn | RoleKind::Tunnel | RoleKind::Monitoring | RoleKind::Coordination);
         down.roles[n] = match (hosts, service) {
             (Some(first), _) => Some(Why::On(*first)),
             (None, Some(placed)) => Some(Why::Service(placed)),
             (None, None) if outside => {
-                down.all_closed(world, &role.hosts).map(|(zone, router)| Why::Closed(zone, router))
+                let closed = down.all_closed(world, &role.hosts).map(|(zone, router)| Why::Closed(zone, router));
+                let beyond = role.hosts.iter().all(|host| world.beyond[*host]);
+                // Who watches from outside sees nothing of the inside any more; who watches from inside sees it still.
+                let cut = beyond == (role.kind == RoleKind::Monitoring) || role.kind == RoleKind::Coordination;
+                closed.or(down.uplink.filter(|_| cut && !role.hosts.is_empty()).map(Why::Uplink))
             }
             (None, None) => None,
         };

@@ -1,4 +1,4 @@
-//! From what was typed to what fails: `pve-01`, `host/pve-01`, `zone/servers`, `site/garage`, `domain/ups`.
+//! From what was typed to what fails: `pve-01`, `host/pve-01`, `zone/servers`, `site/garage`, `domain/ups`, `internet`.
 
 use std::collections::BTreeSet;
 
@@ -29,10 +29,14 @@ pub fn things(parsed: &Parsed, kind: Kind) -> BTreeSet<&str> {
         Kind::Site => hosts.filter_map(|host| host.site.as_ref()).map(|site| site.value.as_str()).collect(),
         Kind::Domain => hosts.flat_map(|host| host.failure_domain.iter()).map(|name| name.value.as_str()).collect(),
         Kind::Role => BTreeSet::new(),
+        Kind::Internet => BTreeSet::from([INTERNET]),
     }
 }
 
-const KINDS: [Kind; 5] = [Kind::Host, Kind::Service, Kind::Zone, Kind::Site, Kind::Domain];
+/// The uplink has one name, which no zone can have.
+pub const INTERNET: &str = "internet";
+
+const KINDS: [Kind; 6] = [Kind::Host, Kind::Service, Kind::Zone, Kind::Site, Kind::Domain, Kind::Internet];
 
 /// The thing that a name stands for.
 pub fn target(parsed: &Parsed, typed: &str) -> Result<Thing, NoTarget> {

@@ -124,17 +124,19 @@ fn a_router_closes_zones_and_keeps_what_is_in_them_apart() {
         STACK,
         "gw",
         expect![[r#"
-        host gw: router, VPN
-        dark role router [nothing crosses between zones or to the internet] runs on `gw`
-        dark role VPN [no way in for administration from outside] runs on `gw`
-        dark zone servers [cut off: nothing gets in or out] is routed by `gw`
-        dark zone data [cut off: nothing gets in or out] is routed by `gw`
-        dark service wiki needs `postgres` across zones, and only `gw` routes `data`
-        dark service notes needs `wiki`, which needs `postgres` across zones, and only `gw` routes `data`
-        unprotected service wiki [only `nas` keeps copies now] is backed up to `away`, across `gw`
-        unprotected service tunnelled [no copy is within reach] is backed up to `away`, across `gw`
-        held role monitoring [half blind: it sees its own zone alone, and no alert leaves it] is in `servers`, which `gw` routes
-    "#]],
+            host gw: router, VPN
+            dark role router [nothing crosses between zones or to the internet] runs on `gw`
+            dark role VPN [no way in for administration from outside] runs on `gw`
+            dark zone servers [cut off: nothing gets in or out, and so nobody elsewhere reaches 6 services there] is routed by `gw`
+            dark zone data [cut off: nothing gets in or out, and so nobody elsewhere reaches `postgres`] is routed by `gw`
+            dark service wiki needs `postgres` across zones, and only `gw` routes `data`
+            dark service notes needs `wiki`, which needs `postgres` across zones, and only `gw` routes `data`
+            degraded role DNS [answers for `lab.home.arpa` alone: no other name is found] reaches the internet through `gw`
+            degraded service tunnelled [no way to the internet] reaches the internet through `gw`
+            unprotected service wiki [only `nas` keeps copies now] is backed up to `away`, across `gw`
+            unprotected service tunnelled [no copy is within reach] is backed up to `away`, across `gw`
+            held role monitoring [half blind: it sees its own zone alone, and no alert leaves it] is in `servers`, which `gw` routes
+        "#]],
     );
 }
 
@@ -411,14 +413,16 @@ fn whoever_sits_in_the_same_zone_needs_no_router() {
         HOME,
         "box",
         expect![[r#"
-        host box: router
-        dark role router [nothing crosses between zones or to the internet] runs on `box`
-        dark role tunnel [the internet reaches nothing here] is in `lan`, which `box` routes
-        dark zone lan [cut off: nothing gets in or out] is routed by `box`
-        dark service admin is in `lan`, which `box` routes
-        dark service blog is in `lan`, which `box` routes
-        dark service shop is in `lan`, which `box` routes
-    "#]],
+            host box: router
+            dark role router [nothing crosses between zones or to the internet] runs on `box`
+            dark role tunnel [the internet reaches nothing here] is in `lan`, which `box` routes
+            dark zone lan [cut off: nothing gets in or out] is routed by `box`
+            dark service admin is in `lan`, which `box` routes
+            dark service blog is in `lan`, which `box` routes
+            dark service outside reaches the internet through `box`
+            dark service shop is in `lan`, which `box` routes
+            degraded role DNS [answers for `home.arpa` alone: no other name is found] reaches the internet through `box`
+        "#]],
     );
 }
 
@@ -464,7 +468,7 @@ fn single_points_of_failure_are_ranked() {
     }
     expect![[r#"
         domain/ups: dark 5 (1), roles 1, degraded 3, copies 2, held 1: 2 hosts
-        host/gw: dark 2 (1), roles 4, degraded 0, copies 2, held 1: router, VPN
+        host/gw: dark 2 (1), roles 4, degraded 2, copies 2, held 1: router, VPN
         site/home: dark 4 (1), roles 2, degraded 2, copies 1, held 0: 2 hosts
         host/pve-01: dark 4 (1), roles 1, degraded 3, copies 0, held 0: 1 guest, DNS
         host/docker-01: dark 4 (1), roles 1, degraded 2, copies 0, held 0: guest of `pve-01`, reverse proxy, 5 services
@@ -594,4 +598,136 @@ services:
         .collect();
     dark.sort_unstable();
     assert_eq!(dark, ["a", "b", "c", "d-smb", "e", "nfs", "smb"]);
+}
+
+/// Somebody's lab with all that can be on the other side of an uplink.
+const UPLINK: &str = r#"
+domain: lan.example.net
+edge:
+  router: gw
+  vpn: { wireguard: { on: gw } }
+  public: { cloudflare: { zones: [example.net], tunnel: web, standby: { pages: spare.pages.dev } } }
+network: { zones: { home: { subnet: 10.0.0.0/24 }, wg: { interface: wg0, subnet: 10.9.0.0/24 } } }
+compute:
+  hosts:
+    gw: { zone: home, address: 10.0.0.1, site: home }
+    web: { zone: home, address: 10.0.0.2, site: home }
+    nas: { zone: home, address: 10.0.0.5, site: home }
+    vps: { address: 203.0.113.9, provider: Hetzner }
+platform:
+  dns: web
+  reverse_proxy: { on: web, tls: { acme: letsencrypt }, forward_auth: login }
+  identity: { on: web, service: login }
+  monitoring: { on: web, notify: { phone: "ntfy://ntfy.sh/x", chat: "json://chat.lan.example.net/alert", box: "syslog://10.0.0.5" }, heartbeat: "https://hc-ping.com/x" }
+services:
+  login: { run: authelia, on: web, expose: lan, url: login, port: 9091 }
+  chat: { run: chat, on: nas, expose: lan, url: chat, port: 80 }
+  blog: { containers: { b: { image: "nginx:1.27" } }, on: web, expose: public, url: blog.example.net, access: everyone }
+  wiki: { run: wiki, on: web, expose: lan, url: wiki, port: 80, door: { auth: forward }, backup: nightly, data: [/srv/wiki] }
+  feed: { run: feed, on: web, expose: lan, url: feed, port: 81, door: { auth: { forward: true, open: [/rss] } } }
+  notes: { run: notes, on: web, expose: vpn, url: notes, port: 82 }
+  far: { run: far, on: vps, needs: [wiki] }
+  mail: { external: fastmail }
+  letters: { run: letters, on: web, needs: [mail], expose: lan, url: letters }
+protection:
+  repositories: { near: { on: nas, path: /b }, away: { url: "s3:https://s3.example.com/x" } }
+  policies: { nightly: { to: [near, away] } }
+"#;
+
+#[test]
+fn a_lost_uplink() {
+    takes(
+        UPLINK,
+        "internet",
+        expect![[r#"
+            internet internet: the uplink
+            dark role VPN [no way in for administration from outside] needs the uplink
+            dark role tunnel [the internet reaches nothing here] needs the uplink
+              then: point `apex` and `www` at the standby `spare.pages.dev`
+            dark service blog is reached through the tunnel, which needs the uplink
+            dark service far needs `wiki` at the other end of the uplink
+            dark service letters needs `mail`, which is on the internet, at somebody else's
+            dark service mail is on the internet, at somebody else's
+            dark service notes is reached through the VPN, which needs the uplink
+            degraded role DNS [answers for `lan.example.net` alone: no other name is found] needs the uplink
+            unprotected service wiki [only `near` keeps copies now] is backed up to `away`, at the other end of the uplink
+            held role alerts to phone [no alert gets there; still told: `chat` and `box`] needs the uplink
+            held role heartbeat [it stops, and whoever waits for it calls] needs the uplink
+            held role certificates [none is renewed by `letsencrypt`: names go dark one by one when theirs run out] needs the uplink
+            held role updates [no image and no package is fetched: what runs goes on, nothing new is deployed] needs the uplink
+            held host vps [cannot be changed or looked at from here] is at the other end of the uplink
+        "#]],
+    );
+}
+
+#[test]
+fn whoever_is_asked_at_the_door_and_whoever_is_told() {
+    takes(
+        UPLINK,
+        "login",
+        expect![[r#"
+        service login: lab
+        dark role identity [nobody new can log in where it is asked] is the service `login`
+        dark service wiki asks `login` at the door
+        degraded service feed [nobody gets in but to `/rss`] asks `login` at the door
+    "#]],
+    );
+    takes(
+        UPLINK,
+        "chat",
+        expect![[r#"
+            service chat: lab
+            held role alerts to chat [no alert gets there; still told: `phone` and `box`] goes through `chat`
+        "#]],
+    );
+    takes(
+        UPLINK,
+        "nas",
+        expect![[r#"
+            host nas: repository `near`, 1 service
+            dark service chat runs on `nas`
+            unprotected service wiki [only `away` keeps copies now] is backed up to `near` on `nas`
+            held role alerts to box [no alert gets there; still told: `phone`] goes to `nas`
+            held role alerts to chat [no alert gets there; still told: `phone`] goes through `chat`, which runs on `nas`
+        "#]],
+    );
+}
+
+#[test]
+fn a_zone_that_the_lab_s_router_has_no_address_in_has_a_router_of_its_own() {
+    let lab = "edge: { router: gw }\nnetwork: { zones: { home: { subnet: 10.0.0.0/24 }, dmz: { subnet: 10.1.0.0/24 } } }\ncompute:\n  hosts:\n    gw: { zone: home, address: 10.0.0.1 }\n    inner: { zone: home, address: [10.0.0.2, 10.1.0.1] }\n    app: { zone: dmz, address: 10.1.0.20 }\n    pc: { zone: home, address: 10.0.0.9 }\nservices:\n  wiki: { run: wiki, on: app }\n  reader: { run: reader, on: pc, needs: [wiki] }\n";
+    takes(
+        lab,
+        "inner",
+        expect![[r#"
+        host inner: 
+        dark zone dmz [cut off: nothing gets in or out, and so nobody elsewhere reaches `wiki`] is routed by `inner`
+        dark service reader needs `wiki` across zones, and only `inner` routes `dmz`
+    "#]],
+    );
+    takes(
+        lab,
+        "gw",
+        expect![[r#"
+        host gw: router
+        dark role router [nothing gets to the internet; between zones `inner` still routes its own] runs on `gw`
+        dark zone home [cut off from the rest; `inner` still leads to `dmz`] is routed by `gw`
+    "#]],
+    );
+}
+
+#[test]
+fn a_mesh_that_is_coordinated_by_what_it_protects() {
+    let lab = "edge: { vpn: { tailscale: { on: [pve, nas] } } }\nnetwork: { zones: { dc: { subnet: 203.0.113.0/28 }, tailnet: { interface: tailscale0, subnet: 100.64.0.0/10 } } }\ncompute:\n  hosts:\n    pve: { zone: tailnet, address: 100.64.0.5, mounts: { /mnt/backup: \"100.64.0.4:/b\" } }\n    hs: { zone: dc, address: 203.0.113.3, vm: { on: pve } }\n    nas: { zone: tailnet, address: 100.64.0.4 }\nservices:\n  headscale: { run: headscale serve, on: hs, data: [/var/lib/headscale], backup: n }\n  shop: { run: shop, on: pve, data: [/srv], backup: n }\nprotection: { repositories: { r: { on: nas, path: /b } }, policies: { n: { to: r } } }\n";
+    takes(
+        lab,
+        "headscale",
+        expect![[r#"
+        service headscale: lab
+        unprotected service headscale [no copy is within reach] is backed up to `r`, found through the VPN coordination, which is the service `headscale`
+        unprotected service shop [no copy is within reach] is backed up to `r`, found through the VPN coordination, which is the service `headscale`
+        held role VPN coordination [who is connected stays so for a while; after a restart nobody finds the others] is the service `headscale`
+        held host pve [loses `/mnt/backup` when the VPN has to be found anew] mounts from `nas`, found through the VPN coordination, which is the service `headscale`
+    "#]],
+    );
 }

@@ -1,6 +1,6 @@
 //! Effects in words: chains of reasons, what is left, what to do.
 
-use super::effects::{Hit, Node, copies_left};
+use super::effects::{Hit, Node, copies_left, untold_receivers, why_dark};
 use super::spread::{Down, Why};
 use super::world::{RoleKind, World, split};
 use super::{Affected, Blast, Kind, Link, Thing, Urgency};
@@ -16,7 +16,17 @@ pub(super) fn told(world: &World, down: &Down, mut hits: Vec<Hit>, fails: &Thing
     for hit in hits {
         let told = words.affected(hit);
         // What is only cut off is there again with whatever led to it.
-        let cut_off = matches!(hit.why, Why::Closed(..) | Why::Apart(..) | Why::Through(_) | Why::Egress(_));
+        let cut_off = matches!(
+            hit.why,
+            Why::Closed(..)
+                | Why::ProxyClosed(..)
+                | Why::Apart(..)
+                | Why::Through(_)
+                | Why::Egress(_)
+                | Why::Door(_)
+                | Why::Uplink(_)
+                | Why::Across(_)
+        );
         if hit.urgency == Urgency::Dark && !cut_off && !down_itself.contains(&told.thing) {
             down_itself.push(told.thing.clone());
         }
@@ -55,6 +65,9 @@ fn room(node: Node) -> (u8, usize) {
     match node {
         Node::Role(n) => (0, n),
         Node::Zone(n) => (1, n),
+        Node::Receiver(_) | Node::Heartbeat => (0, usize::MAX - 2),
+        Node::Certificates => (0, usize::MAX - 1),
+        Node::Updates => (0, usize::MAX),
         Node::Controller(_) => (2, 0),
         Node::Host(_) => (3, 0),
         Node::Placed(_) => (4, 0),
@@ -67,6 +80,10 @@ fn name(world: &World, node: Node) -> String {
         Node::Zone(n) => world.zones[n].to_string(),
         Node::Host(n) | Node::Controller(n) => world.hosts[n].to_string(),
         Node::Placed(n) => world.placed[n].name(),
+        Node::Receiver(n) => format!("alerts to {}", world.receivers[n].name),
+        Node::Heartbeat => "heartbeat".to_string(),
+        Node::Certificates => "certificates".to_string(),
+        Node::Updates => "updates".to_string(),
     }
 }
 
@@ -93,7 +110,7 @@ impl Words<'_, '_> {
     fn affected(&self, hit: Hit) -> Affected {
         let world = self.world;
         let kind = match hit.node {
-            Node::Role(_) => Kind::Role,
+            Node::Role(_) | Node::Receiver(_) | Node::Heartbeat | Node::Certificates | Node::Updates => Kind::Role,
             Node::Zone(_) => Kind::Zone,
             Node::Host(_) | Node::Controller(_) => Kind::Host,
             Node::Placed(_) => Kind::Service,
@@ -146,6 +163,11 @@ impl Words<'_, '_> {
                 Node::Zone(_) => link("is", "are", &format!("routed by {}", host(router))),
                 _ => link("is", "are", &format!("in {}, which {} routes", zone(closed), host(router))),
             },
+            Why::ProxyClosed(closed, router) => {
+                let rest =
+                    format!("reached through the reverse proxy in {}, which {} routes", zone(closed), host(router));
+                link("is", "are", &rest)
+            }
             Why::Service(n) => link("is", "are", &format!("the service {}", placed(n))),
             Why::Mounts(from) => link("mounts", "mount", &format!("from {}", host(from))),
             Why::Jump(through) => link("is", "are", &format!("reached through {}", host(through))),
@@ -157,6 +179,39 @@ impl Words<'_, '_> {
                 link("is", "are", &format!("backed up to `{name}`, across {}", host(router)))
             }
             Why::NoCopy(on) => link("keeps", "keep", &format!("its data, without a backup, on {}", host(on))),
+            Why::Door(asked) => link("asks", "ask", &format!("{} at the door", placed(asked))),
+            Why::Uplink(None) => match node {
+                Node::Placed(n) if world.placed[n].placement.entry.external.is_some() => {
+                    link("is", "are", "on the internet, at somebody else's")
+                }
+                Node::Host(_) => link("is", "are", "at the other end of the uplink"),
+                Node::Placed(n) if !world.placed[n].is_from_outside() => {
+                    link("has a name", "have names", "that a resolver on the internet answers")
+                }
+                Node::Placed(_) => link("is", "are", "reached over the uplink"),
+                _ => link("needs", "need", "the uplink"),
+            },
+            Why::Uplink(Some(router)) => match node {
+                Node::Placed(n) if world.placed[n].placement.entry.external.is_some() => {
+                    link("is", "are", &format!("on the internet, across {}", host(router)))
+                }
+                _ => link("reaches", "reach", &format!("the internet through {}", host(router))),
+            },
+            Why::Across(other) => link("needs", "need", &format!("{} at the other end of the uplink", placed(other))),
+            Why::CopiesBeyond(repository) => {
+                let name = world.repositories[repository].name;
+                link("is", "are", &format!("backed up to `{name}`, at the other end of the uplink"))
+            }
+            Why::CopiesOver(repository, role) => {
+                let (name, role) = (world.repositories[repository].name, world.roles[role].kind.word());
+                link("is", "are", &format!("backed up to `{name}`, found through the {role}"))
+            }
+            Why::MountsOver(from, role) => {
+                let role = world.roles[role].kind.word();
+                link("mounts", "mount", &format!("from {}, found through the {role}", host(from)))
+            }
+            Why::Told(through) => link("goes", "go", &format!("through {}", placed(through))),
+            Why::ToldOn(on) => link("goes", "go", &format!("to {}", host(on))),
             Why::Dumps(of) => link("has", "have", &format!("its database in {}", placed(of))),
         };
         out.push(link);
@@ -168,13 +223,20 @@ impl Words<'_, '_> {
             | Why::Jump(n)
             | Why::NoCopy(n)
             | Why::Closed(_, n)
+            | Why::ProxyClosed(_, n)
             | Why::Apart(_, _, n)
             | Why::Copies(_, n)
-            | Why::CopiesBehind(_, n) => self.down.hosts[n].map(|why| (Node::Host(n), why)),
-            Why::Needs(n) | Why::Egress(n) | Why::Service(n) | Why::Dumps(n) => {
+            | Why::CopiesBehind(_, n)
+            | Why::ToldOn(n)
+            | Why::Uplink(Some(n)) => self.down.hosts[n].map(|why| (Node::Host(n), why)),
+            Why::Needs(n) | Why::Egress(n) | Why::Service(n) | Why::Dumps(n) | Why::Door(n) => {
                 self.down.placed[n].map(|why| (Node::Placed(n), why))
             }
-            Why::Through(n) => self.down.roles[n].map(|why| (Node::Role(n), why)),
+            Why::Told(n) => why_dark(world, self.down, n).map(|why| (Node::Placed(n), why)),
+            Why::Through(n) | Why::CopiesOver(_, n) | Why::MountsOver(_, n) => {
+                self.down.roles[n].map(|why| (Node::Role(n), why))
+            }
+            Why::Across(_) | Why::CopiesBeyond(_) | Why::Uplink(None) => None,
             Why::Itself | Why::InZone | Why::AtSite | Why::InDomain => None,
         };
         let Some((next, reason)) = next else { return };
@@ -206,6 +268,43 @@ impl Words<'_, '_> {
             Some(list(&names, "and"))
         };
         match (hit.node, hit.why) {
+            (Node::Role(n), Why::Uplink(_)) if world.roles[n].kind == RoleKind::Dns => {
+                format!("answers for `{}` alone: no other name is found", world.parsed.lab.domain.value)
+            }
+            (Node::Role(n), Why::Uplink(_)) if world.roles[n].kind == RoleKind::Monitoring => {
+                "blind to all that is on this side, and calls it down".to_string()
+            }
+            (Node::Receiver(n), _) => self.untold(n),
+            (Node::Heartbeat, _) => "it stops, and whoever waits for it calls".to_string(),
+            (Node::Certificates, _) => {
+                let authority = world.authority.unwrap_or_default();
+                format!("none is renewed by `{authority}`: names go dark one by one when theirs run out")
+            }
+            (Node::Updates, _) => {
+                "no image and no package is fetched: what runs goes on, nothing new is deployed".to_string()
+            }
+            (Node::Host(_), Why::Uplink(_)) => "cannot be changed or looked at from here".to_string(),
+            (Node::Host(n), Why::MountsOver(from, _)) => {
+                let paths = world.mounts[n].iter().filter(|(_, host)| *host == from).map(|(path, _)| *path);
+                format!("loses {} when the VPN has to be found anew", list(&paths.collect::<Vec<_>>(), "and"))
+            }
+            (Node::Placed(n), Why::Uplink(_)) if world.placed[n].is_from_outside() && hit.urgency == Urgency::Dark => {
+                match world.placed[n].named_here && world.roles.iter().any(|role| role.kind == RoleKind::Dns) {
+                    true => "from outside; at home its name still leads to it".to_string(),
+                    false => "from outside".to_string(),
+                }
+            }
+            (Node::Placed(_), Why::Uplink(_)) if hit.urgency == Urgency::Degraded => {
+                "no way to the internet".to_string()
+            }
+            (Node::Placed(_), Why::Through(role)) if hit.urgency == Urgency::Degraded => {
+                format!("nobody new can log in while {} is away", world.roles[role].kind.word())
+            }
+            (Node::Placed(n), Why::Door(_)) if hit.urgency == Urgency::Degraded => {
+                let open = world.placed[n].placement.entry.door.auth.open.iter().map(|path| path.value.as_str());
+                format!("nobody gets in but to {}", list(&open.collect::<Vec<_>>(), "and"))
+            }
+            (Node::Role(n), Why::Through(_)) => self.loss(world.roles[n].kind),
             (Node::Role(n), _) if self.down.roles[n].is_none() => {
                 format!("left to {} alone", left(&world.roles[n].hosts).unwrap_or_default())
             }
@@ -215,7 +314,7 @@ impl Words<'_, '_> {
             (Node::Role(n), _) => self.loss(world.roles[n].kind),
             (Node::Zone(n), _) => match left(&world.routers[n]) {
                 Some(left) => format!("routed by {left} alone"),
-                None => "cut off: nothing gets in or out".to_string(),
+                None => self.cut_off(n),
             },
             (Node::Controller(_), _) => "Labwright runs there: nothing is planned or applied from it".to_string(),
             (Node::Host(n), Why::Mounts(from)) => {
@@ -233,7 +332,7 @@ impl Words<'_, '_> {
             }
             (Node::Placed(_), Why::NoCopy(_)) => "if the disk is gone, so is its data".to_string(),
             (Node::Placed(_), Why::Dumps(_)) => "its database cannot be dumped".to_string(),
-            (Node::Placed(n), Why::Copies(..) | Why::CopiesBehind(..)) => {
+            (Node::Placed(n), Why::Copies(..) | Why::CopiesBehind(..) | Why::CopiesBeyond(_) | Why::CopiesOver(..)) => {
                 let left = copies_left(world, self.down, n);
                 match left.is_empty() {
                     true => "no copy is within reach".to_string(),
@@ -244,6 +343,49 @@ impl Words<'_, '_> {
         }
     }
 
+    /// What it means that a zone is not routed, and what is in it.
+    fn cut_off(&self, zone: usize) -> String {
+        let world = self.world;
+        let leads = |host: &usize| {
+            self.down.hosts[*host].is_none()
+                && world.feet[*host].contains(&zone)
+                && (0..world.zones.len()).any(|other| other != zone && world.routers[other].contains(host))
+        };
+        if let Some(host) = (0..world.hosts.len()).find(leads) {
+            let routed = (0..world.zones.len()).filter(|other| world.routers[*other].contains(&host));
+            let routed: Vec<&str> = routed.map(|zone| world.zones[zone]).collect();
+            return format!("cut off from the rest; `{}` still leads to {}", world.hosts[host], list(&routed, "and"));
+        }
+        let inside = |n: &usize| world.zone[*n] == Some(zone) && self.down.hosts[*n].is_none();
+        let services: Vec<&str> = (0..world.hosts.len())
+            .filter(inside)
+            .flat_map(|host| &world.on[host])
+            .filter(|n| self.down.placed[**n].is_none() && !world.placed[**n].is_reached())
+            .map(|n| world.placed[*n].placement.service.as_str())
+            .collect();
+        let zones = self.world.private.iter().filter(|private| !**private).count();
+        match services.len() {
+            _ if zones < 2 => "cut off: nothing gets in or out".to_string(),
+            0 => "cut off: nothing gets in or out".to_string(),
+            1..=3 => {
+                format!("cut off: nothing gets in or out, and so nobody elsewhere reaches {}", list(&services, "and"))
+            }
+            more => format!("cut off: nothing gets in or out, and so nobody elsewhere reaches {more} services there"),
+        }
+    }
+
+    /// Who else is told of alerts, when somebody is not.
+    fn untold(&self, receiver: usize) -> String {
+        let receivers = &self.world.receivers;
+        let gone = untold_receivers(self.world, self.down);
+        let left: Vec<&str> =
+            (0..receivers.len()).filter(|n| *n != receiver && !gone.contains(n)).map(|n| receivers[n].name).collect();
+        match left.is_empty() {
+            true => "no alert gets there, and nobody else is told".to_string(),
+            false => format!("no alert gets there; still told: {}", list(&left, "and")),
+        }
+    }
+
     fn repositories(&self, numbers: &[usize], last: &str) -> String {
         list(&numbers.iter().map(|n| self.world.repositories[*n].name).collect::<Vec<_>>(), last)
     }
@@ -251,14 +393,36 @@ impl Words<'_, '_> {
     /// What it means that nobody plays a role.
     fn loss(&self, kind: RoleKind) -> String {
         match kind {
-            RoleKind::Router => "nothing crosses between zones or to the internet".to_string(),
+            RoleKind::Router => {
+                let world = self.world;
+                let others: Vec<&str> = (0..world.zones.len())
+                    .flat_map(|zone| &world.routers[zone])
+                    .filter(|host| self.down.hosts[**host].is_none())
+                    .map(|host| world.hosts[*host])
+                    .collect();
+                match others.first() {
+                    None => "nothing crosses between zones or to the internet".to_string(),
+                    Some(other) => {
+                        format!("nothing gets to the internet; between zones `{other}` still routes its own")
+                    }
+                }
+            }
             RoleKind::Dns => format!("no name of `{}` resolves", self.world.parsed.lab.domain.value),
             RoleKind::ReverseProxy => "no name leads to its service".to_string(),
             RoleKind::Identity => "nobody new can log in where it is asked".to_string(),
             RoleKind::Vpn => "no way in for administration from outside".to_string(),
             RoleKind::Tunnel => "the internet reaches nothing here".to_string(),
             RoleKind::Backup => "what it keeps is out of reach".to_string(),
-            RoleKind::Monitoring => "blind: nothing is probed and no alert is sent".to_string(),
+            RoleKind::Monitoring => match self.world.parsed.lab.platform.monitoring.as_ref() {
+                Some(monitoring) if monitoring.heartbeat.is_some() => {
+                    "blind: nothing is probed and no alert is sent; its heartbeat stops, and whoever waits for it calls"
+                        .to_string()
+                }
+                _ => "blind: nothing is probed and no alert is sent".to_string(),
+            },
+            RoleKind::Coordination => {
+                "who is connected stays so for a while; after a restart nobody finds the others".to_string()
+            }
             RoleKind::Vault => "no secret is handed out: what needs one cannot be deployed or started anew".to_string(),
             RoleKind::Unseal => "the secrets store stays sealed after its next start".to_string(),
             RoleKind::Registry => {
@@ -343,6 +507,7 @@ pub(super) fn about(world: &World, thing: &Thing) -> String {
             parts.push(count(here.count(), "host", "hosts"));
         }
         Kind::Role => {}
+        Kind::Internet => parts.push("the uplink".to_string()),
     }
     parts.join(", ")
 }

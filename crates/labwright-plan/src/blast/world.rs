@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use labwright_model::compose::mounts::MountType;
-use labwright_model::lab::{Expose, Lab, Tier, Zone, ZoneKind};
+use labwright_model::lab::{Access, Expose, Lab, Tier, Zone, ZoneKind};
 use labwright_model::{Parsed, Placement, Spanned};
 
+use super::outside::{Receiver, authority, beyond, fetches, folders, is_application, own_router, receivers};
 use crate::application;
 use crate::check::policy_of;
 use crate::mounted::{Servers, server, shares};
@@ -22,6 +22,8 @@ pub enum RoleKind {
     Tunnel,
     Backup,
     Monitoring,
+    /// What the members of a mesh VPN find one another by: headscale.
+    Coordination,
     Vault,
     Unseal,
     Registry,
@@ -40,6 +42,7 @@ impl RoleKind {
             RoleKind::Tunnel => "tunnel",
             RoleKind::Backup => "backup target",
             RoleKind::Monitoring => "monitoring",
+            RoleKind::Coordination => "VPN coordination",
             RoleKind::Vault => "secrets store",
             RoleKind::Unseal => "unsealing of the secrets store",
             RoleKind::Registry => "registry",
@@ -83,6 +86,11 @@ pub struct Placed<'a> {
     /// Whether nobody finds it without the lab's resolver: all its names are the lab's own, or of its records.
     pub named_here: bool,
     pub repositories: Vec<usize>,
+    /// The placements that the proxy asks whether a request may pass, one of which is enough; and whether some of its paths
+    /// are open to everybody.
+    pub door: Option<(Vec<usize>, bool)>,
+    /// Whether people log in with the lab's identity: it is public, and no policy of the edge says for whom.
+    pub by_identity: bool,
     /// Databases that its backup dumps: one of the placements is enough.
     pub dumps: Vec<Vec<usize>>,
     /// Whether it is nothing that people open, and only runs the jobs of a forge.
@@ -99,6 +107,11 @@ impl Placed<'_> {
 
     pub fn production(&self) -> bool {
         self.placement.entry.tier == Tier::Production
+    }
+
+    /// Whether people come to it from outside.
+    pub fn is_from_outside(&self) -> bool {
+        matches!(self.placement.entry.expose, Expose::Public | Expose::Vpn)
     }
 
     /// Whether people reach it by its name.
@@ -133,6 +146,18 @@ pub struct World<'a> {
     pub meshed: Vec<bool>,
     /// The host that the public tunnel ends on.
     pub tunnel: Option<usize>,
+    /// Whether each host is at the other end of the lab's uplink.
+    pub beyond: Vec<bool>,
+    /// Whether each zone is one that only a VPN leads into.
+    pub private: Vec<bool>,
+    /// The zones that each host has a foot in.
+    pub feet: Vec<Vec<usize>>,
+    /// Who is told of alerts.
+    pub receivers: Vec<Receiver<'a>>,
+    /// The authority outside that certificates come from.
+    pub authority: Option<&'a str>,
+    /// Whether images come from outside.
+    pub fetches: bool,
     host_numbers: HashMap<&'a str, usize>,
     services: HashMap<&'a str, Vec<usize>>,
 }
@@ -161,6 +186,12 @@ impl<'a> World<'a> {
             people: Vec::new(),
             meshed: vec![false; hosts.len()],
             tunnel: None,
+            beyond: Vec::new(),
+            private: Vec::new(),
+            feet: Vec::new(),
+            receivers: Vec::new(),
+            authority: authority(lab),
+            fetches: fetches(parsed),
             services: HashMap::new(),
             hosts,
             host_numbers: HashMap::new(),
@@ -179,7 +210,10 @@ impl<'a> World<'a> {
             if host.routes.is_empty() && router == Some(n) {
                 for (zone, entry) in lab.network.zones.values().enumerate() {
                     if entry.interface.is_none() {
-                        world.routers[zone].push(n);
+                        let own = own_router(lab, world.zones[zone], n).unwrap_or(n);
+                        if !world.routers[zone].contains(&own) {
+                            world.routers[zone].push(own);
+                        }
                     }
                 }
             }
@@ -191,6 +225,20 @@ impl<'a> World<'a> {
             let jumps = host.ssh.jump.iter();
             world.jumps.push(jumps.filter_map(|jump| host_numbers.get(host_part(jump)).copied()).collect());
         }
+        for (n, host) in lab.compute.hosts.values().enumerate() {
+            let within = |zone: &Zone| {
+                host.address
+                    .iter()
+                    .any(|address| zone.subnet.iter().any(|subnet| subnet.value.0.contains(&address.value)))
+            };
+            let zones = lab.network.zones.values().enumerate();
+            let foot = |zone: usize, entry: &Zone| {
+                world.zone[n] == Some(zone) || world.routers[zone].contains(&n) || within(entry)
+            };
+            world.feet.push(zones.filter(|(zone, entry)| foot(*zone, entry)).map(|(zone, _)| zone).collect());
+        }
+        world.private = lab.network.zones.values().map(|zone| zone.interface.is_some()).collect();
+        world.beyond = beyond(parsed, router, &world.guests);
         let inner = |zone: &&Spanned<Zone>| zone.interface.is_none();
         let one_zone = lab.network.zones.values().filter(inner).count() == 1;
         for zone in lab.network.zones.values() {
@@ -208,6 +256,7 @@ impl<'a> World<'a> {
         world.host_numbers = host_numbers;
         world.place(&servers);
         world.play(router);
+        world.receivers = receivers(lab, &world.host_numbers, &world.services, &servers);
         world
     }
 
@@ -241,6 +290,10 @@ impl<'a> World<'a> {
         let repositories: HashMap<&str, usize> =
             self.repositories.iter().enumerate().map(|(n, repository)| (repository.name, n)).collect();
         let parsed = self.parsed;
+        let proxy = parsed.lab.platform.reverse_proxy.as_ref();
+        let asked = proxy.and_then(|proxy| proxy.forward_auth.as_ref()?.service.as_ref());
+        let policies_outside = parsed.lab.edge.public.iter().flat_map(|public| &public.cloudflare);
+        let no_policies = policies_outside.into_iter().all(|cloudflare| cloudflare.access.is_empty());
         for (n, placement) in parsed.placements.iter().enumerate() {
             let entry = &placement.entry;
             let hosts: BTreeSet<usize> = entry.on.iter().filter_map(|on| self.host(on)).collect();
@@ -258,7 +311,7 @@ impl<'a> World<'a> {
             let under = |path: &str| entry.data.iter().any(|data| below(data, path));
             // Volumes that are mounted from elsewhere, by their names.
             let shares: Vec<(usize, &str)> = shares(parsed, placement)
-                .filter_map(|(name, server)| Some((self.host(servers.host(server)?)?, name)))
+                .filter_map(|share| Some((self.host(servers.host(share.server)?)?, share.path)))
                 .filter(|(from, _)| !hosts.contains(from))
                 .collect();
             let named = |name: &str| entry.data.iter().any(|data| data.value == name);
@@ -271,6 +324,10 @@ impl<'a> World<'a> {
                 own_data: entry.data.iter().any(|data| !far(data)),
                 needs: entry.needs.iter().map(meant).collect(),
                 egress: entry.egress.as_ref().map(meant),
+                door: asked
+                    .filter(|asked| entry.door.auth.forward && asked.value != placement.service)
+                    .map(|asked| (meant(asked), !entry.door.auth.open.is_empty())),
+                by_identity: no_policies && entry.expose == Expose::Public && entry.access == Access::Policy,
                 data_on: mounts()
                     .filter(|(path, _)| under(path))
                     .map(|(path, from)| (*from, *path))
@@ -344,7 +401,20 @@ impl<'a> World<'a> {
             let leads =
                 |host: &usize| self.routers.iter().any(|routers| routers.contains(host)) && router != Some(*host);
             let mesh = vpn.tailscale.iter().flat_map(|tailscale| numbers(&tailscale.on)).filter(leads);
-            role(RoleKind::Vpn, wireguard.into_iter().flatten().chain(mesh).collect(), None);
+            let hosts: Vec<usize> = wireguard.into_iter().flatten().chain(mesh).collect();
+            let service = |known: &[&str], on: &[usize]| {
+                let is = |placed: &&Placed<'a>| is_application(self.parsed, placed.placement, known);
+                let there = |placed: &&Placed<'a>| on.is_empty() || placed.hosts.iter().any(|host| on.contains(host));
+                self.placed.iter().filter(there).find(is).map(|placed| placed.placement.service.as_str())
+            };
+            let own = vpn.wireguard.as_ref().filter(|wireguard| wireguard.key.is_none());
+            let endpoint = own.and_then(|_| service(&["wireguard", "wg-easy"], &hosts));
+            role(RoleKind::Vpn, hosts, endpoint);
+            if let Some(coordinates) = vpn.tailscale.as_ref().and_then(|_| service(&["headscale"], &[])) {
+                let on: BTreeSet<usize> =
+                    self.service(coordinates).iter().flat_map(|n| self.placed[*n].hosts.iter().copied()).collect();
+                role(RoleKind::Coordination, on.into_iter().collect(), Some(coordinates));
+            }
         }
         let cloudflare = lab.edge.public.iter().flat_map(|public| &public.cloudflare);
         let tunnel = cloudflare.flat_map(|cloudflare| &cloudflare.tunnel);
@@ -390,16 +460,6 @@ fn below(path: &str, folder: &str) -> bool {
 /// `wiki (dev)` as the service and its environment.
 pub(super) fn split(name: &str) -> Option<(&str, &str)> {
     name.strip_suffix(')')?.split_once(" (")
-}
-
-/// The folders of its host that a placement's containers see.
-fn folders<'a>(parsed: &'a Parsed, placement: &Placement) -> Vec<&'a str> {
-    let Some(project) = parsed.project(placement) else { return Vec::new() };
-    let mounts = project.enabled().flat_map(|(_, service)| service.volumes.iter());
-    let bound = mounts.filter(|mount| mount.kind == MountType::Bind).filter_map(|mount| mount.source.as_ref());
-    let paths = bound.map(|source| source.value.as_str());
-    // Who sees the whole machine uses no part of it, and what is beside a Compose file is on no host.
-    paths.filter(|path| path.len() > 1 && path.starts_with('/')).collect()
 }
 
 fn runs_jobs(parsed: &Parsed, placement: &Placement) -> bool {

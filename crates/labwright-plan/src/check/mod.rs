@@ -61,6 +61,8 @@ pub const RULES: &[&dyn Rule] = &[
     &edge::Door,
     &edge::NamelessRecord,
     &edge::ToldProxy,
+    &edge::AdminPage,
+    &edge::SharedPort,
     &network::DuplicateAddress,
     &network::Vlan,
     &network::OverlappingSubnets,
@@ -135,6 +137,9 @@ pub const RULES: &[&dyn Rule] = &[
     &protection::OfflineCopy,
     &protection::OverdueCopy,
     &protection::UnusedProtection,
+    &protection::Unencrypted,
+    // Last: it reads what the others found.
+    &lab::EverythingIsLab,
 ];
 
 /// All findings of a lab, sorted, with those taken out that the user accepted in a comment.
@@ -188,6 +193,7 @@ pub(crate) fn says(parsed: &Parsed, code: &str) -> Option<String> {
 
 pub(crate) use network::is_public;
 pub(crate) use protection::policies::of as policy_of;
+pub(crate) use protection::says_no_encryption;
 pub(crate) use services::{keeps_nothing, names_digests};
 
 /// Codes of findings that only lowering makes: without it nobody can say that an acceptance of one is stale.
@@ -288,5 +294,7 @@ pub fn titles() -> Vec<(&'static str, &'static str)> {
         .collect()
 }
 
+#[cfg(test)]
+mod helps;
 #[cfg(test)]
 mod tests;

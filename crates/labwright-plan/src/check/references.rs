@@ -7,6 +7,7 @@ use labwright_model::lab::{Lab, Service};
 use labwright_model::{Parsed, Placement, Span, Spanned, Table};
 
 use super::spelling::misspelling;
+use crate::mounted::over_network;
 
 /// What a name must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -265,10 +266,7 @@ pub fn suspects(parsed: &Parsed) -> Vec<(Reference<'_>, &str)> {
     let mut out = Vec::new();
     for (name, host) in lab.compute.hosts.iter() {
         let jumps = host.ssh.jump.iter().filter_map(|jump| Some((jump_host(jump)?, jump.span, "ssh.jump".to_string())));
-        let mounts = host.mounts.iter().filter_map(|(path, mount)| {
-            let nfs = mount.nfs.as_ref()?;
-            Some((nfs.split_once(":/")?.0, nfs.span, format!("mounts.{path}")))
-        });
+        let mounts = over_network(host).map(|share| (share.server, share.span, format!("mounts.{}", share.path)));
         for (other, span, key) in jumps.chain(mounts) {
             let at = format!("compute.hosts.{name}.{key}");
             out.push(Reference { name: other, span, wants: Wanted::Host, at });

@@ -151,18 +151,12 @@ impl Patterns {
             // What restic writes has no other form; borg may be told to encrypt nothing, and is asked for a passphrase.
             encrypted: repositories
                 .values()
-                .all(|repository| repository.passphrase.is_some() && says_no_encryption(repository).is_none()),
+                .all(|repository| repository.passphrase.is_some() && check::says_no_encryption(repository).is_none()),
             drills: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.drill.is_some())),
             proof: used(parsed).any(|policy| policies.get(policy).is_some_and(|policy| policy.proof_within.is_some())),
             offline: !lab.protection.offline.is_empty(),
         }
     }
-}
-
-/// The setting by which a repository is not encrypted.
-fn says_no_encryption(repository: &labwright_model::lab::Repository) -> Option<&str> {
-    let set = repository.settings.0.get("encryption")?.as_str()?;
-    Some(set).filter(|set| ["none", "authenticated", "authenticated-blake2"].contains(set))
 }
 
 /// The policies that services name.

@@ -6,6 +6,7 @@ use labwright_model::{Finding, Findings, Severity, Span, role_hosts};
 
 use crate::check::references::{Wanted, endpoint, jump_host, references};
 use crate::check::{Case, Examples, Rule};
+use crate::mounted::over_network;
 
 pub struct HostAddress;
 
@@ -81,9 +82,8 @@ impl Rule for HostAddress {
             for jump in host.ssh.jump.iter() {
                 because(jump_host(jump).unwrap_or_default(), format!("`{name}` is reached through it"), jump.span);
             }
-            for nfs in host.mounts.values().filter_map(|mount| mount.nfs.as_ref()) {
-                let from = nfs.split_once(":/").map_or("", |(from, _)| from);
-                because(from, format!("`{name}` mounts from it"), nfs.span);
+            for share in over_network(host) {
+                because(share.server, format!("`{name}` mounts from it"), share.span);
             }
         }
         for (name, (reason, place)) in reasons {

@@ -204,6 +204,18 @@ impl Overrides {
     }
 }
 
+/// A proof by DNS as it is typed: with a token, unless the lab has one for Cloudflare or the proxy is somebody's own.
+fn proven(lab: &Lab) -> &'static str {
+    let own = lab.platform.reverse_proxy.as_ref().is_some_and(|proxy| proxy.service.is_some());
+    match own || cloudflare(lab).is_some() {
+        true => "`tls: { acme: letsencrypt, dns01: cloudflare }`",
+        false => {
+            "`tls: { acme: letsencrypt, dns01: cloudflare, proof: { token: \"${secret.dns_token}\" } }`, after \
+             `labwright secret set dns_token`"
+        }
+    }
+}
+
 fn tell(lab: &Lab, why: Why, faults: &[Fault<'_>], findings: &mut Findings) {
     let stake = faults.iter().map(|fault| fault.stake).max().unwrap_or(Stake::Lab);
     let Some(first) = faults.iter().find(|fault| fault.stake == stake) else { return };
@@ -216,12 +228,11 @@ fn tell(lab: &Lab, why: Why, faults: &[Fault<'_>], findings: &mut Findings) {
         ),
         Why::Unreachable => (
             format!("no proof for {all}: it is not reached from the internet, and there is no `dns01`"),
-            "name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`, or write `tls: internal`"
-                .into(),
+            format!("name the domain's provider: {}; or write `tls: internal`", proven(lab)),
         ),
         Why::Wildcard => (
             format!("{all} needs a wildcard certificate, which is given for a proof by DNS alone"),
-            "name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`".into(),
+            format!("name the domain's provider: {}", proven(lab)),
         ),
         Why::OtherZone => (
             format!("certificates are proven at Cloudflare, and {all} is in none of the zones there"),
@@ -237,7 +248,7 @@ fn tell(lab: &Lab, why: Why, faults: &[Fault<'_>], findings: &mut Findings) {
         }
         Why::OwnAuthority => (
             format!("{all} is led to the proxy inside, where its certificate is one of the lab's own authority"),
-            "get the same kind of certificate inside: `tls: { acme: letsencrypt, dns01: cloudflare }`".into(),
+            format!("get the same kind of certificate inside: {}", proven(lab)),
         ),
     };
     let finding = stake.finding(CODE, format!("services.{}.url", first.service), first.url.span, message).help(help);
@@ -292,7 +303,7 @@ services:
                 6:43 advice LW-EDGE-005: no public authority signs `own.lab.home.arpa`: the world has no such domain
                     help: write `tls: internal`, or give the lab a `domain` below one that is yours
                 7:45 warning LW-EDGE-005: no proof for `inner.example.net` and `other.example.org`: it is not reached from the internet, and there is no `dns01`
-                    help: name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`, or write `tls: internal`
+                    help: name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`; or write `tls: internal`
                     10:45: `other.example.org`
                 9:47 advice LW-EDGE-005: the certificate at Cloudflare's edge covers `*.example.net`, which is one label, and not `app.dev.example.net`
                     help: write `app-dev.example.net`, or buy an advanced certificate for it

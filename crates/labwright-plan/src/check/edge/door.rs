@@ -271,7 +271,7 @@ services: { wiki: { use: a, on: a, expose: lan, url: wiki.example.net, door: { p
                 2:125 warning LW-EDGE-009: ZeroSSL gives certificates to accounts of its own only
                     help: make "EAB credentials" on its page, and say them: `tls: { acme: zerossl, account: { id: …, key: "${secret.NAME}" } }`
                 4:54 advice LW-EDGE-005: no proof for `wiki.example.net`: it is not reached from the internet, and there is no `dns01`
-                    help: name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare }`, or write `tls: internal`
+                    help: name the domain's provider: `tls: { acme: letsencrypt, dns01: cloudflare, proof: { token: "${secret.dns_token}" } }`, after `labwright secret set dns_token`; or write `tls: internal`
                 4:96 error LW-EDGE-009: `wiki` is to hear the PROXY protocol, and nothing of it is handed through
                     help: take `proxy_protocol` out: over HTTP it learns who asks from `X-Forwarded-For`
             "#]],

@@ -1,5 +1,6 @@
 //! Rules about what the outside reaches, by what names, and how the lab is administered.
 
+pub(super) mod admin_page;
 pub(super) mod names;
 
 mod administration_past_vpn;
@@ -12,8 +13,10 @@ mod one_name;
 mod public_name;
 mod public_without_access;
 mod second_domain;
+mod shared_port;
 mod told_proxy;
 
+pub use admin_page::AdminPage;
 pub use administration_past_vpn::AdministrationPastVpn;
 pub use certificate::Certificate;
 pub use door::Door;
@@ -24,4 +27,5 @@ pub use one_name::OneName;
 pub use public_name::PublicName;
 pub use public_without_access::PublicWithoutAccess;
 pub use second_domain::SecondDomain;
+pub use shared_port::SharedPort;
 pub use told_proxy::ToldProxy;

@@ -169,6 +169,8 @@ protection:
                     help: declared are wiki; add it under `services:`: `authentik: { use: …, on: … }`
                 15:76 error LW-LAB-101: there is no receiver named `fone`
                     help: declared are phone; add it under `platform: { monitoring: { notify: … } }`: `fone: "ntfy://…"`
+                17:3 advice LW-LAB-106: nothing here is `tier: production`, so 2 rules judge it mildly: `LW-PLT-013` and `LW-SVC-003` would say more
+                    help: put `tier: production` on what others rely on, perhaps `wiki`; `tier: lab` on a service says that nobody does
                 19:9 error LW-LAB-101: there is no host named `nas-1`
                     help: did you mean `nas-01`?
                 20:13 error LW-LAB-101: there is no service named `postgres`

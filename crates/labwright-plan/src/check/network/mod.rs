@@ -38,7 +38,7 @@ pub use locked_out::LockedOut;
 pub use not_enforced::NotEnforced;
 pub use not_opened::NotOpened;
 pub use overlapping_subnets::OverlappingSubnets;
-pub use published_everywhere::{PublishedEverywhere, is_public};
+pub use published_everywhere::{Port, PublishedEverywhere, is_database, is_public, published};
 pub use undecided_pair::UndecidedPair;
 pub use vlan::Vlan;
 

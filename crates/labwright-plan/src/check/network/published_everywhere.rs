@@ -11,6 +11,7 @@ use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Span
 use super::reach::{End, Reach, ends, hosts};
 use super::telling::Stake;
 use crate::check::containers::{self, Container};
+use crate::check::edge::admin_page;
 use crate::check::{Case, Examples, Rule};
 
 pub struct PublishedEverywhere;
@@ -84,12 +85,14 @@ impl Rule for PublishedEverywhere {
 }
 
 /// A published port: where it stands, its short form, the port outside and the one inside.
-struct Port {
-    span: Span,
-    text: String,
-    outside: u16,
-    inside: u16,
-    udp: bool,
+pub struct Port {
+    pub span: Span,
+    pub text: String,
+    pub outside: u16,
+    pub inside: u16,
+    pub udp: bool,
+    /// The one address that it is published on, where that is not every one.
+    pub address: Option<String>,
     /// In so many words; otherwise on the host's own address.
     everywhere: bool,
 }
@@ -100,9 +103,14 @@ struct Fault {
     instead: &'static str,
 }
 
-/// The ports that a container publishes on every address, or without saying on which. One that changes with each start is
-/// none: nobody counts on it.
+/// The ports that a container publishes on every address, or without saying on which.
 fn open_ports(container: &Container<'_>) -> Vec<Port> {
+    published(container).into_iter().filter(|port| port.address.is_none()).collect()
+}
+
+/// The ports that a container publishes to others than its own host. One that changes with each start is none: nobody counts
+/// on it.
+pub fn published(container: &Container<'_>) -> Vec<Port> {
     if !container.has_own_network() {
         return Vec::new();
     }
@@ -112,12 +120,15 @@ fn open_ports(container: &Container<'_>) -> Vec<Port> {
         let protocol = if port.protocol == "tcp" { String::new() } else { format!("/{}", port.protocol) };
         let (inside, udp, everywhere) = (port.target, port.protocol == "udp", said.is_some());
         let text = format!("{outside}:{inside}{protocol}");
-        (outside == last && said.is_none_or(is_everywhere)).then_some(Port {
+        let own = |address: &str| address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        let address = said.filter(|said| !is_everywhere(said)).map(str::to_string);
+        (outside == last && !said.is_some_and(own)).then_some(Port {
             span: port.span,
             text,
             outside,
             inside,
             udp,
+            address,
             everywhere,
         })
     };
@@ -197,6 +208,8 @@ fn fault(
         if let Some((host, address)) = outside
             && service.expose != Expose::Public
             && !is_for_all(parsed, host, port)
+            // Told with what it is.
+            && !admin_page::is_known(container, port)
         {
             let of = if port.everywhere { format!(" of `{host}`") } else { String::new() };
             let says = format!("{of}, which is `{address}` on the internet; it is exposed {}", exposed(service));
@@ -259,7 +272,7 @@ fn is_for_all(parsed: &Parsed, host: &str, port: &Port) -> bool {
     port.udp || MAIL.contains(&port.inside) || (matches!(port.inside, 80 | 443) && proxy.any(|on| on.value == host))
 }
 
-fn is_database(image: &str) -> bool {
+pub fn is_database(image: &str) -> bool {
     const KNOWN: &[&str] = &[
         "postgres",
         "postgis",
@@ -359,8 +372,6 @@ services:
             expect![[r#"
                 5:78 warning LW-NET-009: `chat` publishes `8065:8065` on its host's address, which is `203.0.113.7` on the internet; it is exposed to the VPN
                     help: write `127.0.0.1:8065:8065`, or leave it out: Docker publishes past the host's firewall
-                9:78 warning LW-NET-009: `admin` publishes `8081:8080` on its host's address, which is `203.0.113.7` on the internet; it is exposed nowhere
-                    help: write `127.0.0.1:8081:8080`, or leave it out: Docker publishes past the host's firewall
             "#]],
         );
     }

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use labwright_model::lab::{Expose, Host, Lab, Os, Service};
+use labwright_model::lab::{Expose, Os, Service};
 use labwright_model::units::Protocol;
-use labwright_model::{Findings, Parsed, Placement, Span, Spanned};
+use labwright_model::{Findings, Parsed, Placement, Span};
 
 use super::missing_flow::{Gathered, Missing, Need, Words, port_of};
 use super::reach::{End, Flows, Placed, Reach, hosts, is_only, lets};
 use super::telling::Stake;
 use super::zone_kind::{Kinds, is_vpn, router};
 use crate::check::{Case, Examples, Rule};
+use crate::mounted::{Servers, Share, over_network, shares};
 
 pub struct UndecidedPair;
 
@@ -200,12 +201,12 @@ fn scrapes<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
             },
         );
     }
-    let by_name: BTreeMap<String, &str> = known_by(lab);
+    let servers = Servers::of(lab);
     let mut by_port: BTreeMap<u16, Flows> = BTreeMap::new();
     for (scrape, entry) in monitoring.scrape.iter() {
         for target in entry.targets.iter() {
             let Some((host, port)) = target.rsplit_once(':') else { continue };
-            let (Some(to), Ok(port)) = (by_name.get(host).copied(), port.parse::<u16>()) else { continue };
+            let (Some(to), Ok(port)) = (servers.host(host), port.parse::<u16>()) else { continue };
             let flows = by_port
                 .entry(port)
                 .or_insert_with(|| sight.reach.flows_for(|traffic| lets(traffic, port, Protocol::Tcp)));
@@ -230,17 +231,6 @@ fn scrapes<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
             );
         }
     }
-}
-
-/// Hosts by everything that they can be called.
-fn known_by(lab: &Lab) -> BTreeMap<String, &str> {
-    let mut names = BTreeMap::new();
-    for (name, host) in lab.compute.hosts.iter() {
-        names.extend(host.address.iter().map(|address| (address.value.to_string(), name.as_str())));
-        names.insert(lab.fqdn(name), name);
-        names.insert(name.clone(), name);
-    }
-    names
 }
 
 fn backups<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
@@ -274,11 +264,19 @@ fn backups<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
 /// Hosts and those that they mount from.
 fn mounts<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
     let lab = &sight.parsed.lab;
-    let mounting = |(_, host): &(&String, &Spanned<Host>)| host.mounts.values().any(|mount| mount.nfs.is_some());
-    if !lab.compute.hosts.iter().any(|entry| mounting(&entry)) {
+    let mut mounted: Vec<(&str, Share<'_>)> = Vec::new();
+    for (name, host) in lab.compute.hosts.iter() {
+        mounted.extend(over_network(host).map(|share| (name.as_str(), share)));
+    }
+    for placement in &sight.parsed.placements {
+        for share in shares(sight.parsed, placement) {
+            mounted.extend(hosts(&placement.entry).map(|on| (on, share)));
+        }
+    }
+    if mounted.is_empty() {
         return;
     }
-    let by_name = known_by(lab);
+    let servers = Servers::of(lab);
     let mut on: BTreeMap<&str, Vec<End<'_>>> = BTreeMap::new();
     for placement in &sight.parsed.placements {
         for host in hosts(&placement.entry) {
@@ -286,33 +284,30 @@ fn mounts<'a>(sight: &Sight<'_, 'a>, missing: &mut Gathered<'a>) {
         }
     }
     let ends = |host: &str| [sight.reach.host(host), on.get(host).map_or(&[], Vec::as_slice)].concat();
-    for (name, host) in lab.compute.hosts.iter().filter(mounting) {
-        for nfs in host.mounts.values().filter_map(|mount| mount.nfs.as_ref()) {
-            let Some((server, _)) = nfs.split_once(":/") else { continue };
-            let Some(to) = by_name.get(server.trim_matches(['[', ']'])).copied() else { continue };
-            if !sight.apart(name, to) || sight.reach.allows(&ends(name), &ends(to), &sight.carrying) {
-                continue;
-            }
-            let (here, across) = (sight.zone(name), sight.zone(to));
-            missing.push(
-                (Need::Mount, here, to),
-                Missing {
-                    from: End::Host(name),
-                    to: End::Host(to),
-                    zones: (here, across),
-                    allow: "nfs".into(),
-                    span: nfs.span,
-                    stake: sight.kinds.stake(name),
-                },
-                || Words {
-                    at: format!("compute.hosts.{name}.mounts"),
-                    says: format!(
-                        "`{name}` in zone `{here}` mounts from `{to}` in zone `{across}`, and no flow lets it through"
-                    ),
-                    also: format!("so does `{name}`"),
-                },
-            );
+    for (name, share) in mounted {
+        let Some((to, allow)) = servers.host(share.server).zip(share.protocol.allow()) else { continue };
+        if !sight.apart(name, to) || sight.reach.allows(&ends(name), &ends(to), &sight.carrying) {
+            continue;
         }
+        let (here, across) = (sight.zone(name), sight.zone(to));
+        missing.push(
+            (Need::Mount, here, to),
+            Missing {
+                from: End::Host(name),
+                to: End::Host(to),
+                zones: (here, across),
+                allow: allow.into(),
+                span: share.span,
+                stake: sight.kinds.stake(name),
+            },
+            || Words {
+                at: format!("compute.hosts.{name}.mounts"),
+                says: format!(
+                    "`{name}` in zone `{here}` mounts from `{to}` in zone `{across}`, and no flow lets it through"
+                ),
+                also: format!("so does `{name}`"),
+            },
+        );
     }
 }
 

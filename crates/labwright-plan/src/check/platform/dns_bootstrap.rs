@@ -7,7 +7,9 @@ use labwright_model::lab::{Dns, Host};
 use labwright_model::{Finding, Findings, Parsed, Severity, Span, Spanned};
 
 use crate::check::compute::carried::{Carried, by_tier, list, told};
+use crate::check::containers::containers;
 use crate::check::{Case, Examples, Rule};
+use crate::mounted::{Protocol, over_network};
 
 pub struct DnsBootstrap;
 
@@ -30,11 +32,14 @@ impl Rule for DnsBootstrap {
          - every resolver, or the machine under it, mounts something by a name in the lab's domain, which none of them \
          answers before that. A host of the lab that is named as the lab names it is mounted by its address;\n\
          - the resolver gets secrets from a Vault whose `url` is a name of the lab: rebuilt from nothing, the one waits for \
-         the other.\n\n\
+         the other;\n\
+         - the resolver is a container whose image is at a name of the lab's own (`registry.lan.example.net/pihole`): once the \
+         container is gone, nothing can answer where its image is.\n\n\
          Document 0 asks to keep the dependencies of DNS, secrets and backup explicit, and to test recovery paths for DNS \
          first: everything else is found by name.\n\n\
          A loop that leaves no upstream is an error in a lab with something in production and a warning otherwise; what \
          only fails on the way up is a warning there and advice otherwise.\n\n\
+         The last is what https://blog.i0.pm/ tells of: the only resolver was a container on the machine that had to pull it.\n\n\
          The way out: name upstreams by address (`tls://9.9.9.9`), mount hosts by the names that \
          the lab gives them, reach the \
          Vault by its address or with `on: HOST`."
@@ -54,6 +59,7 @@ impl Rule for DnsBootstrap {
         upstreams(carried, dns, findings);
         mounts(carried, dns, findings);
         vault(carried, dns, findings);
+        image(carried, dns, findings);
     }
 }
 
@@ -164,13 +170,43 @@ fn mounts(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {
 }
 
 fn mount_by_name<'a>(parsed: &Parsed, dns: &Dns, host: &'a Host) -> Option<(&'a str, Span)> {
-    host.mounts.values().find_map(|mount| {
-        let nfs = mount.nfs.as_ref()?;
-        let (server, _) = nfs.split_once(":/")?;
+    over_network(host).find_map(|share| {
         // A host of the lab is mounted by its address, and one without is LW-CMP-002.
-        let host = parsed.lab.host(server).is_some();
-        (!host && !mount.automount && is_own(parsed, dns, server)).then_some((server, nfs.span))
+        let host = share.protocol == Protocol::Nfs && parsed.lab.host(share.server).is_some();
+        (!host && !share.automount && is_own(parsed, dns, share.server)).then_some((share.server, share.span))
     })
+}
+
+/// A resolver in a container whose image is found by a name that only it knows.
+fn image(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {
+    let parsed = carried.topology.parsed;
+    let Some(service) = dns.service.as_ref() else { return };
+    let placements = parsed.placements.iter().filter(|placement| placement.service == service.value);
+    for container in placements.flat_map(|placement| containers(parsed, placement)) {
+        let Some(image) = container.says.value.image.as_ref() else { continue };
+        let Some((registry, rest)) = image.split_once('/') else { continue };
+        let host = registry.split(':').next().unwrap_or_default();
+        if !host.contains('.') || host.parse::<IpAddr>().is_ok() || !is_own(parsed, dns, host) {
+            continue;
+        }
+        let message = format!(
+            "the image of resolver `{}` is at `{registry}`, a name that only it answers: once it is gone it cannot be pulled",
+            service.value
+        );
+        let on = parsed.lab.platform.registry.iter().flat_map(|registry| registry.on.iter());
+        let mut addresses = on.filter_map(|on| parsed.lab.host(on)?.address.first());
+        let help = match addresses.next() {
+            Some(address) => format!(
+                "pull it from a registry outside, or from yours by its address, `{}:PORT/{rest}`; or keep a second resolver \
+                 on another machine",
+                address.value
+            ),
+            None => "pull it from a registry outside, or keep a second resolver on another machine".to_string(),
+        };
+        let at = format!("{}.image", container.at(parsed));
+        findings.push(told(CODE, by_tier(carried.production), at, image.span, message, help));
+        return;
+    }
 }
 
 fn vault(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {

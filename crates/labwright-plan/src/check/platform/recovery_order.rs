@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use labwright_model::lab::{Expose, Host};
-use labwright_model::{Findings, Span, Spanned};
+use labwright_model::{Findings, Span};
 
 use crate::check::compute::carried::{Carried, by_tier, is_platform, list, told};
 use crate::check::{Case, Examples, Rule};
-use crate::mounted::{Servers, server};
+use crate::mounted::{Servers, over_network};
 
 #[path = "recovery_declared.rs"]
 mod declared;
@@ -105,29 +105,28 @@ fn mounts(carried: &Carried<'_>, findings: &mut Findings) {
     let hosts = &carried.topology.parsed.lab.compute.hosts;
     let servers = Servers::of(&carried.topology.parsed.lab);
     let first = ["platform.identity", "platform.secrets.vault"];
-    let mut told_of: Vec<(&str, &str, &Spanned<String>, &str)> = Vec::new();
+    let mut told_of: Vec<(&str, &str, Span, &str)> = Vec::new();
     for core in carried.core.iter().filter(|core| first.contains(&core.role)) {
         for (name, _) in &core.on {
             let Some(host) = hosts.get(*name) else { continue };
-            for mount in host.mounts.values() {
-                let Some(nfs) = mount.nfs.as_ref().or(mount.device.as_ref()) else { continue };
-                let from = server(mount).and_then(|server| servers.host(server));
-                let guest = from.filter(|server| carried.topology.host(server).is_some_and(is_guest));
+            for share in over_network(host) {
+                let guest =
+                    servers.host(share.server).filter(|server| carried.topology.host(server).is_some_and(is_guest));
                 if let Some(server) = guest
                     && !told_of.iter().any(|(other, from, ..)| other == name && *from == server)
                 {
-                    told_of.push((name, server, nfs, core.role));
+                    told_of.push((name, server, share.span, core.role));
                 }
             }
         }
     }
-    let Some((name, server, nfs, role)) = told_of.first() else { return };
+    let Some((name, server, span, role)) = told_of.first() else { return };
     let message = format!("`{name}` carries `{role}`, and has to wait for the guest `{server}`, which it mounts from");
     let help = format!("keep what it needs on a disk of `{name}`, or on a machine that is no guest");
     let at = format!("compute.hosts.{name}.mounts");
-    let mut finding = told(CODE, by_tier(carried.production), at, nfs.span, message, help);
-    for (name, server, nfs, role) in told_of.iter().skip(1).take(5) {
-        finding = finding.related(nfs.span, format!("so does `{name}` with `{role}`, for `{server}`"));
+    let mut finding = told(CODE, by_tier(carried.production), at, *span, message, help);
+    for (name, server, span, role) in told_of.iter().skip(1).take(5) {
+        finding = finding.related(*span, format!("so does `{name}` with `{role}`, for `{server}`"));
     }
     findings.push(finding);
 }

@@ -9,6 +9,7 @@ mod shared_fate;
 mod short_retention;
 mod snapshot_as_backup;
 mod too_few_copies;
+mod unencrypted;
 mod unused;
 
 mod interval;
@@ -24,4 +25,5 @@ pub use shared_fate::SharedFate;
 pub use short_retention::ShortRetention;
 pub use snapshot_as_backup::SnapshotAsBackup;
 pub use too_few_copies::TooFewCopies;
+pub use unencrypted::{Unencrypted, says_no_encryption};
 pub use unused::UnusedProtection;

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use labwright_model::lab::{Repository, Zone};
 use labwright_model::{Parsed, Placement};
 
-use crate::mounted::{Servers, server, shares};
+use crate::mounted::{Servers, bare, server, shares};
 use crate::topology::{Domain, Topology};
 
 pub struct Places<'a> {
@@ -70,7 +70,8 @@ impl<'a> Places<'a> {
             }
         }
         // A volume may be mounted over the network, as a path may be.
-        let shares: Vec<(&str, &str)> = shares(self.topology.parsed, placement).collect();
+        let shares: Vec<(&str, &str)> =
+            shares(self.topology.parsed, placement).map(|share| (share.path, share.server)).collect();
         let share = |data: &str| shares.iter().find(|(name, _)| *name == data).map(|(_, server)| *server);
         for (data, server) in placement.entry.data.iter().filter_map(|data| Some((data.value.as_str(), share(data)?))) {
             let place = self.served(server);
@@ -90,7 +91,7 @@ impl<'a> Places<'a> {
 
     /// The machine that something is mounted from.
     fn served(&self, server: &str) -> Place<'a> {
-        let known = self.names.get(&server.trim_matches(['[', ']']).to_lowercase());
+        let known = self.names.get(&bare(server).to_lowercase());
         known.map_or(Place::Unknown, |server| Place::Host(server))
     }
 

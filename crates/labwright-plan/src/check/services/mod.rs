@@ -13,7 +13,7 @@ mod unprobed;
 mod unprotected;
 
 pub(super) mod backing;
-mod state;
+pub(super) mod state;
 pub(super) mod told;
 
 pub use hidden_dependency::HiddenDependency;
@@ -23,6 +23,7 @@ pub use placement::PlacementRule;
 pub use powers::Powers;
 pub use production::Production;
 pub use shared_tag::SharedTag;
+pub(super) use state::{State, state};
 pub use unprobed::Unprobed;
 pub use unprotected::Unprotected;
 

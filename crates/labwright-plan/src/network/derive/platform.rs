@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use labwright_model::lab::Os;
 
 use super::way;
+use crate::mounted::{Protocol, bare, over_network, shares};
 use crate::network::allowed::Allowed;
 use crate::network::matrix::{Matrix, Why};
 use crate::network::parties::End;
@@ -90,13 +91,33 @@ fn asked(matrix: &Matrix<'_>, url: &str) -> Option<(End, u16)> {
 pub fn mounts(matrix: &mut Matrix<'_>) {
     for host in matrix.ours() {
         let (entry, name) = (matrix.parties.hosts[host].entry, matrix.parties.hosts[host].name);
-        for (path, mount) in entry.mounts.iter() {
-            let Some(nfs) = &mount.value.nfs else { continue };
-            let Some((server, _)) = nfs.split_once(":/") else { continue };
-            let to = matrix.known(server.trim_matches(['[', ']'])).unwrap_or(End::Internet);
-            let reason = format!("`{name}` mounts `{path}` from there");
-            matrix.derive(way(End::Host(host), to, Allowed::both(2049), Why::Mount, reason, nfs.span));
+        for share in over_network(entry) {
+            let Some(allowed) = allowed(share.protocol) else { continue };
+            let to = matrix.known(bare(share.server)).unwrap_or(End::Internet);
+            let reason = format!("`{name}` mounts `{}` from there", share.path);
+            matrix.derive(way(End::Host(host), to, allowed, Why::Mount, reason, share.span));
         }
+    }
+    let parsed = matrix.parties.parsed;
+    for placement in &parsed.placements {
+        for share in shares(parsed, placement) {
+            let Some(allowed) = allowed(share.protocol) else { continue };
+            let to = matrix.known(bare(share.server)).unwrap_or(End::Internet);
+            for on in placement.entry.on.iter() {
+                let Some(host) = matrix.parties.host(on).filter(|host| End::Host(*host) != to) else { continue };
+                let (volume, service) = (share.path, &placement.service);
+                let reason = format!("`{}` mounts volume `{volume}` of `{service}` from there", on.value);
+                matrix.derive(way(End::Host(host), to, allowed.clone(), Why::Mount, reason, share.span));
+            }
+        }
+    }
+}
+
+/// What a mount has to get through. NFS is let through over UDP too, which its version 3 may use.
+fn allowed(protocol: Protocol) -> Option<Allowed> {
+    match protocol {
+        Protocol::Nfs => Some(Allowed::both(2049)),
+        other => other.port().map(|port| Allowed::tcp([port])),
     }
 }
 
