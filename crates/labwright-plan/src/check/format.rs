@@ -175,7 +175,7 @@ pub(super) const PAGES: &[Page] = &[
               disk: nothing is made of it. A secret is given as a file that is only in memory: most images read one where \
               the variable's name ends in `_FILE` (`POSTGRES_PASSWORD_FILE: ${secret.pg}`), and any program can read \
               `/run/secrets/NAME` of `secrets: [NAME]`. In a Compose file, `secrets: { pg: { external: true } }` is the lab's \
-              secret `pg`. Its file is 0400, so a `mode` that lets others read it is refused: `uid` says whose it is. The command of a process (`run:`) holds none either; its `environment` does, which is kept in \
+              secret `pg`. Its file is 0400: a `mode` that lets others read it is not followed, and that is said; `uid` says whose it is. The command of a process (`run:`) holds none either; its `environment` does, which is kept in \
               memory.",
     },
     Page {

@@ -124,6 +124,12 @@ fn advice(kind: ErrorKind, said: &str) -> &'static str {
             "the host does not have that address: correct it in `ports`"
         }
         _ if said.contains("no space left") => "make room: `docker system df` says what takes it",
+        // An engine has about thirty networks by itself, and each service has one.
+        _ if said.contains("non-overlapping IPv4 address pool") => {
+            "the engine has no address pool left: `docker network prune` takes away networks that nothing is in; for more, put \
+             `\"default-address-pools\": [{\"base\": \"10.200.0.0/16\", \"size\": 26}]` into /etc/docker/daemon.json and \
+             restart it"
+        }
         _ if said.contains("volume is in use") => "remove the containers that use it first",
         _ => "",
     }

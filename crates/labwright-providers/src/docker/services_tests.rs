@@ -51,7 +51,8 @@ fn a_secret_is_a_file_or_a_finding() {
     assert!(said.contains("`docker inspect` shows it") && said.contains("PASSWORD_FILE: \"${secret.pg}\""), "{said}");
     let wide = findings("{ image: x, secrets: [{ source: tls, mode: \"0440\" }] }");
     assert!(
-        wide.contains("the secret `tls` of `app` has the mode 0440") && wide.contains("leave `mode` out"),
+        wide.contains("the secret `tls` of `app` has the mode 0440; here it is 0400")
+            && wide.contains("leave `mode` out"),
         "{wide}"
     );
     let lowered =

@@ -202,10 +202,9 @@ pub fn given(making: &mut Making<'_>, key: &str, service: &Service, container: &
         if let Some(mode) = reference.mode.map(|mode| mode.0 & 0o7777).filter(|mode| *mode != secret_file::MODE) {
             let name = &reference.source.value;
             let message =
-                format!("the secret `{name}` of `{key}` has the mode {mode:04o}; it would not be its owner's alone");
-            let help = "leave `mode` out: it is 0400, and belongs to whom the container runs as; `uid: \"NUMBER\"` says who \
-                        else reads it";
-            making.report(Severity::Error, codes::COMPOSE_SECRET, &at, reference.span, message, help);
+                format!("the secret `{name}` of `{key}` has the mode {mode:04o}; here it is 0400, for its owner alone");
+            let help = "leave `mode` out; it belongs to whom the container runs as, and `uid: \"NUMBER\"` says who else reads it";
+            making.report(Severity::Warning, codes::COMPOSE_SECRET, &at, reference.span, message, help);
         }
         let given = Given { mode: None, ..file(making, &at, reference, content) };
         container.secrets.insert(path, given);
