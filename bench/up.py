@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
 """F. Start of a stack of 36 processes in the order of their needs by `labwright up`: time until all of them are ready.
 
-  up.py [--runs 5] [--labwright PATH] [--idle 100] [--containers N] [--work DIR]
+  up.py [--runs 5] [--peers supervisor,concurrently] [--labwright PATH] [--idle 100] [--containers N] [--work DIR]
 
 The stack, its programs and its critical path are those of `startup.py`; here nothing runs in containers. Columns: ready =
 seconds until all listen; x = that divided by the critical path; lag = from the moment that the last need of a service listened to
 its own start, median and largest, in milliseconds; order = services that started before a need listened (must be 0);
-cpu = seconds of labwright's own processes until everything is ready. Then, with --idle N processes that do nothing: CPU of supervisor and guard over
+cpu = seconds of labwright's own processes until everything is ready. The peers run in the same rounds; none of them knows of
+needs, so each service waits in a shell loop that asks the ports of its needs every 50 ms: their cpu is the tool's own processes and these loops'. Then, with --idle N processes that do nothing: CPU of supervisor and guard over
 ten seconds in percent of a core, and their memory (proportional set size, PSS). With --containers N the same stack in containers, N times:
 by `labwright up`, whose services are found by their ports, by docker-compose with health checks every 200 ms, and by the engine's API alone
 (`engine`: containers made before, all in one network, each started when the last of its needs listens); on an engine of the
-script's own, in a network namespace with nothing but loopback. Needs gcc; for containers root, dockerd, docker-compose.
+script's own, in a network namespace with nothing but loopback. Needs gcc, for the peers
+supervisord and npm's concurrently (--concurrently PATH); for containers root, dockerd, docker-compose.
 """
 import argparse, http.client, json, os, re, shutil, signal, socket, statistics as st, subprocess, sys, threading, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-ap.add_argument('--runs', type=int, default=5); ap.add_argument('--idle', type=int, default=100); ap.add_argument('--containers', type=int, default=0); ap.add_argument('--compose', default='docker-compose')
+ap.add_argument('--runs', type=int, default=5); ap.add_argument('--idle', type=int, default=100); ap.add_argument('--containers', type=int, default=0); ap.add_argument('--compose', default='docker-compose'); ap.add_argument('--peers', default=''); ap.add_argument('--concurrently', default='concurrently')
 ap.add_argument('--labwright', default=HERE + '/../target/release/labwright'); ap.add_argument('--work', default='/tmp/labwright-bench/work/up')
 A = ap.parse_args(); A.labwright = os.path.abspath(A.labwright); W = os.path.abspath(A.work); shutil.rmtree(W, ignore_errors=True); os.makedirs(W)
 # One description of the stack for both: the graph and the program are read out of the other script.
@@ -44,21 +46,33 @@ def ours(view):
     state = json.loads(subprocess.run([A.labwright, 'ps', '--json'], cwd=W, env=ENV, capture_output=True, text=True).stdout)
     guard = int(open(f'/proc/{state["pid"]}/stat').read().rsplit(')', 1)[1].split()[1])
     return [p for p in (view, guard, state['pid']) if p]
-rows = []
-lab(''.join(f'  {n}: {{ on: here, port: {PORT[n]}, needs: {json.dumps(d)}, probe: /, run: {{ command: {json.dumps([W + "/svc", n, str(PORT[n]), str(ms), LOG])} }} }}\n' for n, (ms, d) in G.items()))
-for _ in range(A.runs):
+argv = lambda n: [W + '/svc', n, str(PORT[n]), str(G[n][0]), LOG]
+waits = lambda n: ''.join(f'until {W}/svc check {PORT[d]}; do sleep 0.05; done; ' for d in G[n][1]) + 'exec ' + ' '.join(argv(n))
+open(W + '/supervisord.conf', 'w').write(f'[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile={W}/supervisord.pid\n' + ''.join(
+    f'[program:{n}]\ncommand=/bin/sh -c "{waits(n)}"\nstartsecs=0\nautorestart=false\nstdout_logfile=NONE\nstderr_logfile=NONE\n' for n in G))
+TOOLS = {'labwright': [A.labwright, 'up', '--plain'], 'supervisor': ['supervisord', '-c', W + '/supervisord.conf'], 'concurrently': [A.concurrently, '--raw', *map(waits, G)]}
+rows = {t: [] for t in ['labwright', *filter(None, A.peers.split(','))]}
+lab(''.join(f'  {n}: {{ on: here, port: {PORT[n]}, needs: {json.dumps(d)}, probe: /, run: {{ command: {json.dumps(argv(n))} }} }}\n' for n, (ms, d) in G.items()))
+def one(tool):
     if os.path.exists(LOG): os.unlink(LOG)
-    t0 = time.monotonic(); p = subprocess.Popen([A.labwright, 'up', '--plain'], cwd=W, env=ENV, stdin=subprocess.DEVNULL, stdout=open(W + '/out', 'w'), stderr=open(W + '/err', 'w'))
+    t0 = time.monotonic(); p = subprocess.Popen(TOOLS[tool], cwd=W, env=ENV, stdin=subprocess.DEVNULL, stdout=open(W + '/out', 'w'), stderr=open(W + '/err', 'w'), start_new_session=True)
     while sum('ready' in e for e in events().values()) < len(G):
-        if p.poll() is not None or time.monotonic() - t0 > 120: sys.exit('never ready: ' + open(W + '/err').read()[-2000:])
+        if p.poll() is not None or time.monotonic() - t0 > 120: sys.exit(f'{tool}: never ready: ' + open(W + '/err').read()[-2000:])
         time.sleep(.02)
-    time.sleep(.3); cpu = sum(map(ticks, ours(p.pid))); seen = events()
-    lags = [(seen[n]['start'] - max(seen[d]['ready'] for d in G[n][1])) * 1000 for n in G if G[n][1]]
-    ready = max(e['ready'] for e in seen.values()) - t0
-    rows.append((ready, ready / LIMIT, st.median(lags), max(lags), sum(l < 0 for l in lags), cpu)); print([round(x, 3) for x in rows[-1]], flush=True)
-    p.send_signal(signal.SIGINT); p.wait()
-m = lambda j: st.median(r[j] for r in rows)
-if rows: print(f'\n36 processes, critical path {LIMIT:.2f} s\nruns\tready\tx\tlag\tlargest\torder\tcpu\n{len(rows)}\t{m(0):.2f}\t{m(1):.3f}\t{m(2):.1f}\t{m(3):.0f}\t{m(4):.0f}\t{m(5):.2f}')
+    if tool == 'labwright': time.sleep(.3); cpu = sum(map(ticks, ours(p.pid)))
+    seen = events(); lags = [(seen[n]['start'] - max(seen[d]['ready'] for d in G[n][1])) * 1000 for n in G if G[n][1]]
+    ready = max(e['ready'] for e in seen.values()) - t0; p.send_signal(signal.SIGINT)
+    _, _, ru = os.wait4(p.pid, 0); p.returncode = 0
+    # What the tool waited for is in its own account: the loops, and services, which sleep and cost next to nothing.
+    if tool != 'labwright': cpu = ru.ru_utime + ru.ru_stime
+    rows[tool].append((ready, ready / LIMIT, st.median(lags), max(lags), sum(l < 0 for l in lags), cpu)); print(tool, [round(x, 3) for x in rows[tool][-1]], flush=True)
+for _ in range(A.runs):
+    for tool in rows: one(tool)
+if A.runs:
+    print(f'\n36 processes, critical path {LIMIT:.2f} s\ntool\truns\tready\tx\tmin-max\tlag\tlargest\torder\tcpu')
+    for tool, all in rows.items():
+        m = lambda j: st.median(r[j] for r in all)
+        print(f'{tool}\t{len(all)}\t{m(0):.2f}\t{m(1):.3f}\t{min(r[1] for r in all):.3f}-{max(r[1] for r in all):.3f}\t{m(2):.1f}\t{m(3):.0f}\t{m(4):.0f}\t{m(5):.2f}')
 if A.idle:
     lab(''.join(f'  idle-{n}: {{ on: here, run: {{ command: [/bin/sleep, infinity] }} }}\n' for n in range(A.idle)))
     subprocess.run([A.labwright, 'up', '--wait'], cwd=W, env=ENV, check=True, capture_output=True); pids = ours(None); time.sleep(2)

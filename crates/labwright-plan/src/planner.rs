@@ -207,10 +207,14 @@ impl Planner<'_> {
                 error.help.clone(),
             ),
             Some(Seen::Absent) => {
-                let because = if host.marks.get(id).is_some_and(|mark| !mark.in_flight) {
-                    "it was removed by hand"
-                } else {
-                    "not there"
+                // What is found by its own value (a token, a name that its address holds) is not there as soon as it is declared
+                // otherwise: nobody removed it.
+                let because = match host.marks.get(id) {
+                    Some(mark) if !mark.in_flight && same_spec(&mark.applied, &resource.spec) => {
+                        "it was removed by hand"
+                    }
+                    Some(mark) if !mark.in_flight => "not there as it is declared now",
+                    _ => "not there",
                 };
                 let changes =
                     resource.spec.iter().map(|(field, value)| change(field, Value::Null, value.clone())).collect();

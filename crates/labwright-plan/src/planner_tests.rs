@@ -233,13 +233,14 @@ fn what_a_chosen_step_moves_comes_along_with_what_it_comes_after() {
 #[test]
 fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
     check(
-        "a: new\nb: x\nc: x\nd: x",
-        "a: old *\nb: hand *x\nc: - *x\nd: x *",
+        "a: new\nb: x\nc: x\nd: x\ne: new",
+        "a: old *\nb: hand *x\nc: - *x\nd: x *\ne: - *old",
         Options::default(),
         expect![[r#"
         update a [restart] content differs
         update b [restart] content was changed by hand
         create c [none] it was removed by hand
+        create e [none] not there as it is declared now
         1 unchanged
     "#]],
     );

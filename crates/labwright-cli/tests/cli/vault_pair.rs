@@ -215,6 +215,11 @@ fn one_server_opens_the_other_after_every_restart() {
     assert_eq!(pair.safe.get("vault_unseal_token"), first_token);
     let rotated = pair.run(&main_root, &[&rotate[..], &["--approve", "downtime"]].concat()).code(0);
     assert_ne!(pair.safe.get("vault_unseal_token"), first_token);
+    assert!(
+        rotated.out.contains("not there as it is declared now") && !rotated.out.contains("by hand"),
+        "{}",
+        rotated.out
+    );
     assert_eq!(pair.sealed()["sealed"], json!(false));
     pair.run(&main_root, &["plan"]).code(0).says("nothing to do");
 

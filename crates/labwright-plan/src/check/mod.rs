@@ -22,7 +22,7 @@ mod services;
 
 pub use case::Case;
 pub use format::{NO_SUCH_ASSET, NOT_A_PUBLIC_KEY};
-pub use platform::secret_in_the_clear;
+pub use platform::{secret_in_the_clear, secret_is_used};
 
 /// One rule. Its page, its examples and its code live in its file.
 pub trait Rule: Sync {

@@ -36,7 +36,7 @@ impl Set {
         keeper.set(&self.name, &value)?;
         keeper.save()?;
         terminal.say(&format!("`{}` is set in {}", self.name, keeper.shown()));
-        if !parsed.secrets.iter().any(|secret| secret.value == self.name) {
+        if !labwright_plan::check::secret_is_used(&parsed, &self.name) {
             terminal.hint(&format!("nothing in the lab refers to it yet: `${{secret.{}}}`", self.name));
         }
         Ok(Exit::Done)

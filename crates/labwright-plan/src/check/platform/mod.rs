@@ -41,7 +41,7 @@ pub use secret_recovery::NoRecoveryKey;
 pub use secret_shared::SharedSecret;
 pub use secret_store::UnusableStore;
 pub use secret_undefined::UndefinedSecret;
-pub use secret_unused::UnusedSecret;
+pub use secret_unused::{UnusedSecret, secret_is_used};
 pub use secret_words::secret_in_the_clear;
 pub use secrets_bootstrap::SecretsBootstrap;
 pub use silent_alerts::SilentAlerts;

@@ -40,11 +40,7 @@ impl Rule for UnusedSecret {
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
         let Some(declared) = &parsed.lab.platform.secrets else { return };
-        let mut used: BTreeSet<&str> = parsed.secrets.iter().map(|secret| secret.value.as_str()).collect();
-        for generator in declared.generate.values() {
-            used.extend(generator.of.iter().chain(&generator.ca).map(|source| source.value.as_str()));
-        }
-        used.extend(declared.vault.iter().flat_map(labwright_model::lab::Vault::secrets));
+        let used = referred(parsed);
         let is_used = |name: &str| used.contains(name) || public_half_is_used(parsed, name);
         for (name, generator) in declared.generate.iter().filter(|(name, _)| !is_used(name)) {
             let at = format!("platform.secrets.generate.{name}");
@@ -68,6 +64,24 @@ impl Rule for UnusedSecret {
             findings.push(Finding::advice(CODE, "platform.secrets.age", entry.span, message).help(help));
         }
     }
+}
+
+/// Whether something in the lab has a use for this secret: a reference to it or to its public half, a generator that makes
+/// another one from it, or the way in to a Vault.
+#[must_use]
+pub fn secret_is_used(parsed: &Parsed, name: &str) -> bool {
+    referred(parsed).contains(name) || public_half_is_used(parsed, name)
+}
+
+fn referred(parsed: &Parsed) -> BTreeSet<&str> {
+    let mut used: BTreeSet<&str> = parsed.secrets.iter().map(|secret| secret.value.as_str()).collect();
+    if let Some(declared) = &parsed.lab.platform.secrets {
+        for generator in declared.generate.values() {
+            used.extend(generator.of.iter().chain(&generator.ca).map(|source| source.value.as_str()));
+        }
+        used.extend(declared.vault.iter().flat_map(labwright_model::lab::Vault::secrets));
+    }
+    used
 }
 
 /// Public references are put in when the lab is read, so they are looked for in its text. Their names have no dots.
