@@ -12,7 +12,8 @@ use crate::host::systemd::{self, UNITS};
 
 pub const UNIT: &str = "labwright-firewall.service";
 
-/// Debian's own `nftables.service` begins with an empty ruleset, so this comes after it and starts again with it.
+/// Debian's own `nftables.service` begins with an empty ruleset, also when it is reloaded, so this comes after it, and starts and reloads
+/// with it.
 fn unit() -> String {
     format!(
         "# Written by labwright; it goes with the firewall of this host.\n\
@@ -22,6 +23,7 @@ fn unit() -> String {
          Wants=network-pre.target\n\
          After=nftables.service\n\
          PartOf=nftables.service\n\
+         ReloadPropagatedFrom=nftables.service\n\
          Before=network-pre.target sysinit.target shutdown.target\n\
          Conflicts=shutdown.target\n\
          ConditionPathExists={FILE}\n\

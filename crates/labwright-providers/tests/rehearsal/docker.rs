@@ -46,12 +46,12 @@ table ip filter {
 }
 "#;
 
-fn sh(script: &str) {
+pub fn sh(script: &str) {
     let output = Command::new("sh").args(["-ec", script]).output().unwrap();
     assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
+pub fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let entered = scope.spawn(|| {
             let file = File::open(format!("/run/netns/{namespace}")).unwrap();
@@ -62,11 +62,11 @@ fn within<T: Send>(namespace: &str, work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-fn listen(namespace: &str, address: &str) -> TcpListener {
+pub fn listen(namespace: &str, address: &str) -> TcpListener {
     within(namespace, || TcpListener::bind(address.parse::<SocketAddr>().unwrap()).unwrap())
 }
 
-fn connects(namespace: &str, address: &str) -> bool {
+pub fn connects(namespace: &str, address: &str) -> bool {
     let address: SocketAddr = address.parse().unwrap();
     within(namespace, || TcpStream::connect_timeout(&address, Duration::from_millis(700)).is_ok())
 }
@@ -99,8 +99,12 @@ fn stage() -> Vec<TcpListener> {
 }
 
 fn load(text: &str) {
+    load_in("web", text);
+}
+
+pub fn load_in(namespace: &str, text: &str) {
     std::fs::write("/run/rules.nft", text).unwrap();
-    sh("nsenter --net=/run/netns/web nft -f /run/rules.nft");
+    sh(&format!("nsenter --net=/run/netns/{namespace} nft -f /run/rules.nft"));
 }
 
 fn dockers_own() -> String {

@@ -1,6 +1,7 @@
 //! The rehearsal as a safety net: holes are made in rulesets, and it has to find each. And rulesets beside Docker's rules,
 //! made by hand as Docker makes them, tried with plain sockets.
 
+mod bridges;
 mod docker;
 mod oracle;
 

@@ -4,12 +4,25 @@ use std::fmt::Write;
 
 use super::Page;
 use super::forward::Ways;
-use super::sets::{Ports, port};
+use super::sets::{Ports, address, port, set};
 use crate::network::allowed::Allowed;
 use crate::network::ports;
+use crate::network::ranges::{Family, Ranges, number};
 
 /// Networks that container engines make on a host, by what their interfaces are called.
 const CONTAINERS: &[&str] = &["docker0", "docker_gwbridge", "br-*", "podman*", "cni*", "virbr*", "lxdbr*", "incusbr*"];
+
+/// What a bridge of containers is called by Docker, and one of a zone by whoever likes `br-lan`: the addresses tell which it is.
+const ZONE_FROM: &[&str] = &[
+    "iifname \"br-*\" ip saddr @lab4 return",
+    "iifname \"br-*\" ip6 saddr @lab6 return",
+    "iifname \"br-*\" ip saddr != { 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16 } return",
+];
+const ZONE_TO: &[&str] = &[
+    "oifname \"br-*\" ip daddr @lab4 return",
+    "oifname \"br-*\" ip6 daddr @lab6 return",
+    "oifname \"br-*\" ip daddr != { 10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16 } return",
+];
 
 /// A chain, if it has rules or hooks in somewhere.
 fn chain(out: &mut String, about: &str, name: &str, hook: &str, rules: &[String]) {
@@ -78,22 +91,42 @@ impl Page<'_, '_> {
 
     /// Sources that cannot be where they say.
     pub(super) fn spoofed(&mut self) {
-        let hook = "filter hook prerouting priority raw; policy accept";
-        let (about, rules) = match self.routes {
-            true => (
-                "An address is believed where the way back to it leads; whoever has none yet asks for one.",
-                lines(&[
-                    "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
-                    "ip6 saddr { ::, fe80::/10 } accept",
-                    "iif != \"lo\" fib saddr . iif oif missing counter drop",
-                ]),
-            ),
-            false => (
-                "Nobody else has this host's own addresses.",
-                lines(&["iif != \"lo\" fib saddr type local counter drop"]),
-            ),
-        };
-        chain(&mut self.out, about, "spoofed", hook, &rules);
+        if !self.routes {
+            let rules = lines(&["iif != \"lo\" fib saddr type local counter drop"]);
+            let hook = "filter hook prerouting priority raw; policy accept";
+            return chain(&mut self.out, "Nobody else has this host's own addresses.", "spoofed", hook, &rules);
+        }
+        let several = self.in_several_zones();
+        let mut rules =
+            lines(&["ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept", "ip6 saddr { ::, fe80::/10 } accept"]);
+        let mut priority = "raw";
+        let named = Family::ALL.into_iter().zip(&several).filter(|(_, addresses)| !addresses.is_empty());
+        for (family, addresses) in named {
+            // Whether a packet is an answer is known once connections are tracked, which comes after `raw`.
+            priority = "mangle";
+            let name = format!("several{}", family.digit());
+            self.out.push_str("\n\t# Hosts in several zones: they answer on one way what was asked over another.\n");
+            set(&mut self.out, &name, address(family), true, addresses);
+            rules.push(format!("ct direction reply {} saddr @{name} accept", family.word()));
+        }
+        rules.push("iif != \"lo\" fib saddr . iif oif missing counter drop".into());
+        let about = "An address is believed where the way back to it leads; whoever has none yet asks for one.";
+        let hook = format!("filter hook prerouting priority {priority}; policy accept");
+        chain(&mut self.out, about, "spoofed", &hook, &rules);
+    }
+
+    /// The addresses of other hosts that are in more than one zone, for each family.
+    fn in_several_zones(&self) -> [Vec<String>; 2] {
+        let parties = &self.matrix.parties;
+        Family::ALL.map(|family| {
+            let others =
+                (0..parties.hosts.len()).filter(|host| *host != self.host && parties.hosts[*host].zones.len() > 1);
+            let mut addresses = Ranges::default();
+            for address in others.flat_map(|host| parties.host_addresses(host, family)) {
+                addresses.add(number(address), number(address));
+            }
+            addresses.iter().map(|(first, last)| family.interval(first, last)).collect()
+        })
     }
 
     pub(super) fn input(&mut self, addressed: [bool; 2]) {
@@ -102,27 +135,43 @@ impl Page<'_, '_> {
             "iif \"lo\" accept",
             "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
         ]);
-        rules.extend(match self.routes {
-            true => lines(&["ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept"]),
-            false => {
-                lines(&["udp sport 67 udp dport 68 accept", "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"])
-            }
-        });
+        // A router gives addresses out, and is given one by its provider.
+        if self.routes {
+            rules.extend(lines(&[
+                "ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept",
+                "ip6 saddr fe80::/10 udp sport 546 udp dport 547 accept",
+            ]));
+        }
+        rules.extend(lines(&[
+            "udp sport 67 udp dport 68 accept",
+            "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",
+        ]));
         rules.push("jump inbound".into());
         rules.extend(lines(&["ip saddr . tcp dport @moving4 accept", "ip6 saddr . tcp dport @moving6 accept"]));
         let own = self.own_services();
+        let mut asked = lines(ZONE_FROM);
         for (protocol, ports) in [("tcp", &own.tcp), ("udp", &own.udp)] {
             let ports: Vec<String> = ports.iter().map(|(first, last)| port(first, last)).collect();
             if !ports.is_empty() {
-                let ports = ports.join(", ");
-                rules.push(format!("iifname @containers {protocol} dport {{ {ports} }} accept"));
+                asked.push(format!("{protocol} dport {{ {} }} accept", ports.join(", ")));
             }
         }
+        let asked = Some(asked).filter(|rules| rules.len() > ZONE_FROM.len());
+        rules.extend(asked.is_some().then(|| "iifname @containers jump own_services".to_string()));
         rules.push("goto denied".into());
         let hook = "filter hook input priority filter; policy drop";
         chain(&mut self.out, "What comes to this host.", "input", hook, &rules);
         let inbound = self.inward.rules(Ports::Own, addressed);
         chain(&mut self.out, "", "inbound", "", &inbound);
+        if let Some(asked) = asked {
+            chain(
+                &mut self.out,
+                "What runs on this host, for what runs in its containers.",
+                "own_services",
+                "",
+                &asked,
+            );
+        }
         let neighbours = lines(&[
             "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, nd-redirect } \
              ip6 hoplimit 255 accept",
@@ -156,15 +205,19 @@ impl Page<'_, '_> {
         let mut rules = lines(&[
             "ct state vmap { established : accept, related : accept }",
             "oif \"lo\" accept",
-            "oifname @containers accept",
+            "oifname @containers jump to_containers",
             "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
         ]);
-        rules.extend(match self.routes {
-            true => lines(&["udp sport 67 udp dport 68 accept"]),
-            false => {
-                lines(&["udp sport 68 udp dport 67 accept", "ip6 daddr ff02::1:2 udp sport 546 udp dport 547 accept"])
-            }
-        });
+        if self.routes {
+            rules.extend(lines(&[
+                "udp sport 67 udp dport 68 accept",
+                "ip6 daddr fe80::/10 udp sport 547 udp dport 546 accept",
+            ]));
+        }
+        rules.extend(lines(&[
+            "udp sport 68 udp dport 67 accept",
+            "ip6 daddr { fe80::/10, ff02::1:2 } udp sport 546 udp dport 547 accept",
+        ]));
         rules.extend(lines(&[
             "# What stays on the link is for whoever hears it to judge.",
             "ip daddr 224.0.0.0/24 accept",
@@ -176,22 +229,19 @@ impl Page<'_, '_> {
         chain(&mut self.out, "What this host opens.", "output", hook, &rules);
         let outbound = self.outward.rules(Ports::Own, addressed);
         chain(&mut self.out, "", "outbound", "", &outbound);
+        let about =
+            "A zone's bridge may be called as one of containers is: who has an address of the lab is judged as such.";
+        let mut rules = lines(ZONE_TO);
+        rules.push("accept".into());
+        chain(&mut self.out, about, "to_containers", "", &rules);
     }
 
     /// What passes through: between zones on a router; to and from containers anywhere.
     pub(super) fn forward(&mut self, ways: Option<&Ways>, addressed: [bool; 2]) {
         let mut rules = lines(&["ct state vmap { established : accept, related : accept, invalid : drop }"]);
-        if self.matrix.parties.hosts[self.host].carries && ways.is_none() {
-            rules.push("# Guests on bridges are machines of their own, with firewalls of their own.".into());
-            rules.push("meta iifkind \"bridge\" meta oifkind \"bridge\" accept".into());
-        }
-        rules.extend(lines(&[
-            "# Between containers their engine decides; out of them goes what may go out of this host.",
-            "iifname @containers oifname @containers accept",
-            "iifname @containers jump outbound",
-            "iifname @containers goto denied",
-            "# A published port is the host's: it is judged by what it was before it was translated.",
-        ]));
+        let carries = self.matrix.parties.hosts[self.host].carries && ways.is_none();
+        rules.push("iifname @containers jump from_containers".into());
+        rules.push("# A published port is the host's: it is judged by what it was before it was translated.".into());
         let mut about =
             "What passes through this host: to its containers and from them, before their engine looks at it.";
         if ways.is_some() {
@@ -205,9 +255,23 @@ impl Page<'_, '_> {
         } else {
             rules.push("ct status dnat jump published".into());
         }
+        if carries {
+            rules.push("meta iifkind \"bridge\" meta oifkind \"bridge\" jump guests".into());
+        }
         rules.push("goto denied".into());
         let hook = "filter hook forward priority filter - 10; policy drop";
         chain(&mut self.out, about, "forward", hook, &rules);
+        let mut rules = lines(ZONE_FROM);
+        rules.extend(lines(&["oifname @containers jump to_containers", "jump outbound", "goto denied"]));
+        let about = "Between containers their engine decides; out of them goes what may go out of this host.";
+        chain(&mut self.out, about, "from_containers", "", &rules);
+        if carries {
+            let about =
+                "Guests on bridges are machines of their own, with firewalls of their own; containers are this host's.";
+            let mut rules = lines(&["oifname != @containers accept"]);
+            rules.extend(ZONE_TO.iter().map(|rule| rule.replace("return", "accept")));
+            chain(&mut self.out, about, "guests", "", &rules);
+        }
         let published = self.inward.rules(Ports::Original, addressed);
         chain(&mut self.out, "", "published", "", &published);
         if let Some(ways) = ways {

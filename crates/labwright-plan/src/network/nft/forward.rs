@@ -288,12 +288,14 @@ pub fn translation(out: &mut String, matrix: &Matrix<'_>, forwarded: &[Forwarded
     }
     if !forwarded.is_empty() {
         out.push_str(
-            "\n\t# The public address is one of this router's that is none of the lab's, so the lab finds it from inside too.\n\
+            "\n\t# The public address is one of this router's that is in no zone, so the lab finds it from inside too.\n\
              \tchain public {\n\t\ttype nat hook prerouting priority dstnat; policy accept;\n\n",
         );
         for (word, _) in protocols(forwarded) {
-            let _ =
-                writeln!(out, "\t\tip daddr != @lab4 fib daddr type local dnat ip to {word} dport map @public_{word}");
+            let _ = writeln!(
+                out,
+                "\t\tip daddr != @{inside} fib daddr type local dnat ip to {word} dport map @public_{word}"
+            );
         }
         out.push_str("\t}\n");
     }

@@ -75,7 +75,9 @@ impl<'m, 'a> Compiler<'m, 'a> {
              \tcomment \"lab {lab}, host {name}\"\n"
         );
         page.out += &self.lab;
-        let addressed = Family::ALL.map(|family| parties.host_addresses(host, family).next().is_some());
+        // Whoever is given an address by others has one that the lab does not know.
+        let given = parties.hosts[host].addresses.is_empty();
+        let addressed = Family::ALL.map(|family| given || parties.host_addresses(host, family).next().is_some());
         let (inward, outward) = (std::mem::take(&mut page.inward), std::mem::take(&mut page.outward));
         inward.sets(&mut page.out, "Who may open connections to this host.");
         outward.sets(&mut page.out, "To whom this host may open connections.");
