@@ -56,7 +56,10 @@ fn a_host_joins_with_a_key_from_the_store_and_under_its_own_tag() {
 fn tags_that_let_nobody_in_go_back() {
     let safe = Safe::new();
     let host = safe.world.net.light_host("web-01").unwrap();
-    safe.lab("", &LAB.replace("compute: {", "compute: { confirm_within: 8s,"));
+    // Coordinated by a server of one's own, which each login has to name again.
+    let server = "auth_key: \"${secret.tailnet}\", login_server: \"https://headscale.example.net\"";
+    let lab = LAB.replace("auth_key: \"${secret.tailnet}\"", server);
+    safe.lab("", &lab.replace("compute: {", "compute: { confirm_within: 8s,"));
     safe.set("tailnet", KEY);
     host.write("/usr/local/bin/tailscale", FAKE).unwrap();
     inside(&host, "chmod 755 /usr/local/bin/tailscale");
@@ -64,6 +67,7 @@ fn tags_that_let_nobody_in_go_back() {
     host.write("/etc/fake-tailscale", hash.split(' ').next().unwrap()).unwrap();
     safe.world.run(&["apply", "--yes"]).code(0);
     let state = || inside(&host, "cat /run/fake-tailscale.json");
+    assert!(state().contains("\"server\": \"https://headscale.example.net\""), "{}", state());
     // Somebody gave it another tag; that of the lab is one that the tailnet's policy lets nobody in by.
     inside(&host, "sed -i 's/tag:web-01/tag:other/' /run/fake-tailscale.json");
     host.write("/etc/fake-tailscale-cuts", "tag:web-01").unwrap();

@@ -110,6 +110,9 @@ section! {
         tailnet: Option<Spanned<String>>,
         /// The key that hosts join with, as a reference to a secret.
         auth_key: Option<Spanned<String>>,
+        /// The coordination server that hosts join by, where it is not Tailscale's own: the URL of a Headscale, as
+        /// `tailscale up --login-server` takes it. A host that has joined stays with the one it joined by.
+        login_server: Option<Spanned<String>>,
         /// Hosts that join; all hosts of the zone with the interface `tailscale0` when absent.
         on: Many<Spanned<String>>,
     }

@@ -14,6 +14,7 @@ mod world;
 use labwright_model::Parsed;
 use serde::{Serialize, Serializer};
 
+pub(crate) use outside::is_application;
 pub use points::{Point, single_points};
 pub use target::{NoTarget, target, things};
 pub(crate) use words::listed;

@@ -69,6 +69,14 @@ const WAYS: &[Way] = &[
         ],
     ),
     (
+        "LW-EDGE-014",
+        "write `expose: public`",
+        &[
+            ("expose: vpn", "expose: public, access: everyone"),
+            ("edge: {", "edge: { public: { cloudflare: { zones: [example.net], tunnel: box } },"),
+        ],
+    ),
+    (
         "LW-NET-001",
         "an address of its own",
         &[("docker-01: { address: 10.0.20.5 }", "docker-01: { address: 10.0.20.6 }")],

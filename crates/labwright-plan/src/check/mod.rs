@@ -63,6 +63,7 @@ pub const RULES: &[&dyn Rule] = &[
     &edge::ToldProxy,
     &edge::AdminPage,
     &edge::SharedPort,
+    &edge::MeshCoordination,
     &network::DuplicateAddress,
     &network::Vlan,
     &network::OverlappingSubnets,
@@ -138,6 +139,7 @@ pub const RULES: &[&dyn Rule] = &[
     &protection::OverdueCopy,
     &protection::UnusedProtection,
     &protection::Unencrypted,
+    &protection::CopiedAsFiles,
     // Last: it reads what the others found.
     &lab::EverythingIsLab,
 ];

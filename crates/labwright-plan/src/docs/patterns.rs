@@ -2,7 +2,7 @@
 //! cannot tell one.
 
 use labwright_model::Parsed;
-use labwright_model::lab::{Expose, Os, Tier};
+use labwright_model::lab::{Expose, Lab, Os, Policy, Repository, Tier};
 
 use crate::check;
 use crate::topology::Topology;
@@ -24,6 +24,8 @@ pub struct Patterns {
     pub wide_flows: bool,
     pub router: bool,
     pub vpn: bool,
+    /// No flow and no name leads to administration beside the VPN.
+    pub vpn_alone: bool,
     pub tunnel: bool,
     pub standby: bool,
     pub keys_only: bool,
@@ -51,12 +53,15 @@ pub struct Patterns {
     pub apart: bool,
     /// No container host is a hypervisor, the router or a platform of something else.
     pub containers_alone: bool,
-    /// A container publishes a port on an address of the internet.
+    /// A container publishes a port on an address of the internet, or a flow lets the internet in.
     pub published_outside: bool,
     pub processes: bool,
     pub egress: bool,
     pub needs: bool,
     pub backed_up: usize,
+    /// No service has its only copy with its data.
+    pub copies_apart: bool,
+    /// The most places that one policy copies to.
     pub repositories: usize,
     pub repositories_elsewhere: bool,
     pub encrypted: bool,
@@ -95,6 +100,9 @@ impl Patterns {
                 .any(|flow| flow.allow.is_empty() && !flow.to.iter().all(|to| to.value == "internet")),
             router: lab.edge.router.is_some(),
             vpn: lab.edge.vpn.is_some(),
+            vpn_alone: ["LW-EDGE-003", "LW-EDGE-004", "LW-EDGE-012"]
+                .iter()
+                .all(|code| check::says(parsed, code).is_none()),
             tunnel: cloudflare.is_some_and(|cloudflare| cloudflare.tunnel.is_some()),
             standby: cloudflare.is_some_and(|cloudflare| cloudflare.standby.is_some()),
             keys_only: {
@@ -140,7 +148,12 @@ impl Patterns {
                 .values()
                 .filter(|service| service.backup.as_ref().is_some_and(|backup| backup.policy.is_some()))
                 .count(),
-            repositories: repositories.len(),
+            copies_apart: ["LW-DAT-001", "LW-DAT-002"].iter().all(|code| check::says(parsed, code).is_none()),
+            repositories: used(parsed)
+                .filter_map(|policy| policies.get(policy))
+                .map(|policy| places(lab, policy))
+                .max()
+                .unwrap_or(0),
             repositories_elsewhere: repositories.values().any(|repository| match &repository.on {
                 Some(on) => services.keys().any(|service| {
                     let hosts = topology.hosts_of(service);
@@ -159,6 +172,14 @@ impl Patterns {
     }
 }
 
+/// To how many places a policy copies: two folders of one machine are one.
+fn places(lab: &Lab, policy: &Policy) -> usize {
+    let to = policy.to.iter().filter_map(|to| lab.protection.repositories.get(&to.value));
+    let place =
+        |repository: &Repository| repository.on.as_ref().or(repository.url.as_ref()).map(|one| one.value.clone());
+    to.filter_map(|repository| place(repository)).collect::<std::collections::BTreeSet<_>>().len()
+}
+
 /// The policies that services name.
 fn used(parsed: &Parsed) -> impl Iterator<Item = &str> {
     let backups = parsed.placements.iter().filter_map(|placement| placement.entry.backup.as_ref());
@@ -166,6 +187,9 @@ fn used(parsed: &Parsed) -> impl Iterator<Item = &str> {
 }
 
 fn published_outside(parsed: &Parsed) -> bool {
+    if parsed.lab.network.flows.iter().any(|flow| flow.from.iter().any(|from| from.value == "internet")) {
+        return true;
+    }
     let inner = |address: &str| address.parse::<std::net::IpAddr>().is_ok_and(|address| !check::is_public(&address));
     parsed.placements.iter().any(|placement| {
         let hosts = placement.entry.on.iter().filter_map(|on| parsed.lab.host(on));

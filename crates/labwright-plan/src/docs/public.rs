@@ -46,7 +46,7 @@ fn index(p: &Patterns) -> String {
             p.public > 0 && p.tunnel && !p.published_outside,
             "**No open door.** What is public leaves through an outbound tunnel; nothing listens for the internet.",
         ),
-        (p.vpn, "**One way in.** Administration goes over a private network, and nowhere else."),
+        (p.vpn && p.vpn_alone, "**One way in.** Administration goes over a private network, and nowhere else."),
         (p.zones > 0 && p.enforced, "**Denied unless declared.** What no rule allows is denied, inside a zone too."),
         (
             p.zones > 0 && !p.enforced,
@@ -58,7 +58,10 @@ fn index(p: &Patterns) -> String {
         ),
         (p.needs, "**Dependencies are declared.** What a service cannot work without stands in its entry."),
         (p.backed_up > 0 && p.drills, "**A copy counts once it was restored.** Restores are rehearsed on a schedule."),
-        (p.backed_up > 0 && !p.drills, "**Data leaves the machine that it is made on.** It is copied on a schedule."),
+        (
+            p.backed_up > 0 && !p.drills && p.copies_apart,
+            "**Data leaves the machine that it is made on.** It is copied on a schedule.",
+        ),
     ]);
     let size = if p.sites > 1 {
         format!("{size} They stand at {}.", counted(p.sites, "site", "different sites"))

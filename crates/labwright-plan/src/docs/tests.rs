@@ -467,6 +467,20 @@ fn public(text: &str) -> String {
     docs(&lab(text), Edition::Public).into_iter().map(|page| page.text).collect()
 }
 
+#[test]
+fn the_public_edition_praises_nothing_that_a_rule_finds() {
+    let lab = |from: &str, far: &str, data: &str| {
+        format!(
+            "owner: mia\nedge: {{ vpn: wireguard, router: gw }}\nnetwork: {{ zones: {{ mgmt: {{ subnet: 10.0.1.0/24 }}, clients: {{ subnet: 10.0.2.0/24 }}, vpn: {{ interface: wg0, subnet: 10.9.0.0/24 }} }}, flows: [{{ from: {from}, to: mgmt, allow: ssh }}] }}\ncompute: {{ hosts: {{ gw: {{ address: 10.0.1.1 }}, nas: {{ zone: mgmt, address: 10.0.1.2 }}, box: {{ zone: mgmt, address: 10.0.1.3 }} }} }}\nservices: {{ wiki: {{ run: wiki, on: {data}, data: [/srv], backup: n }} }}\nprotection: {{ repositories: {{ a: {{ on: nas, path: /a }}, b: {{ on: {far}, path: /b }} }}, policies: {{ n: {{ to: [a, b] }} }} }}\n"
+        )
+    };
+    let praised =
+        ["**One way in.**", "Copies go to more than one place.", "**Data leaves the machine that it is made on.**"];
+    let says = |text: &str| praised.map(|praise| public(text).contains(praise));
+    assert_eq!(says(&lab("vpn", "gw", "box")), [true, true, true]);
+    assert_eq!(says(&lab("clients", "nas", "nas")), [false, false, false]);
+}
+
 /// The words that the public edition has for any lab: all of its sentences, from labs that have no words of their own.
 fn vocabulary() -> BTreeSet<String> {
     let all = |n: usize| Patterns {
@@ -483,6 +497,7 @@ fn vocabulary() -> BTreeSet<String> {
         wide_flows: false,
         router: true,
         vpn: true,
+        vpn_alone: n.is_multiple_of(2),
         tunnel: true,
         standby: true,
         keys_only: true,
@@ -509,6 +524,7 @@ fn vocabulary() -> BTreeSet<String> {
         egress: true,
         needs: true,
         backed_up: n / 2,
+        copies_apart: n.is_multiple_of(2),
         repositories: n,
         repositories_elsewhere: true,
         encrypted: n.is_multiple_of(2),

@@ -28,9 +28,8 @@ impl Provider for Tailscale {
 
     fn lower(&self, input: &Input<'_>, out: &mut Lowered) {
         let vpn = input.parsed.lab.edge.vpn.as_ref();
-        let Some(key) = vpn.and_then(|vpn| vpn.tailscale.as_ref()).and_then(|tailnet| tailnet.auth_key.as_ref()) else {
-            return;
-        };
+        let Some(tailnet) = vpn.and_then(|vpn| vpn.tailscale.as_ref()) else { return };
+        let Some(key) = &tailnet.auth_key else { return };
         let matrix = Matrix::of(input.parsed);
         for number in tailscale::joined(&matrix) {
             let host = &matrix.parties.hosts[number];
@@ -41,6 +40,8 @@ impl Provider for Tailscale {
             let tags = [tailscale::tag(host.name)].into_iter().collect::<Value>();
             let mut resource = Resource::new(id, key.span).with("joined", true).with("tags", tags);
             resource = resource.with("key", Value::Secret(Sealed::template(&key.value)));
+            let server = tailnet.login_server.as_ref().map(|server| server.value.as_str());
+            resource = resource.with_some("login_server", server);
             resource.after.insert(ResourceId::all(host.name, "host", "package"));
             resource.after.insert(ResourceId::all(host.name, "host", "unit"));
             let enforced = host.entry.firewall.as_ref().or(input.parsed.lab.network.firewall.as_ref());

@@ -22,6 +22,12 @@ pub const KIND: Kind = Kind {
     fields: &[
         field("joined", "Whether it has joined and is up.", OnChange::Update, Consequence::Hot),
         field("tags", "The tags that the tailnet's policy knows it by.", OnChange::Update, Consequence::CutsManagement),
+        field(
+            "login_server",
+            "The coordination server that it joins by; Tailscale's own when absent.",
+            OnChange::Ignore,
+            Consequence::None,
+        ),
         field("key", "The auth key that it joins with; needed for that alone.", OnChange::Ignore, Consequence::None),
     ],
     ownership: Ownership::Thing,
@@ -110,13 +116,21 @@ pub fn join(context: &Context, step: &Step) -> Result<(), ProviderError> {
     let written = file.and_then(|mut file| file.write_all(key.trim().as_bytes()));
     let file = format!("--auth-key=file:{}", place.display());
     let tags = format!("--advertise-tags={}", tags.join(","));
+    let server = login_server(step);
     let mut flags = vec![file.as_str(), tags.as_str()];
+    flags.extend(server.as_deref());
     if step.action == Action::Update {
         flags.push("--force-reauth");
     }
     let joined = written.map_err(failed).and_then(|()| up(&flags));
     fs::remove_file(&place).map_err(failed)?;
     joined
+}
+
+/// Who coordinates the tailnet, as a flag: it has to be said again whenever a flag is.
+fn login_server(step: &Step) -> Option<String> {
+    let server = step.spec.get("login_server").and_then(Value::text)?;
+    Some(format!("--login-server={server}"))
 }
 
 fn changes_tags(step: &Step) -> bool {
@@ -142,7 +156,9 @@ pub fn way_back(context: &Context, step: &Step) -> Result<Option<WayBack>, Provi
     let tags = status()?.own.and_then(|own| own.tags).unwrap_or_default();
     let tags = format!("--advertise-tags={}", tags.join(","));
     let timeout = format!("--timeout={BACK_WITHIN}");
-    let args = ["up", timeout.as_str(), "--auth-key=file:/dev/stdin", tags.as_str(), "--force-reauth"];
+    let server = login_server(step);
+    let mut args = vec!["up", timeout.as_str(), "--auth-key=file:/dev/stdin", tags.as_str(), "--force-reauth"];
+    args.extend(server.as_deref());
     let key = key(context, step)?;
     let call = Call::new("tailscale", &args).input(key.trim());
     Ok(Some(WayBack { calls: vec![call], secret: true, outlives: true, ..WayBack::default() }))

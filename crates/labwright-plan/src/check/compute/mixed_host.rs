@@ -57,7 +57,10 @@ impl Rule for MixedHost {
             let mut seen = BTreeSet::new();
             for placement in carried.on(name) {
                 let spared = spared.contains(placement.service.as_str());
-                if is_production(placement) || spared || is_platform(&placement.service, &placement.entry) {
+                // A machine's own SSH or web interface that has a name is no experiment.
+                let port = placement.entry.port.as_ref().and_then(|port| port.rsplit(':').next());
+                let own = placement.entry.built_in.is_some() && matches!(port, Some("22" | "8006"));
+                if own || is_production(placement) || spared || is_platform(&placement.service, &placement.entry) {
                     continue;
                 }
                 let on = placement.entry.on.iter().find(|on| on.value == *name).map_or(Span::NONE, |on| on.span);

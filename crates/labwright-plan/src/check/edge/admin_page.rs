@@ -190,8 +190,11 @@ impl Rule for AdminPage {
          What asks nobody is told wherever it is published on more than the host itself. The others are told where the internet \
          reaches them (an address of the host, a flow, or a name that is `access: everyone`), or guests, devices and users who are let through with \
          everything or stand beside them in a lab that has a zone for management or a VPN to come from instead. In one flat zone nothing is said of them.\n\n\
+         A name that leads to a machine's own page (`door: { to: \"https://pve:8006\" }`) is one as well: that of a hypervisor, of \
+         the router, or of what stands in a management zone. It is told where everybody on the internet may come by it, and \
+         with `expose: lan` where there are several zones, and a VPN or one for management to come from.\n\n\
          An open port on the internet is a warning, and an error in production where nobody is asked who they are; the rest is advice, \
-         and a warning in production. The web interface of Proxmox is LW-EDGE-003's, and a database that nobody elsewhere needs \
+         and a warning in production. A flow that leads to the web interface of Proxmox is LW-EDGE-003's, and a database that nobody elsewhere needs \
          LW-NET-009's.\n\n\
          Document 0: keep management interfaces off user-facing networks. Each vendor's own page, among them \
          https://doc.traefik.io/traefik/operations/api/ (the insecure mode is not for production) and \
@@ -208,6 +211,7 @@ impl Rule for AdminPage {
     }
 
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        findings.extend(super::admin_door::told(case, CODE));
         let mut by_service: BTreeMap<&str, Vec<Told>> = BTreeMap::new();
         for container in containers::all(case.parsed) {
             // Most images are none of these; who reaches what is only asked for those that are.

@@ -7,7 +7,7 @@ use labwright_model::units::Traffic;
 use labwright_model::{Finding, Findings, Parsed, Severity, Span};
 
 use super::administration_past_vpn::zone_to_add;
-use crate::check::network::management::{HARMLESS, administers, opened};
+use crate::check::network::management::{HARMLESS, administers, opened_to_users};
 use crate::check::network::reach::{End, Reach, is_only, sole, traffic};
 use crate::check::network::telling::{Stake, and_here, listed};
 use crate::check::network::zone_kind::{Kinds, ZoneKind, is_vpn};
@@ -28,14 +28,16 @@ impl Rule for ManagementReachable {
 
     fn doc(&self) -> &'static str {
         "A flow lets a zone of users (clients, guests, IoT, by its name) or the internet reach what the lab is run from: a \
-         management zone, a hypervisor, the router's web interface, or SSH. Or a hypervisor stands in a zone of users itself. \
+         management zone, a machine in one by its web pages (a switch, a board's console, UniFi, a NAS), a hypervisor, the \
+         router's web interface, or SSH. Or a hypervisor stands in a zone of users itself. \
          Whoever gets into one laptop or one camera is then one password away from every machine.\n\n\
          Document 0: keep management interfaces off user-facing networks, prefer VPN-only ways for administration. \
          Document 3: no open management surfaces from the public internet.\n\n\
          From the internet it is an error where something with `tier: production` hangs on it, and a warning otherwise; from \
          guests and devices a warning; from clients a warning or advice, by tier. A zone is for management if it is called so \
          (`management`, `mgmt`, `admin`), or if nothing but hypervisors and the router is in it. Asking for names, the time \
-         or an address is no administration, and a flow from one host is a decision.\n\n\
+         or an address is no administration, a flow from one host is a decision, and a machine that services or the proxy run \
+         on has web pages that are theirs.\n\n\
          The way out: take the flow out and let the VPN in instead, `{ from: vpn, to: management, allow: [ssh, proxmox] }`; \
          put the hypervisor into a zone of its own."
     }
@@ -59,7 +61,7 @@ impl Rule for ManagementReachable {
                 let Some(from) = sole(lab, name) else { continue };
                 let Some(user) = user(kinds, from) else { continue };
                 for to in flow.to.iter().filter_map(|name| sole(lab, name)).filter(|to| *to != from) {
-                    let found = opened(lab, kinds, reach, to, &allow).or_else(|| match (user, to) {
+                    let found = opened_to_users(lab, kinds, reach, to, &allow).or_else(|| match (user, to) {
                         (User::Internet, End::Host(host)) if allow.iter().any(administers) => {
                             Some((format!("host `{host}`"), kinds.stake(host)))
                         }
@@ -81,6 +83,10 @@ impl Rule for ManagementReachable {
                 allow.iter().filter(|one| wanted(one)).map(Traffic::to_string).collect()
             };
             let mut ports = ways(&administers);
+            // The whole of what a machine for management is opened with, where it is not SSH or Proxmox alone.
+            if what.iter().all(|what| what.starts_with("host ") && what.contains("management zone")) {
+                ports = ways(&|one| !is_only(one, HARMLESS));
+            }
             if ports.is_empty() {
                 ports = ways(&|one| !is_only(one, HARMLESS));
             }
@@ -211,6 +217,9 @@ network:
     - { from: desk, to: admin, allow: ssh }
     - { from: clients, to: servers, allow: https }
     - { from: clients, to: pve-02, allow: 3128/tcp }
+    - { from: [internet, iot], to: [unifi, films], allow: [8443/tcp, 8080/tcp] }
+    - { from: clients, to: unifi, allow: https }
+    - { from: iot, to: unifi, allow: [8080/tcp, 3478/udp] }
 compute:
   hosts:
     gateway: { zone: admin, address: [10.0.10.1, 10.0.30.1] }
@@ -218,8 +227,11 @@ compute:
     pve-02: { zone: servers, address: 10.0.20.2, os: proxmox }
     docker-01: { zone: servers, address: 10.0.20.21, vm: { on: pve-02 }, tier: production }
     desk: { zone: clients, address: 10.0.30.5 }
+    unifi: { zone: admin, address: 10.0.10.9, os: other }
+    films: { zone: admin, address: 10.0.10.10 }
 services:
   shop: { use: shop, on: docker-01 }
+  player: { use: jellyfin, on: films }
 "#,
             expect![[r#"
                 12:25 warning LW-EDGE-003: `clients` and `iot` may reach management zone `admin`, with `https`
@@ -231,6 +243,10 @@ services:
                 15:15 error LW-EDGE-003: `internet` may reach host `docker-01`, with `ssh`
                     help: let the VPN in instead: `from: wg`
                 18:15 advice LW-EDGE-003: `clients` may reach router `gateway`, with `https`
+                    help: let the VPN in instead: `from: wg`
+                24:16 warning LW-EDGE-003: `internet` and `iot` may reach host `unifi` in management zone `admin`, with `8443/tcp` and `8080/tcp`
+                    help: let the VPN in instead: `from: wg`
+                25:15 advice LW-EDGE-003: `clients` may reach host `unifi` in management zone `admin`, with `https`
                     help: let the VPN in instead: `from: wg`
             "#]],
         );

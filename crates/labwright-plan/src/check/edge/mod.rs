@@ -3,10 +3,12 @@
 pub(super) mod admin_page;
 pub(super) mod names;
 
+mod admin_door;
 mod administration_past_vpn;
 mod certificate;
 mod door;
 mod management_reachable;
+mod mesh_coordination;
 mod nameless_record;
 mod no_way;
 mod one_name;
@@ -21,6 +23,7 @@ pub use administration_past_vpn::AdministrationPastVpn;
 pub use certificate::Certificate;
 pub use door::Door;
 pub use management_reachable::ManagementReachable;
+pub use mesh_coordination::MeshCoordination;
 pub use nameless_record::NamelessRecord;
 pub use no_way::NoWayIn;
 pub use one_name::OneName;

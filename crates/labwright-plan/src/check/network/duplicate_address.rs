@@ -60,7 +60,12 @@ impl Rule for DuplicateAddress {
         }
         let wireguard = lab.edge.vpn.iter().flat_map(|vpn| &vpn.wireguard);
         for (name, peer) in wireguard.flat_map(|wireguard| wireguard.peers.iter()) {
-            if let Some(address) = &peer.address {
+            // A host that is a peer may say its address in the VPN as well.
+            let of_its_host = |address: std::net::IpAddr| {
+                let host = peer.on.as_ref().and_then(|on| lab.host(on));
+                host.is_some_and(|host| host.address.iter().any(|own| own.value == address))
+            };
+            if let Some(address) = peer.address.as_ref().filter(|address| !of_its_host(address.value)) {
                 let owner = Owner { kind: "edge.vpn.wireguard.peers", name, site: None, span: address.span };
                 owners.entry(address.value).or_default().push(owner);
             }
@@ -147,6 +152,24 @@ compute:
                     help: give `g` an address of its own
                     10:19: first given here
             "#]],
+        );
+    }
+
+    #[test]
+    fn a_host_that_is_a_peer_has_one_address() {
+        let lab = |address: &str| {
+            format!(
+                "edge: {{ vpn: {{ wireguard: {{ on: a, peers: {{ b: {{ on: b, address: {address} }} }} }} }} }}\ncompute: {{ hosts: {{ a: {{ address: [10.0.0.5, 10.9.0.1] }}, b: {{ address: [10.0.0.6, 10.9.0.2] }} }} }}\n"
+            )
+        };
+        says(&lab("10.9.0.2"), expect![[""]]);
+        says(
+            &lab("10.9.0.1"),
+            expect![[r#"
+            1:66 error LW-NET-001: `b` has the address `10.9.0.1` of `a`
+                help: give `b` an address of its own
+                2:46: first given here
+        "#]],
         );
     }
 }

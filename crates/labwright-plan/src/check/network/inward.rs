@@ -3,7 +3,7 @@
 use labwright_model::units::Traffic;
 use labwright_model::{Finding, Findings, Severity};
 
-use super::management::opened;
+use super::management::opened_to_users;
 use super::reach::{End, Reach, is_only, sole, traffic};
 use super::telling::{Stake, listed};
 use super::zone_kind::{Kinds, ZoneKind};
@@ -65,7 +65,7 @@ impl Rule for Inward {
             for (span, zone, guest) in untrusted.filter(|_| !allow.is_empty()) {
                 for end in flow.to.iter().filter_map(|name| sole(lab, name)) {
                     // That a management interface is open is told by LW-EDGE-003.
-                    if opened(lab, kinds, reach, end, &allow).is_some() {
+                    if opened_to_users(lab, kinds, reach, end, &allow).is_some() {
                         continue;
                     }
                     let source = Source { zone, guest, because: flow.because.is_some() };

@@ -16,6 +16,29 @@ pub fn administers(traffic: &Traffic) -> bool {
     lets(traffic, 22, Protocol::Tcp) || lets(traffic, 8006, Protocol::Tcp)
 }
 
+/// Where the web interfaces and consoles of what stands in a management zone listen: switches, boards and consoles with HTTP
+/// and HTTPS, UniFi 8443, Proxmox Backup Server 8007, Synology 5000 and 5001, Portainer 9443, Cockpit 9090, screens 3389 and 5900.
+const INTERFACES: &[u16] = &[80, 443, 3389, 5000, 5001, 5900, 8007, 8443, 9090, 9443];
+
+/// As `opened`, for whoever has no business there at all: users and the internet. A machine in a management zone that serves
+/// nothing is there to be administered, and its web pages are for that.
+pub fn opened_to_users(
+    lab: &Lab,
+    kinds: &Kinds<'_>,
+    reach: &Reach<'_>,
+    to: End<'_>,
+    allow: &[Traffic],
+) -> Option<(String, Stake)> {
+    let managed = || {
+        let End::Host(host) = to else { return None };
+        let zone = reach.zone(host).filter(|zone| kinds.zone(zone) == Some(ZoneKind::Management))?;
+        let page = |traffic: &Traffic| INTERFACES.iter().any(|port| lets(traffic, *port, Protocol::Tcp));
+        let opened = !is_serving(lab, host) && router(lab) != Some(host) && allow.iter().any(page);
+        opened.then(|| (format!("host `{host}` in management zone `{zone}`"), kinds.stake(host)))
+    };
+    opened(lab, kinds, reach, to, allow).or_else(managed)
+}
+
 /// The management interface that a flow to here opens, in words, with what hangs on it.
 pub fn opened(
     lab: &Lab,
@@ -51,7 +74,7 @@ pub fn opened(
 }
 
 /// Whether the web ports of a router may be those of something else on it.
-fn is_serving(lab: &Lab, host: &str) -> bool {
+pub fn is_serving(lab: &Lab, host: &str) -> bool {
     let proxy = lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
     let services = lab.services.values().flat_map(|service| service.on.iter());
     proxy.chain(services).any(|on| on.value == host)

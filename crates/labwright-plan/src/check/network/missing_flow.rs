@@ -64,7 +64,8 @@ impl<'a> Gathered<'a> {
     }
 
     /// One finding for each group, with the flow that would let all of it through.
-    pub fn tell(self, code: &'static str, reach: &Reach<'_>, findings: &mut Findings) {
+    pub fn told(self, code: &'static str, reach: &Reach<'_>) -> Findings {
+        let mut findings = Findings::new();
         for ((need, ..), (words, all)) in self.groups {
             let (Some(told), Some(first)) = (words.first(), all.first()) else { continue };
             let stake = all.iter().map(|one| one.stake).max().unwrap_or(Stake::Lab);
@@ -93,6 +94,7 @@ impl<'a> Gathered<'a> {
             let flow = format!("- {{ from: {}, to: {}, allow: {} }}", typed(&from), typed(&to), typed(&allow));
             findings.push(finding.help(format!("add to `network: {{ flows: … }}`: `{flow}`")));
         }
+        findings
     }
 }
 

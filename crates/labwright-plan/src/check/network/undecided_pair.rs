@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use labwright_model::lab::{Expose, Os, Service};
 use labwright_model::units::Protocol;
-use labwright_model::{Findings, Parsed, Placement, Span};
+use labwright_model::{Finding, Findings, Parsed, Placement, Span};
 
 use super::missing_flow::{Gathered, Missing, Need, Words, port_of};
 use super::reach::{End, Flows, Placed, Reach, hosts, is_only, lets};
@@ -35,10 +35,11 @@ impl Rule for UndecidedPair {
          - a host and the one that it mounts from over NFS;\n\
          - the reverse proxy, or the tunnel, and the services behind it;\n\
          - the hosts of a zone and a resolver, where they may not ask one on the internet either.\n\n\
-         Only pairs of zones are judged, and only in a lab that has flows and enforces none of them: where it does \
+         Only pairs of zones are judged, and only in a lab that enforces none of its flows: where it does \
          (`firewall: enforce`), needs are opened by themselves, and LW-NET-014 tells of those that are not. A flow counts whatever port it is for, as long as \
          it is not for `icmp`, `ssh`, `dns` or `ntp` alone; for a scrape and for DNS the port counts too. Where a host is \
-         in several zones (a router, a member of the VPN), any of them will do.\n\n\
+         in several zones (a router, a member of the VPN), any of them will do. A lab with zones and without a single flow \
+         leaves everything undecided: that is advice, told once, with what services need, mount and send to repositories.\n\n\
          Document 0 asks to recheck network boundaries when a change in one place breaks another, and to keep dependencies \
          on DNS, secrets and backup explicit; document 3 denies everything by default, with explicit allows only. A matrix \
          of zones that is total has no pair left to guess.\n\n\
@@ -57,7 +58,8 @@ impl Rule for UndecidedPair {
         let parsed = case.parsed;
         let lab = &parsed.lab;
         // Where the firewall is enforced, needs are opened by themselves, and LW-NET-014 tells which are not.
-        if lab.network.flows.is_empty() || super::firewall_is_asked_for(parsed) {
+        let undecided = lab.network.flows.is_empty();
+        if (undecided && lab.network.zones.len() < 2) || super::firewall_is_asked_for(parsed) {
             return;
         }
         let reach = case.reach();
@@ -72,13 +74,39 @@ impl Rule for UndecidedPair {
         };
         let mut missing = Gathered::default();
         needs(&sight, &mut missing);
+        if undecided {
+            backups(&sight, &mut missing);
+            mounts(&sight, &mut missing);
+            findings.extend(nothing_decided(parsed, missing.told(CODE, reach)));
+            return;
+        }
         scrapes(&sight, &mut missing);
         backups(&sight, &mut missing);
         mounts(&sight, &mut missing);
         doors(&sight, &mut missing);
         resolvers(&sight, &mut missing);
-        missing.tell(CODE, reach, findings);
+        findings.extend(missing.told(CODE, reach));
     }
+}
+
+/// A lab with zones and not one flow: what passes between them is nowhere said. Told once, with the ways that are needed.
+/// Where `firewall: off` says that somebody else decides, that is an answer.
+fn nothing_decided(parsed: &Parsed, needed: Findings) -> Option<Finding> {
+    if parsed.lab.network.firewall.is_some() {
+        return None;
+    }
+    let (first, others) = needed.split_first()?;
+    let message = match others.len() {
+        0 => format!("{}: the lab has zones and not one flow", first.message),
+        1 => format!("{}: the lab has zones and not one flow, and something else needs one as well", first.message),
+        more => format!("{}: the lab has zones and not one flow, and {more} others need one as well", first.message),
+    };
+    let help = format!(
+        "{}; or say `network: {{ firewall: off }}` where something else decides what passes between zones",
+        first.help
+    );
+    let finding = Finding::advice(CODE, first.at.clone(), first.span, message).help(help);
+    Some(others.iter().take(5).fold(finding, |finding, other| finding.related(other.span, other.message.clone())))
 }
 
 struct Sight<'s, 'a> {

@@ -262,10 +262,10 @@ services:
 }
 
 #[test]
-fn a_lab_without_flows_hears_nothing() {
-    says(
-        &format!(
-            "{ZONES}{}",
+fn a_lab_without_a_single_flow_is_told_once() {
+    let lab = |network: &str| {
+        format!(
+            "{ZONES}{network}{}",
             r#"
 platform: { dns: a-01, monitoring: a-01, reverse_proxy: a-01 }
 compute:
@@ -273,10 +273,21 @@ compute:
     a-01: { zone: apps, address: 10.0.20.21 }
     b-01: { zone: data, address: 10.0.60.5 }
 services:
-  a: { run: a, on: a-01, needs: b }
+  a: { run: a, on: a-01, needs: b, backup: n }
   b: { run: b, on: b-01, url: b, expose: lan }
+protection: { repositories: { r: { on: b-01, path: /b } }, policies: { n: { to: r } } }
 "#
-        ),
-        expect![[""]],
+        )
+    };
+    says(
+        &lab(""),
+        expect![[r#"
+        14:44 advice LW-NET-005: backups of `a` go from `a-01` in zone `apps` to `b-01` in zone `data`, and no flow lets them through: the lab has zones and not one flow
+            help: add to `network: { flows: … }`: `- { from: a-01, to: b-01, allow: ssh }`; or say `network: { firewall: off }` where something else decides what passes between zones
+    "#]],
     );
+    // Somebody else decides, and the lab says so.
+    says(&lab("  firewall: off\n"), expect![[""]]);
+    let alone = lab("").replace(", needs: b, backup: n", "");
+    says(&alone, expect![[""]]);
 }

@@ -33,6 +33,9 @@ impl Rule for DnsBootstrap {
          answers before that. A host of the lab that is named as the lab names it is mounted by its address;\n\
          - the resolver gets secrets from a Vault whose `url` is a name of the lab: rebuilt from nothing, the one waits for \
          the other;\n\
+         - the resolver's container, or the interface of the machine that it runs on, has itself for its only resolver \
+         (`dns: [127.0.0.1]`, the host's own address): until it answers, it cannot fetch its lists or its upstream's name, and \
+         the machine cannot pull its image;\n\
          - the resolver is a container whose image is at a name of the lab's own (`registry.lan.example.net/pihole`): once the \
          container is gone, nothing can answer where its image is.\n\n\
          Document 0 asks to keep the dependencies of DNS, secrets and backup explicit, and to test recovery paths for DNS \
@@ -60,6 +63,7 @@ impl Rule for DnsBootstrap {
         mounts(carried, dns, findings);
         vault(carried, dns, findings);
         image(carried, dns, findings);
+        asks_itself(carried, dns, findings);
     }
 }
 
@@ -209,6 +213,53 @@ fn image(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {
     }
 }
 
+/// A resolver's container that has itself for its only resolver, or the machine that runs it in one.
+fn asks_itself(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {
+    let parsed = carried.topology.parsed;
+    // With a second resolver on another machine the first can be fetched by that.
+    let Some(service) = dns.service.as_ref().filter(|_| dns.on.len() < 2) else { return };
+    let placements = parsed.placements.iter().filter(|placement| placement.service == service.value);
+    for placement in placements {
+        let hosts: Vec<(&str, &Host)> =
+            placement.entry.on.iter().filter_map(|on| Some((on.value.as_str(), parsed.lab.host(on)?))).collect();
+        let own = |address: &str| {
+            let Ok(address) = address.parse::<IpAddr>() else { return false };
+            address.is_loopback() || hosts.iter().any(|(_, host)| host.address.iter().any(|own| own.value == address))
+        };
+        let inside = containers(parsed, placement).find_map(|container| {
+            let asked = &container.says.value.dns;
+            let itself = !asked.is_empty() && asked.iter().all(|one| own(&one.value));
+            itself.then(|| (format!("{}.dns", container.at(parsed)), asked.first().map(|one| one.span)))
+        });
+        let made_of_containers = || containers(parsed, placement).next().is_some();
+        let below = || {
+            hosts.iter().filter(|_| made_of_containers()).find_map(|(name, host)| {
+                let asked: Vec<_> = host.interfaces.values().flat_map(|interface| interface.dns.iter()).collect();
+                let itself = !asked.is_empty() && asked.iter().all(|one| own(&one.value.to_string()));
+                itself.then(|| (format!("compute.hosts.{name}.interfaces"), asked.first().map(|one| one.span)))
+            })
+        };
+        let (at, span, message) = match inside {
+            Some((at, span)) => (
+                at,
+                span,
+                format!("resolver `{}` asks nobody but itself for names: as it starts, it finds none", service.value),
+            ),
+            None => {
+                let Some((at, span)) = below() else { continue };
+                let message = format!(
+                    "the machine of resolver `{}` asks nobody else for names: once the container is gone, its image cannot be found",
+                    service.value
+                );
+                (at, span, message)
+            }
+        };
+        let help = "add a resolver outside the lab behind it: `dns: [127.0.0.1, 9.9.9.9]`".to_string();
+        findings.push(told(CODE, by_tier(carried.production), at, span.unwrap_or(Span::NONE), message, help));
+        return;
+    }
+}
+
 fn vault(carried: &Carried<'_>, dns: &Dns, findings: &mut Findings) {
     let parsed = carried.topology.parsed;
     let Some(secrets) = parsed.lab.platform.secrets.as_ref().filter(|secrets| secrets.age.is_none()) else { return };
@@ -280,6 +331,37 @@ platform: { dns: { on: dns-01, upstream: [tls://dns.lab.home.arpa, tls://9.9.9.9
                     help: name an upstream outside the lab by its address, such as `tls://9.9.9.9`
             "#]],
         );
+    }
+
+    #[test]
+    fn a_resolver_that_asks_itself() {
+        let lab = |container: &str, host: &str, on: &str| {
+            format!(
+                "compute:\n  hosts:\n    box: {{ address: 10.0.0.2{host} }}\n    other: {{ address: 10.0.0.3 }}\nplatform: {{ dns: {{ on: {on}, service: pihole }} }}\nservices:\n  pihole: {{ on: box, containers: {{ app: {{ image: \"pihole/pihole:2024.07.0\"{container} }} }} }}\n"
+            )
+        };
+        says(
+            &lab(", dns: 127.0.0.1", "", "box"),
+            expect![[r#"
+            7:82 advice LW-PLT-010: resolver `pihole` asks nobody but itself for names: as it starts, it finds none
+                help: add a resolver outside the lab behind it: `dns: [127.0.0.1, 9.9.9.9]`
+        "#]],
+        );
+        let asks = ", interfaces: { eth0: { addresses: 10.0.0.2/24, dns: 10.0.0.2 } }";
+        says(
+            &lab("", asks, "box"),
+            expect![[r#"
+            3:82 advice LW-PLT-010: the machine of resolver `pihole` asks nobody else for names: once the container is gone, its image cannot be found
+                help: add a resolver outside the lab behind it: `dns: [127.0.0.1, 9.9.9.9]`
+        "#]],
+        );
+        for (container, host, on) in [
+            (", dns: [127.0.0.1, 9.9.9.9]", "", "box"),
+            ("", &*asks.replace("dns: 10.0.0.2", "dns: [10.0.0.2, 10.0.0.1]"), "box"),
+            (", dns: 127.0.0.1", "", "[box, other]"),
+        ] {
+            says(&lab(container, host, on), expect![[""]]);
+        }
     }
 
     #[test]

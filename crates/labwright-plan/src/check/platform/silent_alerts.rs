@@ -1,12 +1,12 @@
 //! LW-PLT-016: alerts that reach nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{AlertRoute, Monitoring};
-use labwright_model::{Findings, Severity, Span};
+use labwright_model::{Finding, Findings, Severity, Span, Spanned};
 
-use super::watcher::is_prober;
-use crate::check::compute::carried::{by_tier, list, told};
+use super::watcher::{ends, is_prober};
+use crate::check::compute::carried::{Carried, by_tier, list, told};
 use crate::check::{Case, Examples, Rule};
 
 pub struct SilentAlerts;
@@ -29,6 +29,8 @@ impl Rule for SilentAlerts {
          count.)\n\
          - Critical alerts are dropped: the first route that takes them goes to `none`. Often a route for everything stands \
          above the one for critical alerts.\n\
+         - Every receiver is a service or a machine of the lab itself (a ntfy, a Gotify, a mail server): what takes that down \
+         takes its own alert along. Nothing is said where a `heartbeat` to somebody outside stops with the same machine.\n\
          - Routes go by severity, and no route takes the severity that an alert of the lab has.\n\n\
          Document 1 sends alerts to a telephone and drops those of laptops alone, on purpose. Document 2 asks whether a \
          failure would be noticed. Alertmanager reads its routes in the same way: from the first, until one matches.\n\n\
@@ -65,9 +67,39 @@ impl Rule for SilentAlerts {
             }
             return;
         }
+        findings.extend(through_the_lab(case.carried(), monitoring));
         critical(monitoring, production, findings);
         unrouted(monitoring, production, findings);
     }
+}
+
+/// Alerts that pass through what they report on, all of them.
+fn through_the_lab(carried: &Carried<'_>, monitoring: &Monitoring) -> Option<Finding> {
+    let ways: Vec<(&str, &Spanned<String>, Vec<&str>)> =
+        monitoring.notify.iter().map(|(name, url)| (name.as_str(), url, ends(carried, url))).collect();
+    if ways.iter().any(|(.., hosts)| hosts.is_empty()) {
+        return None;
+    }
+    let machines = |hosts: &[&str]| -> BTreeSet<String> {
+        let known = hosts.iter().filter_map(|host| carried.topology.parsed.lab.compute.hosts.get_key_value(*host));
+        known.map(|(host, _)| carried.machine(host).to_string()).collect()
+    };
+    let through: BTreeSet<String> = ways.iter().flat_map(|(.., hosts)| machines(hosts)).collect();
+    let watchers: Vec<&str> = monitoring.on.iter().map(|on| on.value.as_str()).collect();
+    if monitoring.heartbeat.is_some() && through.is_subset(&machines(&watchers)) {
+        return None;
+    }
+    let (name, url, _) = ways.first()?;
+    let verb = if through.len() == 1 { "is" } else { "are" };
+    let message = format!(
+        "every alert goes through {}, which {verb} of the lab: while that is down, nobody is told",
+        list(through.iter().map(String::as_str))
+    );
+    let help = format!(
+        "add a receiver outside the lab, `away: \"ntfy://ntfy.sh/TOPIC\"`, and send critical alerts to both: `to: [{name}, away]`"
+    );
+    let at = format!("platform.monitoring.notify.{name}");
+    Some(told(CODE, by_tier(carried.production), at, url.span, message, help))
 }
 
 /// How a route takes alerts of one severity.
@@ -218,6 +250,36 @@ services: { uptime-kuma: { use: uptime-kuma, on: mon } }
 "#,
             expect![[""]],
         );
+    }
+
+    #[test]
+    fn alerts_through_what_they_report_on() {
+        let lab = |monitoring: &str| {
+            format!(
+                "owner: mia\nedge: {{ router: pve }}\ncompute:\n  hosts:\n    pve: {{ address: 10.0.0.1 }}\n    mon: {{ address: 10.0.0.2, vm: {{ on: pve }} }}\n    nas: {{ address: 10.0.0.3 }}\nplatform:\n  dns: pve\n  monitoring: {{ on: [mon, nas], {monitoring} }}\nservices:\n  ntfy: {{ run: ntfy, on: nas, expose: lan, url: ntfy, port: \"80\" }}\n  shop: {{ run: shop, on: nas, tier: production }}\n"
+            )
+        };
+        let two = "notify: { phone: \"ntfys://me@ntfy.lab.home.arpa/lab\", log: \"syslog://10.0.0.1\" }";
+        says(
+            &lab(two),
+            expect![[r#"
+            10:43 warning LW-PLT-016: every alert goes through `nas` and `pve`, which are of the lab: while that is down, nobody is told
+                help: add a receiver outside the lab, `away: "ntfy://ntfy.sh/TOPIC"`, and send critical alerts to both: `to: [phone, away]`
+        "#]],
+        );
+        says(
+            &lab("notify: { phone: \"gotify://nas:8080/token\" }"),
+            expect![[r#"
+            10:43 warning LW-PLT-016: every alert goes through `nas`, which is of the lab: while that is down, nobody is told
+                help: add a receiver outside the lab, `away: "ntfy://ntfy.sh/TOPIC"`, and send critical alerts to both: `to: [phone, away]`
+        "#]],
+        );
+        for monitoring in [
+            "notify: { phone: \"ntfy://ntfy/lab\", away: \"ntfy://ntfy.sh/lab\" }, heartbeat: \"https://hc-ping.com/x\"",
+            "notify: { phone: \"syslog://10.0.0.1\" }, heartbeat: \"https://hc-ping.com/x\"",
+        ] {
+            says(&lab(monitoring), expect![[""]]);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use labwright_model::lab::{Heartbeat, Host, Monitoring};
+use labwright_model::lab::{AlertRoute, Heartbeat, Host, Monitoring};
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Spanned};
 
 use crate::application;
@@ -28,7 +28,8 @@ impl Rule for Watcher {
         "Silence looks the same whether all is well or monitoring is dead. The rule speaks where services are watched and\n\n\
          - everything that is watched stands on the machine that monitoring stands on, or at its site while the lab has \
          another one: what takes them down takes the alert along;\n\
-         - monitoring has one machine, the lab has something in production, and nothing looks at that machine from outside.\n\n\
+         - monitoring has one machine, the lab has something in production, and nothing looks at that machine from outside;\n\
+         - the alert that says that monitoring lives (`Watchdog`, a dead man's switch) is routed to `none`.\n\n\
          Anything of this kind is enough to hear nothing: a `heartbeat` to somewhere that does not fall with it, a second host \
          under `monitoring` on another machine, a service elsewhere that probes (Gatus, Uptime Kuma, Healthchecks), an \
          external one, a receiver or an alert that is a heartbeat (`Watchdog`, hc-ping.com, Dead Man's Snitch). A `heartbeat` \
@@ -71,6 +72,19 @@ impl Rule for Watcher {
         let watched =
             if relied_on.is_empty() { placed } else { placed.iter().copied().filter(is_watched_too).collect() };
         let [machine] = own.iter().copied().collect::<Vec<_>>()[..] else { return };
+        if let Some(route) = dropped_sign(monitoring)
+            && !is_watched(carried, monitoring, machine)
+        {
+            let sign = route.labels.get("alertname").map_or("", String::as_str);
+            let message = format!("`{sign}` says that monitoring lives, and it goes to nobody: nobody hears it stop");
+            let help = format!(
+                "route it to somebody who calls when it stops, or leave that to `heartbeat: \"https://hc-ping.com/…\"`; then `{sign}` may go to `none`"
+            );
+            let span = route.to.first().map_or(first.span, |to| to.span);
+            let at = "platform.monitoring.routes".to_string();
+            findings.push(told(CODE, by_tier(carried.production), at, span, message, help));
+            return;
+        }
         // With one machine in all there is only the outside to look from, and an experiment is not worth that.
         let other = carried.elsewhere(machine);
         let idle = watched.is_empty() || (relied_on.is_empty() && other.is_none());
@@ -143,21 +157,7 @@ fn by_services(case: &Case<'_>) -> Option<Finding> {
 
 /// A sign of life that ends where it begins: on a machine that monitoring itself stands on.
 fn to_itself(carried: &Carried<'_>, heartbeat: &Heartbeat, own: &BTreeSet<&str>) -> Option<Finding> {
-    let lab = &carried.topology.parsed.lab;
-    let to = full(lab, &heartbeat.to);
-    let bare = heartbeat.to.split_once("://").map_or(heartbeat.to.as_str(), |(_, rest)| rest);
-    let is_host = |name: &str, host: &Host| {
-        let at = |address: &std::net::IpAddr| {
-            let address = address.to_string();
-            bare.strip_prefix(&address).or_else(|| bare.strip_prefix(&format!("[{address}]"))).is_some_and(ends_name)
-        };
-        to == lab.fqdn(name).to_lowercase() || host.address.iter().any(|address| at(&address.value))
-    };
-    let hosts = lab.compute.hosts.iter().filter(|(name, host)| is_host(name, host)).map(|(name, _)| name.as_str());
-    let placed = carried.topology.parsed.placements.iter();
-    let services = placed.filter(|placement| names(lab, placement).iter().any(|name| name.full == to));
-    let ends: Vec<&str> =
-        hosts.chain(services.flat_map(|service| service.entry.on.iter().map(|on| on.value.as_str()))).collect();
+    let ends = ends(carried, &heartbeat.to);
     // One end elsewhere is enough: it notices.
     let machine = ends.iter().map(|host| carried.machine(host)).find(|machine| own.contains(machine))?;
     if ends.iter().any(|host| !own.contains(carried.machine(host))) {
@@ -168,6 +168,27 @@ fn to_itself(carried: &Carried<'_>, heartbeat: &Heartbeat, own: &BTreeSet<&str>)
         "send it to somebody outside who calls when it stops, such as `to: \"https://hc-ping.com/…\"`".to_string();
     let at = "platform.monitoring.heartbeat.to".to_string();
     Some(told(CODE, by_tier(carried.production), at, heartbeat.to.span, message, help))
+}
+
+/// The hosts of the lab that a URL leads to; none where it leads out of the lab.
+pub(super) fn ends<'a>(carried: &Carried<'a>, url: &str) -> Vec<&'a str> {
+    let lab = &carried.topology.parsed.lab;
+    let bare = url.split_once("://").map_or(url, |(_, rest)| rest);
+    // Apprise writes who it is before the host.
+    let authority = bare.split(['/', '?']).next().unwrap_or_default();
+    let bare = authority.rsplit_once('@').map_or(bare, |(who, _)| &bare[who.len() + 1..]);
+    let to = full(lab, bare);
+    let is_host = |name: &str, host: &Host| {
+        let at = |address: &std::net::IpAddr| {
+            let address = address.to_string();
+            bare.strip_prefix(&address).or_else(|| bare.strip_prefix(&format!("[{address}]"))).is_some_and(ends_name)
+        };
+        to == lab.fqdn(name).to_lowercase() || host.address.iter().any(|address| at(&address.value))
+    };
+    let hosts = lab.compute.hosts.iter().filter(|(name, host)| is_host(name, host)).map(|(name, _)| name.as_str());
+    let placed = carried.topology.parsed.placements.iter();
+    let services = placed.filter(|placement| names(lab, placement).iter().any(|name| name.full == to));
+    hosts.chain(services.flat_map(|service| service.entry.on.iter().map(|on| on.value.as_str()))).collect()
 }
 
 /// Whether an address ends here: `10.0.0.1` is no beginning of `10.0.0.12`.
@@ -210,9 +231,21 @@ const HEARTBEATS: &[&str] = &[
     "uptimerobot",
 ];
 
+/// The route that takes the alert that says that monitoring lives, and gives it to nobody.
+fn dropped_sign(monitoring: &Monitoring) -> Option<&AlertRoute> {
+    let is_sign = |name: &String| {
+        let name = name.to_lowercase();
+        HEARTBEATS.iter().any(|heartbeat| name.contains(heartbeat))
+    };
+    // The first that takes it counts.
+    let route = monitoring.routes.iter().find(|route| route.labels.get("alertname").is_some_and(is_sign))?;
+    route.to.iter().all(|to| to.value == "none").then_some(route)
+}
+
 /// Whether anything looks at this machine from outside.
 fn is_watched(carried: &Carried<'_>, monitoring: &Monitoring, machine: &str) -> bool {
-    let names = monitoring.alerts.keys().map(String::as_str);
+    let dropped = dropped_sign(monitoring).and_then(|route| route.labels.get("alertname"));
+    let names = monitoring.alerts.keys().filter(|name| Some(*name) != dropped).map(String::as_str);
     let receivers = monitoring.notify.iter().flat_map(|(name, url)| [name.as_str(), url.value.as_str()]);
     let mut words = names.chain(receivers).map(str::to_lowercase);
     if words.any(|word| HEARTBEATS.iter().any(|heartbeat| word.contains(heartbeat))) {
@@ -356,6 +389,25 @@ services: { game: { run: game, on: desk } }
         ] {
             assert_eq!(about(to), ends, "{to}");
         }
+    }
+
+    #[test]
+    fn a_sign_of_life_that_goes_to_nobody() {
+        let lab = |monitoring: &str| {
+            format!(
+                "owner: mia\ncompute: {{ hosts: {{ mon: {{ address: 10.0.10.11 }}, app: {{ address: 10.0.10.12 }} }} }}\nplatform:\n  monitoring:\n    on: mon\n    notify: {{ phone: \"ntfy://x\" }}\n    alerts: {{ Watchdog: {{ expr: vector(1) }} }}\n    {monitoring}\nservices: {{ photos: {{ run: photos, on: app, tier: production }} }}\n"
+            )
+        };
+        let dropped = "routes: [{ match: { alertname: Watchdog }, to: none }, { to: phone }]";
+        says(
+            &lab(dropped),
+            expect![[r#"
+            8:52 warning LW-PLT-013: `Watchdog` says that monitoring lives, and it goes to nobody: nobody hears it stop
+                help: route it to somebody who calls when it stops, or leave that to `heartbeat: "https://hc-ping.com/…"`; then `Watchdog` may go to `none`
+        "#]],
+        );
+        says(&lab("routes: [{ to: phone }]"), expect![[""]]);
+        says(&lab(&format!("{dropped}\n    heartbeat: \"https://hc-ping.com/x\"")), expect![[""]]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Rules about copies of data: where they are, how long they are kept, and whether anybody tried them.
 
+mod copied_as_files;
 mod locked_passphrase;
 mod no_drill;
 mod offline_copy;
@@ -16,6 +17,7 @@ mod interval;
 pub(super) mod places;
 pub(super) mod policies;
 
+pub use copied_as_files::CopiedAsFiles;
 pub use locked_passphrase::LockedPassphrase;
 pub use no_drill::NoDrill;
 pub use offline_copy::OfflineCopy;

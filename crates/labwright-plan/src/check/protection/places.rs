@@ -166,9 +166,25 @@ impl<'a> Places<'a> {
         match (self.topology.site(a), self.topology.site(b)) {
             (Some(a), Some(b)) => Some(a == b),
             (None, None) if self.shared(a, b).is_some() => Some(true),
-            (None, None) if self.is_wired(a)? && self.is_wired(b)? => Some(true),
+            (None, None) => (self.is_beside(a, b) || (self.is_wired(a)? && self.is_wired(b)?)).then_some(true),
             _ => None,
         }
+    }
+
+    /// Whether two machines that no zone holds have addresses of one home network: the same 192.168.N.0/24. Other private
+    /// ranges are those that VPNs lie in, and a VPN reaches any place.
+    fn is_beside(&self, a: &str, b: &str) -> bool {
+        let network = |host: &str| -> Option<[u8; 3]> {
+            let host = self.topology.host(host).filter(|host| host.zone.is_none())?;
+            host.address.iter().find_map(|address| match address.value {
+                IpAddr::V4(address) => match address.octets() {
+                    [192, 168, network, _] => Some([192, 168, network]),
+                    _ => None,
+                },
+                IpAddr::V6(_) => None,
+            })
+        };
+        network(a).is_some_and(|own| network(b) == Some(own))
     }
 
     pub fn site(&self, host: &str) -> Option<&'a str> {

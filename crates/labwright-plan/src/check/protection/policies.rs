@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use labwright_model::lab::{Policy, Repository};
 use labwright_model::{Parsed, Placement, Span, Spanned};
 
+use super::snapshot_as_backup::is_snapshot;
 use crate::check::keeps_nothing;
 use crate::check::services::told::{distinct, is_production};
 
@@ -22,6 +23,11 @@ impl<'a> Used<'a> {
     /// Whether anything in production relies on it.
     pub fn is_production(&self) -> bool {
         self.placements.iter().any(|placement| is_production(placement))
+    }
+
+    /// Whether all that it writes to is snapshots.
+    pub fn is_snapshots(&self) -> bool {
+        self.to.iter().all(|(_, repository)| is_snapshot(repository))
     }
 
     pub fn services(&self) -> Vec<&'a str> {

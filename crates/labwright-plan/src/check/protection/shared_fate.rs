@@ -30,7 +30,7 @@ impl Rule for SharedFate {
          only if no copy of that policy is elsewhere: a copy close by and one far away is how it should be.\n\n\
          Where data is follows from `data`, and from the host's `mounts`: a path that is mounted from another machine is \
          there. A repository's `url` that leads to a host or a service of the lab counts as being on it. What cannot be \
-         told is not judged; a site in common is LW-DAT-003.\n\n\
+         told is not judged; a site in common is LW-DAT-003, and snapshots for copies are LW-DAT-002.\n\n\
          For production a copy on the same machine or storage is an error, and one under the same hypervisor or in the \
          same failure domain a warning; in the lab tier they are a warning and advice.\n\n\
          It comes from document 0: a backup target is apart and has other ways to fail than what it protects, and a \
@@ -53,7 +53,8 @@ impl Rule for SharedFate {
             return;
         }
         let places = case.places();
-        for policy in &used {
+        // Where all copies are snapshots, LW-DAT-002 tells it.
+        for policy in used.iter().filter(|policy| !policy.is_snapshots()) {
             for (shared, fate) in fates(places, policy) {
                 findings.push(finding(parsed, places, policy, shared, &fate));
             }
@@ -70,6 +71,12 @@ pub struct Fate<'a> {
     repository: usize,
     /// A machine that the data is on.
     host: &'a str,
+}
+
+impl Fate<'_> {
+    pub fn is_of(&self, service: &str) -> bool {
+        self.placements.iter().any(|placement| placement.service == service)
+    }
 }
 
 /// What the data of each service has in common with all of its copies.

@@ -5,7 +5,7 @@ use labwright_model::{Finding, Findings, Span};
 use serde_json::Value;
 
 use super::policies::used;
-use crate::check::services::told::at_tier;
+use crate::check::services::told::{at_tier, services};
 use crate::check::{Case, Examples, Rule};
 
 pub struct SnapshotAsBackup;
@@ -27,7 +27,7 @@ impl Rule for SnapshotAsBackup {
          the method. A snapshot is quick and worth having before an update. It shares every block with what it was made \
          of: it goes with the disk, the pool, the hypervisor, and with whoever may delete the one. A hook that makes a \
          snapshot before a backup is no repository, and fine.\n\n\
-         A warning where production is copied there, and advice otherwise.\n\n\
+         A warning where production is copied there, an error where it is copied nowhere else, and advice otherwise.\n\n\
          It comes from document 0, which asks for a clear distinction between snapshots and real backups. The manual of \
          OpenZFS says the same in its way (`zfsconcepts(7)`): a snapshot has no store of its own, and takes its space from \
          the pool of what it was made of.\n\n\
@@ -50,17 +50,35 @@ impl Rule for SnapshotAsBackup {
         let used = used(parsed);
         for (name, repository) in repositories.iter() {
             let Some((what, span)) = says(repository) else { continue };
-            let mut policies = used.iter().filter(|policy| policy.to.iter().any(|(to, _)| to.value == **name));
-            let production = policies.any(|policy| policy.is_production());
+            let policies = || used.iter().filter(|policy| policy.to.iter().any(|(to, _)| to.value == **name));
+            let production = policies().any(|policy| policy.is_production());
+            let alone: Vec<&str> =
+                policies().filter(|policy| policy.is_snapshots()).flat_map(|policy| policy.services()).collect();
+            let nothing_else = policies().any(|policy| policy.is_production() && policy.is_snapshots());
             let at = format!("protection.repositories.{name}");
-            let message = format!("repository `{name}` is snapshots ({what}): they go with the disk that they are on");
+            let no_other = match alone.is_empty() {
+                true => String::new(),
+                false => format!(", and {} no other copy", has(&alone)),
+            };
+            let message =
+                format!("repository `{name}` is snapshots ({what}): they go with the disk that they are on{no_other}");
             let span = if span.is_none() { repository.span } else { span };
-            let finding = Finding::warning(CODE, at, span, message).help(
+            let finding = match nothing_else {
+                true => Finding::error(CODE, at, span, message),
+                false => Finding::warning(CODE, at, span, message),
+            };
+            let finding = finding.help(
                 "write backups to a path on another machine, or to a `url`; snapshots may stay, but not as a repository",
             );
             findings.push(at_tier(production, finding));
         }
     }
+}
+
+/// "service `a` has", "services `a` and `b` have".
+fn has(names: &[&str]) -> String {
+    let verb = if names.len() == 1 { "has" } else { "have" };
+    format!("{} {verb}", services(names))
 }
 
 pub fn is_snapshot(repository: &Repository) -> bool {

@@ -6,7 +6,7 @@ use super::places::{Place, Places};
 use super::policies::{Used, used};
 use super::shared_fate::fates;
 use super::snapshot_as_backup::is_snapshot;
-use crate::check::services::told::at_tier;
+use crate::check::services::told::{at_tier, is_production};
 use crate::check::{Case, Examples, Rule};
 
 pub struct TooFewCopies;
@@ -53,8 +53,15 @@ impl Rule for TooFewCopies {
             return;
         }
         let places = case.places();
-        // Copies that fail with the data are the nearer fault, and mending it changes the count.
-        for policy in used.iter().filter(|policy| fates(places, policy).is_empty()) {
+        // Copies that fail with the data are the nearer fault, and mending it changes the count, unless a production service
+        // has nothing to do with that.
+        let nearer = |policy: &&Used<'_>| {
+            let fates = fates(places, policy);
+            let told = |service: &str| fates.values().any(|fate| fate.is_of(service));
+            let mut relied_on = policy.placements.iter().filter(|placement| is_production(placement));
+            !fates.is_empty() && relied_on.all(|placement| told(&placement.service))
+        };
+        for policy in used.iter().filter(|policy| !nearer(policy)) {
             findings.extend(judge(parsed, places, policy));
         }
     }
@@ -226,5 +233,39 @@ services:
             ),
             expect![""],
         );
+    }
+
+    #[test]
+    fn one_service_whose_data_is_with_its_copies_hides_no_other() {
+        let services = |tier: &str| {
+            format!(
+                "{AROUND}protection:{REPOSITORIES}  policies: {{ n: {{ to: nas, drill: weekly }} }}\nservices:\n  photos: {{ run: photos, on: nas, data: [/b], backup: n }}\n  login: {{ run: login, on: d-01, data: [/srv], backup: n, tier: {tier} }}\n"
+            )
+        };
+        let codes = |tier: &str| -> Vec<&'static str> {
+            let (_, findings) = crate::check::tests::found(&services(tier));
+            let all = findings.into_iter().map(|finding| finding.code);
+            all.filter(|code| ["LW-DAT-001", "LW-DAT-003"].contains(code)).collect()
+        };
+        assert_eq!(codes("lab"), ["LW-DAT-001"]);
+        assert_eq!(codes("production"), ["LW-DAT-001", "LW-DAT-003"]);
+    }
+
+    #[test]
+    fn one_home_network_is_one_place() {
+        let lab = |other: &str| {
+            format!(
+                "owner: me\ncompute: {{ hosts: {{ a: {{ address: 192.168.1.5 }}, b: {{ address: {other} }} }} }}\nprotection: {{ repositories: {{ r: {{ on: b, path: /b }} }}, policies: {{ n: {{ to: r, drill: weekly }} }} }}\nservices: {{ x: {{ run: x, on: a, backup: n, tier: production }} }}\n"
+            )
+        };
+        let places = |other: &str| -> Vec<bool> {
+            let (_, findings) = crate::check::tests::found(&lab(other));
+            let all = findings.into_iter().filter(|finding| finding.code == super::CODE);
+            all.map(|finding| finding.message.contains("in the same place")).collect()
+        };
+        assert_eq!(places("192.168.1.6"), [true]);
+        for other in ["192.168.2.6", "10.8.0.6", "100.64.0.6"] {
+            assert_eq!(places(other), [false], "{other}");
+        }
     }
 }

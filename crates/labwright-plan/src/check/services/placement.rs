@@ -159,7 +159,10 @@ fn of_host(lab: &Lab, name: &str, service: &Service, on: &Spanned<String>) -> Op
         let message = format!("`{}` has `os: {}`, and no process is put there", on.value, host.os.word());
         return Some(error(on.span, message, "put it on a Debian or Ubuntu host, or correct `os`"));
     }
-    if hypervisor {
+    // Its own web interface is a part of it, and may have a name.
+    let own =
+        service.built_in.is_some() && service.port.as_ref().is_some_and(|port| port.rsplit(':').next() == Some("8006"));
+    if hypervisor && !own {
         let message =
             format!("service `{name}` runs on hypervisor `{}`, beside the machines that it carries", on.value);
         let help = "put it on a virtual machine of its own, or on a container host";
@@ -195,6 +198,7 @@ services:
   far: { external: x, on: docker-01 }
   wrong: { containers: { a: { image: x } }, on: [docker-01, nas-01, pve-01] }
   process: { run: x, on: [docker-01, nas-01, nix-01, pve-02] }
+  page: { built_in: pveproxy, on: pve-02, port: 8006 }
   unknown: { external: x, use: y }
 "#,
             expect![[r#"
@@ -220,7 +224,7 @@ services:
                     help: put it on a Debian or Ubuntu host, or correct `os`
                 18:54 warning LW-SVC-001: service `process` runs on hypervisor `pve-02`, beside the machines that it carries
                     help: put it on a virtual machine of its own, or on a container host
-                19:3 error LW-SVC-001: service `unknown` has `use` and `external`
+                20:3 error LW-SVC-001: service `unknown` has `use` and `external`
                     help: keep one of them: they are different ways to run it
             "#]],
         );
