@@ -1,6 +1,7 @@
 //! Where words go: data to standard output, everything else to standard error.
 //! Knows widths and colours, and nothing of what is said.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,9 +37,9 @@ pub enum Ink {
 }
 
 /// Text in an ink, where there is colour.
-pub fn ink(color: bool, ink: Ink, text: &str) -> String {
+pub fn ink(color: bool, ink: Ink, text: &str) -> Cow<'_, str> {
     if !color {
-        return text.to_string();
+        return Cow::Borrowed(text);
     }
     let code = match ink {
         Ink::Bold => 1,
@@ -48,7 +49,7 @@ pub fn ink(color: bool, ink: Ink, text: &str) -> String {
         Ink::Yellow => 33,
         Ink::Cyan => 36,
     };
-    format!("\x1b[{code}m{text}\x1b[0m")
+    Cow::Owned(format!("\x1b[{code}m{text}\x1b[0m"))
 }
 
 #[derive(serde::Serialize)]

@@ -1,6 +1,7 @@
 //! Interpolation: `${host.x.address}`, `${service.x.url}`, `${secret.x}`, `${env}`, `${port}` in any string.
 //! What the file itself answers is put in before values are typed; secrets and ports stay references.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -387,19 +388,30 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found)
         }
         Kind::Scalar { text, plain } => Kind::Scalar { text: replace(text, node.span, scope, found), plain: *plain },
         Kind::List(items) => {
-            let new: Vec<_> = items.iter().map(|item| interpolate(item, scope, found)).collect();
-            if new.iter().zip(items).all(|(a, b)| Rc::ptr_eq(a, b)) {
-                return node.clone();
+            let mut new = Cow::Borrowed(items);
+            for (at, item) in items.iter().enumerate() {
+                let put_in = interpolate(item, scope, found);
+                if !Rc::ptr_eq(&put_in, item) {
+                    new.to_mut()[at] = put_in;
+                }
             }
-            Kind::List(new)
+            match new {
+                Cow::Borrowed(_) => return node.clone(),
+                Cow::Owned(new) => Kind::List(new),
+            }
         }
         Kind::Map(entries) => {
-            let new: Vec<_> =
-                entries.iter().map(|(key, value)| (key.clone(), interpolate(value, scope, found))).collect();
-            if new.iter().zip(entries).all(|(a, b)| Rc::ptr_eq(&a.1, &b.1)) {
-                return node.clone();
+            let mut new = Cow::Borrowed(entries);
+            for (at, (_, value)) in entries.iter().enumerate() {
+                let put_in = interpolate(value, scope, found);
+                if !Rc::ptr_eq(&put_in, value) {
+                    new.to_mut()[at].1 = put_in;
+                }
             }
-            Kind::Map(new)
+            match new {
+                Cow::Borrowed(_) => return node.clone(),
+                Cow::Owned(new) => Kind::Map(new),
+            }
         }
     };
     Rc::new(Node { kind, span: node.span })

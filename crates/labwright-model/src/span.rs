@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 
+use memchr::memchr_iter;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 
@@ -53,9 +54,7 @@ impl Sources {
         if let Some(known) = self.files.iter().position(|source| source.name == name && source.text == text) {
             return known as u32;
         }
-        let line_starts = std::iter::once(0)
-            .chain(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i as u32 + 1))
-            .collect();
+        let line_starts = std::iter::once(0).chain(memchr_iter(b'\n', text.as_bytes()).map(|i| i as u32 + 1)).collect();
         self.files.push(Source { name, text, line_starts });
         self.files.len() as u32 - 1
     }

@@ -7,7 +7,7 @@ use foldhash::{HashMap, HashMapExt, HashSet};
 
 use crate::observation::{HostSeen, Mark, Observation, Origin, Sight};
 use crate::order::numbered;
-use crate::plan::{is_private, *};
+use crate::plan::{is_private, is_private_mode, *};
 use crate::provider::{Kind, OnChange, Ownership, Provider, Seen, kind_of};
 use crate::resource::{Fingerprint, Resource, ResourceId};
 use crate::sealed::sealed;
@@ -227,7 +227,6 @@ impl Planner<'_> {
     fn present(&mut self, resource: &Resource, kind: &Kind, host: &HostSeen, observed: &Spec) {
         let id = &resource.id;
         let mark = host.marks.get(id);
-        let fingerprint = Fingerprint::of(observed);
         let changes = differences(kind, &resource.spec, observed);
         if changes.is_empty() {
             let renamed = host.renamed.get(id);
@@ -243,6 +242,7 @@ impl Planner<'_> {
                 }
                 _ => "it is already as declared".to_string(),
             };
+            let fingerprint = Fingerprint::of(observed);
             return self.step(resource, Action::Adopt, Consequence::None, because, changes, fingerprint);
         }
         let names = changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
@@ -290,7 +290,7 @@ impl Planner<'_> {
         };
         let foretold = provider.and_then(|provider| provider.foretell(resource, action, observed));
         let because = foretold.map_or(because.clone(), |foretold| format!("{because}; {foretold}"));
-        self.step(resource, action, consequence, because, changes, fingerprint);
+        self.step(resource, action, consequence, because, changes, Fingerprint::of(observed));
     }
 
     fn may_adopt(&self, resource: &Resource) -> bool {
@@ -539,7 +539,7 @@ fn change(field: &str, before: Value, after: Value) -> Change {
 
 /// Whether a file stops being private with this change: what stood in it is still its owner's.
 fn was_private(change: &Change) -> bool {
-    change.field == "mode" && is_private(&Spec::from([("mode".to_string(), change.before.clone())]))
+    change.field == "mode" && is_private_mode(&change.before)
 }
 
 /// The same change with content as digests.
@@ -558,8 +558,8 @@ pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
         .iter()
         .filter(|(name, _)| compared(name))
         .filter_map(|(name, value)| {
-            let seen = observed.get(name).cloned().unwrap_or_default();
-            (!value.same(&seen)).then(|| change(name, seen, value.clone()))
+            let seen = observed.get(name).unwrap_or(&Value::Null);
+            (!value.same(seen)).then(|| change(name, seen.clone(), value.clone()))
         })
         .collect()
 }

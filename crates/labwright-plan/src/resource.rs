@@ -6,9 +6,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use labwright_model::Span;
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::value::{Spec, hash_spec};
+use crate::value::{Spec, encode_spec};
 
 /// `host/provider/kind/name`: `docker-01/host/file//etc/motd`. The name may hold slashes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,10 +33,10 @@ impl ResourceId {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.splitn(4, '/');
-        let (host, provider, kind, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let whole = [host, provider, kind, name].iter().all(|part| !part.is_empty());
-        whole.then(|| ResourceId::new(host, provider, kind, name))
+        let mut slashes = text.match_indices('/').map(|(at, _)| at);
+        let (host, provider, kind) = (slashes.next()?, slashes.next()?, slashes.next()?);
+        let whole = host > 0 && provider > host + 1 && kind > provider + 1 && text.len() > kind + 1;
+        whole.then(|| ResourceId { text: text.into(), ends: [host, provider, kind].map(|end| end as u32) })
     }
 
     fn part(&self, n: usize) -> &str {
@@ -94,9 +95,21 @@ impl fmt::Debug for ResourceId {
 
 impl<'de> Deserialize<'de> for ResourceId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        ResourceId::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom(format!("`{text}` is not host/provider/kind/name")))
+        deserializer.deserialize_str(AnyId)
+    }
+}
+
+struct AnyId;
+
+impl Visitor<'_> for AnyId {
+    type Value = ResourceId;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("host/provider/kind/name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ResourceId, E> {
+        ResourceId::parse(text).ok_or_else(|| E::custom(format!("`{text}` is not host/provider/kind/name")))
     }
 }
 
@@ -146,9 +159,9 @@ pub struct Fingerprint(String);
 
 impl Fingerprint {
     pub fn of(spec: &Spec) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hash_spec(spec, &mut hasher);
-        Fingerprint(hasher.finalize().to_hex()[..32].to_string())
+        let mut encoded = Vec::new();
+        encode_spec(spec, &mut encoded);
+        Fingerprint(const_hex::encode(&blake3::hash(&encoded).as_bytes()[..16]))
     }
 
     pub fn absent() -> Self {

@@ -138,14 +138,19 @@ impl Sealed {
         }
     }
 
-    pub(crate) fn hash_into(&self, hasher: &mut blake3::Hasher) {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match &self.hash {
-            Some(hash) => hasher.update(b"k").update(hash.as_bytes()),
+            Some(hash) => {
+                out.push(b'k');
+                out.extend(hash.as_bytes());
+            }
             None => {
                 let template = self.as_template();
-                hasher.update(b"s").update(&(template.len() as u64).to_le_bytes()).update(template.as_bytes())
+                out.push(b's');
+                out.extend((template.len() as u64).to_le_bytes());
+                out.extend(template.as_bytes());
             }
-        };
+        }
     }
 }
 

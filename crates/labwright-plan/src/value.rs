@@ -6,7 +6,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::sealed::Sealed;
@@ -39,8 +39,13 @@ pub struct Digest {
 }
 
 impl Digest {
+    /// Of `bytes` bytes of content that was hashed elsewhere.
+    pub fn new(hash: &blake3::Hash, bytes: u64) -> Digest {
+        Digest { blake3: const_hex::encode(hash.as_bytes()), bytes }
+    }
+
     pub fn of(content: &[u8]) -> Digest {
-        Digest { blake3: blake3::hash(content).to_hex().to_string(), bytes: content.len() as u64 }
+        Digest::new(&blake3::hash(content), content.len() as u64)
     }
 }
 
@@ -106,46 +111,46 @@ impl Value {
         }
     }
 
-    /// Feeds the value to a hash so that equal values, and content and its digest, hash alike.
-    pub fn hash_into(&self, hasher: &mut blake3::Hasher) {
+    /// Writes the value down to be hashed, so that equal values, and content and its digest, hash alike.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Value::Null => {
-                hasher.update(b"n");
-            }
-            Value::Same => {
-                hasher.update(b"=");
-            }
-            Value::Bool(bool) => {
-                hasher.update(if *bool { b"t" } else { b"f" });
-            }
+            Value::Null => out.push(b'n'),
+            Value::Same => out.push(b'='),
+            Value::Bool(bool) => out.push(if *bool { b't' } else { b'f' }),
             Value::Int(number) => {
-                hasher.update(b"i").update(&number.to_le_bytes());
+                out.push(b'i');
+                out.extend(number.to_le_bytes());
             }
-            Value::Secret(sealed) => sealed.hash_into(hasher),
+            Value::Secret(sealed) => sealed.encode(out),
             Value::Digest(digest) => {
-                hasher.update(b"c").update(digest.blake3.as_bytes());
+                out.push(b'c');
+                out.extend(digest.blake3.as_bytes());
             }
-            Value::Text(text) => hash_content(text.as_bytes(), hasher),
-            Value::Bytes(bytes) => hash_content(bytes, hasher),
+            Value::Text(text) => encode_content(text.as_bytes(), out),
+            Value::Bytes(bytes) => encode_content(bytes, out),
             Value::List(items) => {
-                hasher.update(b"l").update(&(items.len() as u64).to_le_bytes());
-                items.iter().for_each(|item| item.hash_into(hasher));
+                out.push(b'l');
+                out.extend((items.len() as u64).to_le_bytes());
+                items.iter().for_each(|item| item.encode(out));
             }
-            Value::Map(fields) => hash_spec(fields, hasher),
+            Value::Map(fields) => encode_spec(fields, out),
         }
     }
 }
 
-/// As the digest of the content would be hashed.
-fn hash_content(content: &[u8], hasher: &mut blake3::Hasher) {
-    hasher.update(b"c").update(blake3::hash(content).to_hex().as_bytes());
+/// As the digest of the content would be written.
+fn encode_content(content: &[u8], out: &mut Vec<u8>) {
+    out.push(b'c');
+    out.extend(const_hex::Buffer::<32>::new().format(blake3::hash(content).as_bytes()).as_bytes());
 }
 
-pub(crate) fn hash_spec(spec: &Spec, hasher: &mut blake3::Hasher) {
-    hasher.update(b"m").update(&(spec.len() as u64).to_le_bytes());
+pub(crate) fn encode_spec(spec: &Spec, out: &mut Vec<u8>) {
+    out.push(b'm');
+    out.extend((spec.len() as u64).to_le_bytes());
     for (key, value) in spec {
-        hasher.update(&(key.len() as u64).to_le_bytes()).update(key.as_bytes());
-        value.hash_into(hasher);
+        out.extend((key.len() as u64).to_le_bytes());
+        out.extend(key.as_bytes());
+        value.encode(out);
     }
 }
 
@@ -258,40 +263,95 @@ fn tagged<S: Serializer>(serializer: S, tag: &str, value: &impl Serialize) -> Re
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        from_json(serde_json::Value::deserialize(deserializer)?).map_err(D::Error::custom)
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a field of a resource")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, bool: bool) -> Result<Value, E> {
+        Ok(Value::Bool(bool))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(Value::Int(number))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        i64::try_from(number).map(Value::Int).map_err(|_| E::custom(format!("{number} is too large")))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        Err(E::custom(format!("{number} is not a whole number")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::Text(text.to_string()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Value, E> {
+        Ok(Value::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut fields = Spec::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            // These stand alone: beside others, and with another value, they are fields like any.
+            let tagged = match key.as_str() {
+                BYTES | SECRET | DIGEST | SAME if fields.is_empty() => Some(entries.next_value()?),
+                _ => None,
+            };
+            let Some(tagged) = tagged else {
+                fields.insert(key, entries.next_value()?);
+                continue;
+            };
+            let mut rest = Vec::new();
+            while let Some(entry) = entries.next_entry::<String, Value>()? {
+                rest.push(entry);
+            }
+            if rest.is_empty() {
+                return untagged(&key, tagged).map_err(A::Error::custom);
+            }
+            fields.insert(key, from_json(tagged).map_err(A::Error::custom)?);
+            fields.extend(rest);
+        }
+        Ok(Value::Map(fields))
+    }
+}
+
+/// What a map of this one entry stands for.
+fn untagged(key: &str, value: serde_json::Value) -> Result<Value, String> {
+    use serde_json::Value as Json;
+    match (key, value) {
+        (BYTES, Json::String(text)) => BASE64.decode(text).map(Value::Bytes).map_err(|error| error.to_string()),
+        (SECRET, sealed) => serde_json::from_value(sealed).map(Value::Secret).map_err(|error| error.to_string()),
+        (DIGEST, digest) => serde_json::from_value(digest).map(Value::Digest).map_err(|error| error.to_string()),
+        (SAME, Json::Bool(true)) => Ok(Value::Same),
+        (key, value) => Ok(Value::Map(Spec::from([(key.to_string(), from_json(value)?)]))),
     }
 }
 
 fn from_json(json: serde_json::Value) -> Result<Value, String> {
-    use serde_json::Value as Json;
-    Ok(match json {
-        Json::Null => Value::Null,
-        Json::Bool(bool) => Value::Bool(bool),
-        Json::Number(number) => Value::Int(number.as_i64().ok_or_else(|| format!("{number} is not a whole number"))?),
-        Json::String(text) => Value::Text(text),
-        Json::Array(items) => Value::List(items.into_iter().map(from_json).collect::<Result<_, _>>()?),
-        Json::Object(fields) => {
-            if fields.len() == 1
-                && let Some((key, value)) = fields.iter().next()
-            {
-                match (key.as_str(), value) {
-                    (BYTES, Json::String(text)) => {
-                        return BASE64.decode(text).map(Value::Bytes).map_err(|e| e.to_string());
-                    }
-                    (SECRET, sealed) => {
-                        return serde_json::from_value(sealed.clone()).map(Value::Secret).map_err(|e| e.to_string());
-                    }
-                    (DIGEST, digest) => {
-                        return serde_json::from_value(digest.clone()).map(Value::Digest).map_err(|e| e.to_string());
-                    }
-                    (SAME, Json::Bool(true)) => return Ok(Value::Same),
-                    _ => {}
-                }
-            }
-            let field = |(key, value)| Ok::<_, String>((key, from_json(value)?));
-            Value::Map(fields.into_iter().map(field).collect::<Result<_, _>>()?)
-        }
-    })
+    serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -322,6 +382,24 @@ mod tests {
             let text = serde_json::to_string(&value).unwrap();
             prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
         }
+    }
+
+    #[test]
+    fn a_tag_beside_other_fields_is_a_field_like_any() {
+        let read = |json: &str| serde_json::from_str::<Value>(json);
+        let fields = Spec::from([("$same".to_string(), Value::Bool(true)), ("x".to_string(), Value::Int(1))]);
+        assert_eq!(read(r#"{"$same": true, "x": 1}"#).unwrap(), Value::Map(fields.clone()));
+        assert_eq!(read(r#"{"x": 1, "$same": true}"#).unwrap(), Value::Map(fields));
+        assert_eq!(read(r#"{"$same": true}"#).unwrap(), Value::Same);
+        assert_eq!(read(r#"{"$same": 3}"#).unwrap(), Value::Map(Spec::from([("$same".to_string(), Value::Int(3))])));
+        let digest = Value::Digest(Digest::of(b"x"));
+        assert_eq!(read(&serde_json::to_string(&digest).unwrap()).unwrap(), digest);
+        assert!(read(r#"{"$digest": 3}"#).is_err() && read("1.5").is_err() && read("9223372036854775808").is_err());
+    }
+
+    #[test]
+    fn a_digest_is_lower_case_hex() {
+        assert_eq!(Digest::of(b"x").blake3, blake3::hash(b"x").to_hex().as_str());
     }
 
     #[test]

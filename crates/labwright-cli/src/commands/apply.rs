@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -58,7 +59,8 @@ fn parse_cost(text: &str) -> Result<Consequence, String> {
 
 impl Apply {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let ready = lab::ready(&self.lab, terminal)?;
+        // What a large lab comes down to is not taken apart piece by piece at the end: it goes with the process.
+        let ready = ManuallyDrop::new(lab::ready(&self.lab, terminal)?);
         lab::tell_overdue(&ready.findings, terminal);
         let options = self.args.options(&ready)?;
         let saved = self.plan.as_ref().map(plan_command::load).transpose()?;
@@ -69,10 +71,10 @@ impl Apply {
         let also: BTreeSet<String> = steps.map(|step| step.id.host().to_string()).collect();
         let mut world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &also, terminal)?;
         world.settle(&ready, terminal)?;
-        let plan = match saved {
+        let plan = ManuallyDrop::new(match saved {
             Some(saved) => saved,
             None => planning::make(&ready, &world.desired, &world.observed, &options),
-        };
+        });
         let task = Task {
             ready: &ready,
             desired: &world.desired,

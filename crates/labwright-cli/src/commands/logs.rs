@@ -163,7 +163,7 @@ impl Style {
     fn prefix(&self, part: &Part) -> String {
         let number = self.order.iter().position(|id| *id == part.id.as_str()).unwrap_or_default();
         let name = format!("{:<width$} |", self.name(part), width = self.width);
-        ink(self.color, INKS[number % INKS.len()], &name) + " "
+        ink(self.color, INKS[number % INKS.len()], &name).into_owned() + " "
     }
 
     fn about(&self, part: &Part) -> serde_json::Value {

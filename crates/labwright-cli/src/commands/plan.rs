@@ -1,11 +1,12 @@
 //! `labwright plan`: what would change and what it costs. Writes nothing anywhere but the file it is told to.
 
 use std::collections::BTreeSet;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
 use labwright_plan::Plan;
 
-use super::planning::{self, PlanArgs};
+use super::planning::{self, PlanArgs, World};
 use crate::error::{CliError, Exit};
 use crate::lab::{self, LabArg};
 use crate::render::{markdown, plan};
@@ -45,11 +46,15 @@ enum Format {
 
 impl PlanCommand {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
-        let ready = lab::ready(&self.lab, terminal)?;
+        // What a large lab comes down to is not taken apart piece by piece at the end: it goes with the process.
+        let ready = ManuallyDrop::new(lab::ready(&self.lab, terminal)?);
         lab::tell_overdue(&ready.findings, terminal);
         let options = self.args.options(&ready)?;
-        let world = planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
-        let plan = planning::make(&ready, &world.desired, &world.observed, &options);
+        let World { fleet, observed, desired, .. } =
+            planning::look(&ready, &ready.desired, &options, &self.args.ssh, &BTreeSet::new(), terminal)?;
+        let observed = ManuallyDrop::new(observed);
+        let plan = planning::make(&ready, &desired, &observed, &options);
+        drop(fleet);
         if let Some(path) = &self.out {
             save(&plan, path)?;
         }
@@ -58,10 +63,11 @@ impl PlanCommand {
             _ if self.json => terminal.json(&plan.without_private_content())?,
             Format::Json => terminal.json(&plan.without_private_content())?,
             Format::Markdown => terminal.data(&markdown::text(&plan)),
-            Format::Text => terminal.data(&plan::text(
-                &plan,
-                &plan::Style { color: terminal.out_color, full: self.full, width: terminal.width, kept: plan::KEPT },
-            )),
+            Format::Text => {
+                let (color, width) = (terminal.out_color, terminal.width);
+                let plan = ManuallyDrop::new(plan);
+                terminal.data(&plan::text(&plan, &plan::Style { color, full: self.full, width, kept: plan::KEPT }));
+            }
         }
         if let Some(path) = &self.out {
             terminal.hint(&format!("to apply exactly this: `labwright apply --plan {}`", path.display()));

@@ -43,7 +43,7 @@ pub fn text(plan: &Plan, style: &Style) -> String {
             };
             let run = rest.iter().take_while(like).count();
             let shown = if fold && run > NAMED + 1 { NAMED } else { run };
-            rest[..shown].iter().for_each(|step| out.push_str(&step_text(step, style, fold)));
+            rest[..shown].iter().for_each(|step| step_text(&mut out, step, style, fold));
             if shown < run {
                 let _ = writeln!(
                     out,
@@ -81,7 +81,7 @@ pub fn sign(action: Action) -> &'static str {
     }
 }
 
-fn step_text(step: &Step, style: &Style, brief: bool) -> String {
+fn step_text(out: &mut String, step: &Step, style: &Style, brief: bool) {
     let tint = match step.action {
         Action::Create => Ink::Green,
         Action::Delete | Action::Replace => Ink::Red,
@@ -96,10 +96,10 @@ fn step_text(step: &Step, style: &Style, brief: bool) -> String {
     // A reason that does not fit beside its step stands below it.
     let fits = 4 + head.chars().count() + price.len() + step.because.chars().count() <= style.width;
     let gap = if fits { "  " } else { "\n      " };
-    let mut out =
-        format!("  {}{price}{gap}{}\n", ink(style.color, tint, &head), ink(style.color, Ink::Dim, &step.because));
+    let (head, because) = (ink(style.color, tint, &head), ink(style.color, Ink::Dim, &step.because));
+    let _ = writeln!(out, "  {head}{price}{gap}{because}");
     if step.action == Action::Create && brief {
-        return out;
+        return;
     }
     for change in &step.changes {
         if step.action == Action::Create && !worth_showing(change) {
@@ -114,7 +114,6 @@ fn step_text(step: &Step, style: &Style, brief: bool) -> String {
             let _ = writeln!(out, "      {}", ink(style.color, tint, &line));
         }
     }
-    out
 }
 
 /// A new thing's fields are told where they say more than that it is there.

@@ -60,7 +60,7 @@ impl View {
         let width = self.state.units.iter().map(|unit| unit.name.chars().count()).max().unwrap_or(0);
         let number = self.state.units.iter().position(|unit| unit.name == line.unit).unwrap_or(0);
         let name = format!("{:<width$} |", line.unit);
-        ink(color, INKS[number % INKS.len()], &name)
+        ink(color, INKS[number % INKS.len()], &name).into_owned()
     }
 }
 

@@ -15,7 +15,7 @@ use labwright_plan::{
 
 use super::ledger::{Journal, Ledger};
 use super::schedule::{Board, Crew};
-use super::{ALIVE_EVERY, Agent, Heard, NO_KEY, guard, lease, state_error, unpacked};
+use super::{ALIVE_EVERY, Agent, Heard, NO_KEY, guard, lease, secrets, state_error, unpacked};
 use crate::protocol::{Event, Outcome, Reply, Request, Work};
 
 impl Agent {
@@ -113,10 +113,13 @@ impl Agent {
         let persisted = sessions.values().try_for_each(|session| session.persist());
         let ended = journal.into_inner().unwrap_or_else(PoisonError::into_inner).end();
         // What no step left in use goes, from what is kept for the next boot too.
-        let forgotten = self.ledger(&work.lab).and_then(|ledger| {
+        let forget = || {
+            let ledger = self.ledger(&work.lab)?;
             self.keys.forget(&dir, (&work.lab, &work.host), &ledger.of(&work.host).marks, self.providers)?;
             self.keys.forget_names(&dir, &work.was, &ledger.marks)
-        });
+        };
+        let keeps = secrets::keeps(&dir, &work.host) || !work.was.is_empty();
+        let forgotten = if keeps { forget() } else { Ok(()) };
         drop(held);
         match (persisted, ended) {
             (Err(error), _) => Reply::Failed(error),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use labwright_plan::{Action, Interrupted, Mark, Origin, ResourceId, Spec, Step, Value};
@@ -62,18 +62,30 @@ pub fn load(dir: &Path) -> io::Result<Ledger> {
     };
     let mut ledger = Ledger { marks, ..Ledger::default() };
     for path in journals(dir)? {
+        if has_ended(&path)? {
+            continue;
+        }
         // A torn line may end inside a character.
         let bytes = fs::read(&path)?;
         let text = String::from_utf8_lossy(&bytes);
-        if text.ends_with("\"end\"\n") {
-            continue;
-        }
         // A torn last line is a line that was never written.
         let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
         ledger.fold(lines);
         ledger.unended.push(path);
     }
     Ok(ledger)
+}
+
+/// The last line of a journal whose run ended; the others of the last runs are read no further.
+const ENDED: &[u8] = b"\"end\"\n";
+
+fn has_ended(journal: &Path) -> io::Result<bool> {
+    let mut file = File::open(journal)?;
+    let Some(before) = file.metadata()?.len().checked_sub(ENDED.len() as u64) else { return Ok(false) };
+    file.seek(SeekFrom::Start(before))?;
+    let mut last = Vec::with_capacity(ENDED.len());
+    file.read_to_end(&mut last)?;
+    Ok(last == ENDED)
 }
 
 fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -167,6 +179,8 @@ pub struct Journal {
     dir: PathBuf,
     path: PathBuf,
     file: File,
+    /// How many bytes of it are whole lines.
+    whole: u64,
     marks: BTreeMap<ResourceId, Mark>,
     /// Steps that are only prepared yet, with the mark that each had before.
     prepared: BTreeMap<ResourceId, Option<Mark>>,
@@ -186,8 +200,8 @@ impl Journal {
         }
         let path = dir.join("journal").join(format!("{}.jsonl", run.id));
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        let mut journal =
-            Journal { dir: dir.to_path_buf(), path, file, marks: ledger.marks, prepared: BTreeMap::new() };
+        let (dir, whole) = (dir.to_path_buf(), file.metadata()?.len());
+        let mut journal = Journal { dir, path, file, whole, marks: ledger.marks, prepared: BTreeMap::new() };
         journal.line(&Line::Begin { run: run.clone(), steps: steps.iter().map(|step| step.id.clone()).collect() })?;
         Ok(journal)
     }
@@ -195,11 +209,11 @@ impl Journal {
     fn line(&mut self, line: &Line) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line).map_err(io::Error::other)?;
         bytes.push(b'\n');
-        let whole = self.file.metadata()?.len();
         let written = self.file.write_all(&bytes);
-        if written.is_err() {
+        match written {
+            Ok(()) => self.whole += bytes.len() as u64,
             // A part of a line would take the next line with it; where even this fails, reading stops there.
-            self.file.set_len(whole).unwrap_or_default();
+            Err(_) => self.file.set_len(self.whole).unwrap_or_default(),
         }
         written
     }

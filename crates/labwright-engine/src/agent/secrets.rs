@@ -332,6 +332,11 @@ fn kept_path(dir: &Path, host: &str) -> PathBuf {
     dir.join(format!("sealed-{host}.age"))
 }
 
+/// Whether anything is kept sealed here for a host.
+pub fn keeps(dir: &Path, host: &str) -> bool {
+    kept_path(dir, host).is_file()
+}
+
 fn before_path(dir: &Path, host: &str) -> PathBuf {
     dir.join(format!("sealed-{host}.before.age"))
 }

@@ -30,7 +30,7 @@ pub fn value(bytes: Vec<u8>) -> Value {
 pub fn digest(content: &mut dyn Read) -> io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     let bytes = io::copy(content, &mut hasher)?;
-    Ok(Digest { blake3: hasher.finalize().to_hex().to_string(), bytes })
+    Ok(Digest::new(&hasher.finalize(), bytes))
 }
 
 #[cfg(test)]

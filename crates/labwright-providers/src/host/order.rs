@@ -37,7 +37,7 @@ struct Order<'a> {
     /// What apt reads before it installs anything.
     apts: BTreeSet<ResourceId>,
     /// What the lab file says in so many words, by path.
-    explicit: BTreeMap<String, &'a [Spanned<String>]>,
+    explicit: HashMap<String, &'a [Spanned<String>]>,
     units: BTreeMap<&'a str, Unit<'a>>,
 }
 
@@ -172,7 +172,8 @@ impl<'a> Order<'a> {
         after.extend(self.owners(&resource.spec));
         // What a mount or a new home brings with it is known only when it is there. Waiting for "all" of a kind is what
         // says so; but nothing may wait for a mount or a home that is to be made inside of it.
-        for folder in above(path).chain([path]) {
+        let brought = !self.mounts.is_empty() || !self.made_homes.is_empty();
+        for folder in above(path).chain([path]).filter(|_| brought) {
             if let Some(mount) = self.id("mount", folder) {
                 let holds_one = self.mounts.iter().any(|other| *other != path && is_within(other, path));
                 after.extend(if holds_one { Some(mount) } else { self.all("mount") });
