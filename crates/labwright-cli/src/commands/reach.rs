@@ -43,7 +43,7 @@ impl Reach {
         let to = somebody(&matrix, name, sought).map_err(|why| refused(name, why))?;
         let answers: Vec<Answer> = from
             .iter()
-            .flat_map(|from| to.iter().map(|to| matrix.answer(from.party, to, &asked)).collect::<Vec<_>>())
+            .flat_map(|from| to.iter().map(|to| matrix.answer(from, to, &asked)).collect::<Vec<_>>())
             .collect();
         let allowed = answers.iter().all(|answer| answer.allowed);
         match self.format {

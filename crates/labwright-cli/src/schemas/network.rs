@@ -62,6 +62,12 @@ pub fn document_of(name: &str) -> Option<(&'static str, Value)> {
                         "because": text("Why."),
                         "place": text("`file:line`, or empty."),
                     })) },
+                "routes": { "type": "array", "description": "Networks behind a host that a VPN ends at.",
+                    "items": object(json!({
+                        "to": text("The network."),
+                        "via": text("The address that leads there."),
+                        "host": text("Whose it is."),
+                    })) },
                 "forwards": { "type": "array", "items": object(json!({
                     "ports": text("Ports of the public address."),
                     "to": text("The host."),

@@ -62,8 +62,6 @@ fn flows_tell_what_is_open_and_why() {
               `wiki` needs `store` (lab.yaml:22)
 
         vpn → servers
-          vpn → gw: 67/udp
-              the router gives out addresses, and answers whether it is there (lab.yaml:2)
           vpn → servers: icmp, 22/tcp
               vpn to servers (lab.yaml:10)
           vpn → web: 53
@@ -113,11 +111,8 @@ fn exposed_tells_what_strangers_reach() {
               internet to web (lab.yaml:12)
 
         From vpn
-          another device in servers, db: icmp, 22/tcp
+          another device in servers, db, gw: icmp, 22/tcp
               vpn to servers (lab.yaml:10)
-          gw: icmp, 22/tcp, 67/udp
-              vpn to servers (lab.yaml:10)
-              the router gives out addresses, and answers whether it is there (lab.yaml:2)
           web: icmp, 22/tcp, 53
               vpn to servers (lab.yaml:10)
               `web` answers for names (lab.yaml:15)

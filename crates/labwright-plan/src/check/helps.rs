@@ -138,6 +138,7 @@ const WAYS: &[Way] = &[
         &[("allow: https }", "allow: https }\n    - { from: clients, to: web, allow: ssh }")],
     ),
     ("LW-NET-017", "write a router in one of them", &[("gateway: 10.0.30.1", "gateway: 10.0.20.1")]),
+    ("LW-NET-018", "`subnet: 10.0.50.0/24`", &[("interface: eth9", "interface: eth9, subnet: 10.0.50.0/24")]),
 ];
 
 /// Rules whose help names a work order for somebody else's device, and nothing that is typed into the lab file.

@@ -81,6 +81,7 @@ pub const RULES: &[&dyn Rule] = &[
     &network::ForeignRouter,
     &network::LockedOut,
     &network::InterfaceSetup,
+    &network::Nameless,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,

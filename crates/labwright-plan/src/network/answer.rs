@@ -6,9 +6,11 @@ use labwright_model::finding::nearest;
 use serde::Serialize;
 
 use super::allowed::{Allowed, Try};
+use super::known::Unknown;
 use super::matrix::{Grant, Matrix, Why};
 use super::parties::{End, Party};
 use super::ports;
+use crate::check::containers::containers;
 use crate::check::network::reach::End as Named;
 
 /// A grant as it is told.
@@ -71,6 +73,8 @@ pub enum Nobody {
 pub struct Somebody {
     pub party: Party,
     pub ports: Allowed,
+    /// Whether it is what runs in containers of a host, and not the host itself.
+    pub contained: bool,
 }
 
 /// How a service is meant.
@@ -84,7 +88,7 @@ pub enum Sought {
 
 /// Whom a name, a `kind/name` or an address means.
 pub fn somebody(matrix: &Matrix<'_>, name: &str, sought: Sought) -> Result<Vec<Somebody>, Nobody> {
-    let plain = |party| Somebody { party, ports: Allowed::default() };
+    let plain = |party| Somebody { party, ports: Allowed::default(), contained: false };
     if let Ok(address) = name.trim_matches(['[', ']']).parse() {
         return Ok(vec![plain(matrix.parties.who(address))]);
     }
@@ -106,15 +110,19 @@ pub fn somebody(matrix: &Matrix<'_>, name: &str, sought: Sought) -> Result<Vec<S
             let doors = lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter());
             let doors: Vec<usize> = doors.filter_map(|on| matrix.parties.host(on)).collect();
             if sought == Sought::ByName && named && !doors.is_empty() {
-                let door = |host| Somebody { party: Party::Host(host), ports: Allowed::tcp([443]) };
+                let door = |host| Somebody { party: Party::Host(host), ports: Allowed::tcp([443]), contained: false };
                 return Ok(doors.into_iter().map(door).collect());
             }
             matrix
                 .placed(service)
                 .iter()
                 .for_each(|placement| ports.extend(&ports::of(matrix.parties.parsed, placement)));
+            let contained = matrix
+                .placed(service)
+                .iter()
+                .any(|placement| containers(matrix.parties.parsed, placement).any(|one| one.has_own_network()));
             let of_home = |end| match end {
-                End::Host(host) => Some(Somebody { party: Party::Host(host), ports: ports.clone() }),
+                End::Host(host) => Some(Somebody { party: Party::Host(host), ports: ports.clone(), contained }),
                 _ => None,
             };
             let homes: Vec<Somebody> = matrix.homes(service).into_iter().filter_map(of_home).collect();
@@ -161,10 +169,7 @@ impl Matrix<'_> {
             enforces: matches!(party, Party::Host(host) if parties.guards(host)),
         };
         let mut hops = vec![hop(from, "opens")];
-        if let Some(router) = parties.router.filter(|_| self.crosses_router(from, to)) {
-            let enforces = parties.guarding_router().is_some();
-            hops.push(Hop { enforces, ..hop(Party::Host(router), "forwards") });
-        }
+        hops.extend(self.forwarders(from, to).into_iter().map(|host| hop(Party::Host(host), "forwards")));
         hops.push(hop(to, "takes"));
         hops
     }
@@ -172,16 +177,38 @@ impl Matrix<'_> {
     /// Whether a connection passes through the router: its ends have no zone in common, and neither is the router.
     pub fn crosses_router(&self, from: Party, to: Party) -> bool {
         let router = self.parties.router.map(Party::Host);
-        if router.is_none() || router == Some(from) || router == Some(to) || from == to && from == Party::Internet {
+        if router.is_none() || router == Some(from) || router == Some(to) {
             return false;
         }
-        self.parties.zones_of(from).is_disjoint(&self.parties.zones_of(to))
+        // What stands on the internet speaks with it, and with its like there, past the lab.
+        let outside = |party: Party| match party {
+            Party::Internet => true,
+            Party::Device(_) => false,
+            Party::Host(host) => self.parties.is_outside(host),
+        };
+        !(outside(from) && outside(to)) && self.parties.zones_of(from).is_disjoint(&self.parties.zones_of(to))
+    }
+
+    /// The hosts that pass a connection on.
+    pub fn forwarders(&self, from: Party, to: Party) -> Vec<usize> {
+        let router = |from, to| self.parties.router.filter(|_| self.crosses_router(from, to));
+        match self.parties.gate(from, to) {
+            None => router(from, to).into_iter().collect(),
+            Some((gate, true)) => std::iter::once(gate).chain(router(Party::Host(gate), to)).collect(),
+            Some((gate, false)) => router(from, Party::Host(gate)).into_iter().chain([gate]).collect(),
+        }
+    }
+
+    /// The host that passes a connection on and denies what is not allowed, else any that passes it on.
+    pub fn forwarder(&self, from: Party, to: Party) -> Option<usize> {
+        let all = self.forwarders(from, to);
+        all.iter().copied().find(|host| self.parties.guards(*host)).or(all.first().copied())
     }
 
     /// Whether anything on the way denies what is not allowed.
     pub fn is_enforced(&self, from: Party, to: Party) -> bool {
         let guards = |party: Party| matches!(party, Party::Host(host) if self.parties.guards(host));
-        guards(from) || guards(to) || (self.parties.guarding_router().is_some() && self.crosses_router(from, to))
+        guards(from) || guards(to) || self.forwarder(from, to).is_some_and(|host| self.parties.guards(host))
     }
 
     pub fn told(&self, grant: &Grant) -> Told {
@@ -196,11 +223,19 @@ impl Matrix<'_> {
     }
 
     /// Whether `from` may open a connection to `to`; without anything asked about, whether it may open any at all.
-    pub fn answer(&self, from: Party, to: &Somebody, asked: &[Try]) -> Answer {
-        let open = self.between(from, to.party);
-        let myself = from == to.party && matches!(from, Party::Host(_));
+    pub fn answer(&self, who: &Somebody, to: &Somebody, asked: &[Try]) -> Answer {
+        let from = who.party;
+        let itself = from == to.party && matches!(from, Party::Host(_));
+        // From a container its own host is another machine, behind the host's firewall.
+        let within = who.contained && matches!(from, Party::Host(host) if itself && self.parties.guards(host));
+        let myself = itself && !within;
+        let open = match from {
+            Party::Host(host) if within => self.for_its_containers(host),
+            _ if itself => Allowed::any(),
+            _ => self.open(from, to.party),
+        };
         let wanted = if asked.is_empty() { &to.ports } else { &Allowed::default() };
-        let grants = self.grants_between(from, to.party);
+        let grants = self.working(from, to.party);
         let serves = |allowed: &Allowed| match (asked.is_empty(), wanted.is_empty()) {
             (false, _) => asked.iter().any(|one| allowed.lets(*one)),
             (true, true) => !allowed.is_empty(),
@@ -215,7 +250,14 @@ impl Matrix<'_> {
             (true, false) => grant.allowed.any || grant.allowed.minus(wanted) != grant.allowed,
             _ => serves(&grant.allowed),
         };
-        let because: Vec<&Grant> = grants.into_iter().filter(overlaps).collect();
+        let because: Vec<&Grant> = grants
+            .into_iter()
+            .filter(overlaps)
+            .filter(|grant| match from {
+                Party::Host(host) if within => self.is_for_containers(grant, host),
+                _ => !itself,
+            })
+            .collect();
         let port = match (asked, wanted.is_empty()) {
             ([], true) => None,
             ([], false) => Some(wanted.to_string()),
@@ -223,10 +265,20 @@ impl Matrix<'_> {
         };
         let turn = match (myself, allowed) {
             (true, _) => "nothing: a host is never denied to itself".to_string(),
+            (false, true) if within && because.is_empty() => {
+                "nothing: what runs on a host is open to the containers on it".to_string()
+            }
             (false, true) => self.close(&because),
-            (false, false) => self.open_up(from, to.party, port.as_deref()),
+            (false, false) => {
+                let vain = self.grants_between(from, to.party).into_iter().filter(overlaps);
+                let why = vain.filter_map(|grant| self.unknown(grant, from, to.party)).min();
+                why.map_or_else(
+                    || self.open_up(from, to.party, port.as_deref()),
+                    |why| self.make_known(why, to.party, port.as_deref()),
+                )
+            }
         };
-        let enforced = myself || self.is_enforced(from, to.party);
+        let enforced = itself || self.is_enforced(from, to.party);
         Answer {
             from: self.parties.party_name(from),
             to: self.parties.party_name(to.party),
@@ -259,6 +311,40 @@ impl Matrix<'_> {
             }
         }
         all.join("; and ")
+    }
+
+    /// What is open from one party to another, as far as whoever looks on the way can know it.
+    pub fn open(&self, from: Party, to: Party) -> Allowed {
+        let mut open = Allowed::default();
+        self.working(from, to).into_iter().for_each(|grant| open.extend(&grant.allowed));
+        open
+    }
+
+    /// What to add to the file so that a way that is allowed already works.
+    fn make_known(&self, why: Unknown, to: Party, port: Option<&str>) -> String {
+        match why {
+            Unknown::Host(host) => {
+                let name = self.parties.hosts[host].name;
+                format!(
+                    "a flow allows it, and no firewall knows `{name}`: give it `address: …`, and the same in the DHCP server"
+                )
+            }
+            Unknown::Zone(zone) => {
+                let name = self.parties.zones[zone].name;
+                format!("a flow allows it, and no firewall knows who is in `{name}`: give the zone `subnet: …`")
+            }
+            Unknown::Public => {
+                let to = match to {
+                    Party::Host(host) => self.parties.spelled(End::Host(host)),
+                    _ => "HOST".to_string(),
+                };
+                let port = port.unwrap_or("PORT/tcp");
+                format!(
+                    "a flow allows it, and the one public address does not know where to lead it: name the host and its \
+                     ports: `- {{ from: internet, to: {to}, allow: {port} }}`"
+                )
+            }
+        }
     }
 
     /// What to add to the file so that the way is open.

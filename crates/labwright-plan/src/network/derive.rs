@@ -26,6 +26,7 @@ pub(super) fn all(matrix: &mut Matrix<'_>) {
     platform::watching(matrix);
     platform::mounts(matrix);
     platform::vault(matrix);
+    network::behind_tailnet(matrix);
     // Last, because it follows from what the internet may reach.
     network::hairpin(matrix);
 }

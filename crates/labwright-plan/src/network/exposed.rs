@@ -48,9 +48,9 @@ pub fn exposed(matrix: &Matrix<'_>) -> Vec<Exposed> {
     let of = |(from, kind, name, scope): (Party, &'static str, String, Expose)| {
         let mut reaches: Vec<Reached> = Vec::new();
         for to in matrix.everybody().into_iter().filter(|to| *to != Party::Internet) {
-            let allows = matrix.between(from, to);
+            let allows = matrix.open(from, to);
             if !allows.is_empty() {
-                let because = matrix.grants_between(from, to).into_iter().map(|grant| matrix.told(grant)).collect();
+                let because = matrix.working(from, to).into_iter().map(|grant| matrix.told(grant)).collect();
                 let services = led_to(matrix, to, &allows, scope);
                 let enforced = matrix.is_enforced(from, to);
                 reaches.push(Reached { to: parties.party_name(to), allows, because, services, enforced });

@@ -154,7 +154,9 @@ pub fn unenforced(matrix: &Matrix<'_>) -> Vec<Unenforced> {
     let mut found: BTreeMap<(&str, &str), Unenforced> = BTreeMap::new();
     for (n, from) in everybody.iter().enumerate() {
         for (m, to) in everybody.iter().enumerate() {
-            let outside = *from == Party::Internet && *to == Party::Internet;
+            let stands_outside = |host: usize| parties.is_outside(host);
+            let outside = *to == Party::Internet && matches!(from, Party::Internet)
+                || matches!(from, Party::Host(host) if *to == Party::Internet && stands_outside(*host));
             let same = n == m && matches!(from, Party::Host(_));
             // What goes out of a lab without a router of its own is nobody's to deny here.
             if outside || same || matrix.is_enforced(*from, *to) || matrix.is_wide_open(*from, *to) {

@@ -207,7 +207,8 @@ impl<'a> Matrix<'a> {
     }
 
     fn grant(&mut self, grant: Grant) {
-        if grant.allowed.is_empty() || (grant.from == grant.to && !matches!(grant.from, End::Zone(_))) {
+        let itself = grant.from == grant.to && !matches!(grant.from, End::Zone(_));
+        if grant.allowed.is_empty() || itself && !self.is_of_its_containers(&grant) {
             return;
         }
         let cell = self.cells.entry((grant.from, grant.to)).or_default();
@@ -228,7 +229,7 @@ impl<'a> Matrix<'a> {
             }
         }
         grant.allowed = grant.allowed.minus(&known);
-        if grant.allowed.is_empty() || grant.from == grant.to {
+        if grant.allowed.is_empty() || grant.from == grant.to && !self.is_of_its_containers(&grant) {
             return;
         }
         match self.crosses(&grant) {
@@ -332,7 +333,7 @@ impl<'a> Matrix<'a> {
 }
 
 /// An end as somebody: a whole zone as one of its devices.
-pub(super) fn party(end: End) -> Party {
+pub(crate) fn party(end: End) -> Party {
     match end {
         End::Internet => Party::Internet,
         End::Zone(zone) => Party::Device(zone),

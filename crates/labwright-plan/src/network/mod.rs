@@ -5,6 +5,7 @@ pub mod allowed;
 pub mod answer;
 pub mod exposed;
 pub mod flows;
+pub mod known;
 pub mod matrix;
 pub mod nft;
 pub mod parties;
@@ -17,4 +18,4 @@ mod derive;
 
 pub use allowed::{Allowed, Try};
 pub use matrix::{Grant, Matrix, Why, Withheld};
-pub use parties::{End, Guard, HostParty, Parties, Party};
+pub use parties::{End, Gate, Guard, HostParty, Parties, Party};

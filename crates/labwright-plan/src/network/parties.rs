@@ -6,9 +6,10 @@ use std::net::IpAddr;
 
 use labwright_model::Parsed;
 use labwright_model::lab::{Firewall, Host, Lab, Os, RouterKind, Zone};
+use labwright_model::units::Subnet;
 
 use super::ranges::{Family, Ranges, number};
-use crate::check::network::reach::{End as Named, Reach, ends};
+use crate::check::network::reach::{End as Named, Reach, ends, sites, wireguard_zone};
 use crate::check::network::zone_kind::{Kinds, ZoneKind};
 
 /// One end of a grant.
@@ -34,8 +35,17 @@ pub struct ZoneParty<'a> {
     pub name: &'a str,
     pub entry: &'a Zone,
     pub kind: Option<ZoneKind>,
+    /// Networks behind peers of the VPN that it is.
+    pub sites: Vec<Subnet>,
     /// The addresses of each family that are the zone's, without those of hosts that only pass through.
     ranges: [Ranges; 2],
+}
+
+impl ZoneParty<'_> {
+    /// Its own subnets, and those behind peers of the VPN that it is.
+    pub fn subnets(&self) -> impl Iterator<Item = Subnet> + '_ {
+        self.entry.subnet.iter().map(|subnet| subnet.value).chain(self.sites.iter().copied())
+    }
 }
 
 pub struct HostParty<'a> {
@@ -69,6 +79,15 @@ pub enum Guard {
     Foreign,
 }
 
+/// A host other than the router that a VPN comes in by, and that passes on what the VPN opens, and what is opened to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    pub host: usize,
+    pub zone: usize,
+    /// Whether devices of the VPN speak with each other by it too: WireGuard's endpoint, and not a tailnet.
+    pub hub: bool,
+}
+
 pub struct Parties<'a> {
     pub parsed: &'a Parsed,
     pub zones: Vec<ZoneParty<'a>>,
@@ -77,6 +96,7 @@ pub struct Parties<'a> {
     pub router: Option<usize>,
     /// Whether the router is a Linux host under our SSH.
     pub router_is_ours: bool,
+    pub gates: Vec<Gate>,
     zone_numbers: HashMap<&'a str, usize>,
     host_numbers: HashMap<&'a str, usize>,
     by_address: HashMap<IpAddr, usize>,
@@ -134,17 +154,30 @@ impl<'a> Parties<'a> {
             });
         }
         let router = router_name.and_then(|name| host_numbers.get(name)).copied();
+        let gates = gates(lab, &zone_numbers, &host_numbers, router);
         let router_is_ours = linux && router.is_some_and(|router| hosts[router].guard != Guard::Foreign);
         let mut all = [Ranges::default(), Ranges::default()];
         let mut taken = all.clone();
+        // What a peer of the VPN has behind it is the lab's as well: no zone's own subnet, and not the internet.
+        let mut declared = all.clone();
+        for subnet in sorted.values().flat_map(|zone| zone.subnet.iter()).map(|subnet| subnet.value) {
+            add(&mut declared, subnet);
+        }
+        let mut far = [Ranges::default(), Ranges::default()];
+        let behind: Vec<Subnet> = sites(lab).collect();
+        behind.iter().for_each(|site| add(&mut far, *site));
+        let far = [far[0].minus(&declared[0]), far[1].minus(&declared[1])];
+        let carrier = wireguard_zone(lab);
+        (0..2).for_each(|slot| all[slot].extend(&far[slot]));
         let zones = sorted
             .into_iter()
             .enumerate()
             .map(|(number_of_zone, (name, entry))| {
                 let mut ranges = [Ranges::default(), Ranges::default()];
-                for subnet in entry.subnet.iter() {
-                    let (first, last) = (subnet.value.0.network(), subnet.value.0.broadcast());
-                    ranges[slot(Family::of(first))].add(number(first), number(last));
+                entry.subnet.iter().for_each(|subnet| add(&mut ranges, subnet.value));
+                let carries = carrier == Some(name);
+                if carries {
+                    (0..2).for_each(|slot| ranges[slot].extend(&far[slot]));
                 }
                 for slot in 0..2 {
                     all[slot].extend(&ranges[slot]);
@@ -169,7 +202,8 @@ impl<'a> Parties<'a> {
                         ranges[slot] = ranges[slot].minus(&Ranges::of(first, first));
                     }
                 }
-                ZoneParty { name, entry, kind: kinds.zone(name), ranges }
+                let sites = if carries { behind.clone() } else { Vec::new() };
+                ZoneParty { name, entry, kind: kinds.zone(name), sites, ranges }
             })
             .collect();
         let inside = all.clone();
@@ -182,6 +216,7 @@ impl<'a> Parties<'a> {
             hosts,
             router,
             router_is_ours,
+            gates,
             zone_numbers,
             host_numbers,
             by_address,
@@ -273,6 +308,28 @@ impl<'a> Parties<'a> {
         }
     }
 
+    /// The host that passes on what one party opens to another because a VPN ends there, and whether that is where it comes
+    /// from: then it is the first on the way.
+    pub fn gate(&self, from: Party, to: Party) -> Option<(usize, bool)> {
+        let in_vpn = |party: Party, zone: usize| match party {
+            Party::Internet => false,
+            Party::Device(other) => other == zone,
+            Party::Host(host) => self.hosts[host].zones.iter().eq([&zone]),
+        };
+        self.gates.iter().find_map(|gate| {
+            let (here, there) = (in_vpn(from, gate.zone), in_vpn(to, gate.zone));
+            let own = from == Party::Host(gate.host) || to == Party::Host(gate.host);
+            let passes = here != there || here && gate.hub && from != to;
+            (passes && !own).then_some((gate.host, here))
+        })
+    }
+
+    /// Whether a host stands on the internet itself: in no zone, and by public addresses alone.
+    pub fn is_outside(&self, host: usize) -> bool {
+        let host = &self.hosts[host];
+        host.zones.is_empty() && !host.addresses.is_empty() && host.addresses.iter().all(|address| is_public(*address))
+    }
+
     /// Whether a host enforces.
     pub fn guards(&self, host: usize) -> bool {
         self.hosts[host].guard == Guard::Enforced
@@ -302,8 +359,48 @@ impl<'a> Parties<'a> {
     }
 }
 
+/// Where WireGuard ends, and hosts of a tailnet that route for others (`routes`), where that is not the router.
+fn gates(lab: &Lab, zones: &HashMap<&str, usize>, hosts: &HashMap<&str, usize>, router: Option<usize>) -> Vec<Gate> {
+    let Some(vpn) = &lab.edge.vpn else { return Vec::new() };
+    let mut all = Vec::new();
+    let endpoint = vpn.wireguard.as_ref().and_then(|wireguard| hosts.get(wireguard.on.as_ref()?.value.as_str()));
+    let zone = wireguard_zone(lab).and_then(|zone| zones.get(zone));
+    all.extend(endpoint.zip(zone).map(|(host, zone)| Gate { host: *host, zone: *zone, hub: true }));
+    let joined = || vpn.tailscale.iter().flat_map(|tailscale| tailscale.on.iter());
+    let joined = || joined().filter_map(|on| hosts.get(on.value.as_str()).copied());
+    let routes = |host: &usize| {
+        let name = hosts.iter().find(|(_, number)| *number == host).map(|(name, _)| *name);
+        name.and_then(|name| lab.host(name)).is_some_and(|entry| !entry.routes.is_empty())
+    };
+    let is_tailnet = |zone: &Zone| zone.interface.as_ref().is_some_and(|name| name.starts_with("tailscale"));
+    let tailnets = lab.network.zones.iter().filter(|(_, zone)| is_tailnet(&zone.value));
+    for zone in tailnets.filter_map(|(name, _)| zones.get(name.as_str())) {
+        if joined().all(|host| Some(host) != router) {
+            all.extend(joined().find(|host| routes(host)).map(|host| Gate { host, zone: *zone, hub: false }));
+        }
+    }
+    all.retain(|gate| Some(gate.host) != router);
+    all
+}
+
+fn add(ranges: &mut [Ranges; 2], subnet: Subnet) {
+    let (first, last) = (subnet.0.network(), subnet.0.broadcast());
+    ranges[slot(Family::of(first))].add(number(first), number(last));
+}
+
 fn slot(family: Family) -> usize {
     usize::from(family == Family::V6)
+}
+
+/// Whether an address can be one on the internet: none that RFC 1918, 4193, 6598 or 3927 keep for networks of one's own.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+            !(address.is_private() || address.is_link_local() || address.is_loopback() || shared)
+        }
+        IpAddr::V6(address) => address.segments()[0] & 0xe000 == 0x2000,
+    }
 }
 
 /// Who denies what no flow allows on a host.

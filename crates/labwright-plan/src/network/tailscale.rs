@@ -2,13 +2,15 @@
 //! Pure; it is printed for whoever puts it into the tailnet. Field names are those of Tailscale's policy file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use super::allowed::Allowed;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Why};
 use super::parties::Party;
-use super::ranges::{Family, Ranges};
+use super::ranges::Ranges;
+use crate::check::network::reach::wireguard_zone;
 use crate::check::network::zone_kind::ZoneKind;
 
 /// People who are in the tailnet, with their own devices.
@@ -30,31 +32,60 @@ pub struct Acl {
     /// Absent: every protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proto: Option<&'static str>,
-    /// `tag:web:443`, or an address behind a host that routes: `10.0.20.5/32:443`.
+    /// `tag:web:443`; an address or a zone behind a host that routes: `10.0.20.5/32:443`, `10.0.20.0/24:443`;
+    /// `autogroup:internet:443`, by way of an exit node.
     pub dst: Vec<String>,
 }
+
+/// The internet by way of an exit node.
+const INTERNET: &str = "autogroup:internet";
+
+/// Ways by protocol and by who opens them: the places that they lead to.
+type Ways = BTreeMap<(Option<&'static str>, String), BTreeSet<String>>;
 
 /// The policy, where the lab has a tailnet.
 pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
     matrix.parties.lab().edge.vpn.as_ref()?.tailscale.as_ref()?;
     let joined = joined(matrix);
-    let people = (0..matrix.parties.zones.len()).filter(|zone| matrix.parties.zones[*zone].kind == Some(ZoneKind::Vpn));
+    let own = tailnets(matrix);
     let tagged = joined.iter().map(|host| (tag(matrix.parties.hosts[*host].name), Party::Host(*host)));
     let sources: Vec<(String, Party)> =
-        people.map(|zone| (MEMBERS.to_string(), Party::Device(zone))).chain(tagged).collect();
-    let mut ways: BTreeMap<(Option<&'static str>, String), BTreeSet<String>> = BTreeMap::new();
+        own.iter().map(|zone| (MEMBERS.to_string(), Party::Device(*zone))).chain(tagged).collect();
+    let mut ways = Ways::new();
     for (source, from) in &sources {
-        for host in 0..matrix.parties.hosts.len() {
-            let to = Party::Host(host);
-            let allowed = matrix.between(*from, to);
-            if *from == to || allowed.is_empty() {
+        let mut open = |place: &str, allowed: &Allowed| {
+            for (proto, ports) in parts(allowed) {
+                ways.entry((proto, source.clone())).or_default().insert(format!("{place}:{ports}"));
+            }
+        };
+        for zone in 0..matrix.parties.zones.len() {
+            let to = Party::Device(zone);
+            let here = matrix.parties.zones_of(*from).contains(&zone);
+            let allowed = through(matrix, *from, to);
+            match own.contains(&zone) {
+                true => open(MEMBERS, &allowed),
+                // A machine in the zone itself goes there without the tailnet.
+                false if here => {}
+                false => matrix.parties.zones[zone].subnets().for_each(|net| open(&net.to_string(), &allowed)),
+            }
+        }
+        for host in (0..matrix.parties.hosts.len()).filter(|host| *from != Party::Host(*host)) {
+            let allowed = through(matrix, *from, Party::Host(host));
+            if joined.contains(&host) {
+                open(&tag(matrix.parties.hosts[host].name), &allowed);
                 continue;
             }
-            for place in places(matrix, host, &joined) {
-                for (proto, ports) in parts(&allowed) {
-                    ways.entry((proto, source.clone())).or_default().insert(format!("{place}:{ports}"));
-                }
+            for address in &matrix.parties.hosts[host].addresses {
+                let bits = if address.is_ipv6() { 128 } else { 32 };
+                open(&format!("{address}/{bits}"), &allowed.minus(&around(matrix, *from, *address, &own)));
             }
+        }
+        // Hosts have an internet of their own; what people have through an exit node, a flow says.
+        if let Party::Device(_) = from {
+            let declared = matrix.grants_between(*from, Party::Internet).into_iter().filter(|one| one.why == Why::Flow);
+            let mut allowed = Allowed::default();
+            declared.for_each(|grant| allowed.extend(&grant.allowed));
+            open(INTERNET, &allowed);
         }
     }
     let acl = |((proto, source), dst): ((Option<&'static str>, String), BTreeSet<String>)| Acl {
@@ -65,6 +96,47 @@ pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
     };
     let owned = joined.iter().map(|host| (tag(matrix.parties.hosts[*host].name), vec![OWNERS.to_string()]));
     Some(Policy { tag_owners: owned.collect(), acls: ways.into_iter().map(acl).collect() })
+}
+
+/// The zones that are the tailnet: by their interface; where none says so, the VPN that is not WireGuard's. Other VPNs are
+/// other people's ways in, with flows of their own.
+fn tailnets(matrix: &Matrix<'_>) -> Vec<usize> {
+    let zones = &matrix.parties.zones;
+    let all = || (0..zones.len()).filter(|zone| zones[*zone].kind == Some(ZoneKind::Vpn));
+    let carried = |zone: &usize| zones[*zone].entry.interface.as_ref().is_some_and(|one| one.starts_with("tailscale"));
+    let named: Vec<usize> = (0..zones.len()).filter(carried).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let wireguard = wireguard_zone(matrix.parties.lab());
+    all().filter(|zone| wireguard != Some(zones[*zone].name)).collect()
+}
+
+/// What is open over the tailnet: it gives addresses out itself, and where the lab declares no resolver it answers for names.
+fn through(matrix: &Matrix<'_>, from: Party, to: Party) -> Allowed {
+    let resolves = matrix.parties.lab().platform.dns.as_ref().is_some_and(|dns| !dns.on.is_empty());
+    let mut allowed = Allowed::default();
+    for grant in matrix.grants_between(from, to) {
+        let local = match grant.why {
+            Why::Addresses | Why::Hairpin | Why::Time => true,
+            Why::Names => !resolves,
+            _ => false,
+        };
+        if !local {
+            allowed.extend(&grant.allowed);
+        }
+    }
+    allowed
+}
+
+/// What is open already to all of the zone around an address.
+fn around(matrix: &Matrix<'_>, from: Party, address: IpAddr, own: &[usize]) -> Allowed {
+    let here = matrix.parties.zones_of(from);
+    let zones = matrix.parties.zones.iter().enumerate();
+    let zone = zones
+        .filter(|(number, _)| !own.contains(number) && !here.contains(number))
+        .find(|(_, zone)| zone.subnets().any(|net| net.0.contains(&address)));
+    zone.map_or_else(Allowed::default, |(zone, _)| through(matrix, from, Party::Device(zone)))
 }
 
 /// The hosts that join the tailnet, by their numbers: those that are named, else those of the zone that it carries.
@@ -80,15 +152,6 @@ pub fn joined(matrix: &Matrix<'_>) -> Vec<usize> {
         zones(*host).any(|zone| zone.interface.as_ref().is_some_and(|name| name.starts_with("tailscale")))
     };
     (0..matrix.parties.hosts.len()).filter(carried).collect()
-}
-
-/// How a host is named: by its tag, or, where it is reached through another one, by its addresses.
-fn places(matrix: &Matrix<'_>, host: usize, joined: &[usize]) -> Vec<String> {
-    if joined.contains(&host) {
-        return vec![tag(matrix.parties.hosts[host].name)];
-    }
-    let addresses = Family::ALL.into_iter().flat_map(|family| matrix.parties.host_addresses(host, family));
-    addresses.map(|address| format!("{address}/{}", if address.is_ipv6() { 128 } else { 32 })).collect()
 }
 
 /// Tags are letters, digits and hyphens, and begin with a letter.
@@ -176,7 +239,7 @@ compute:
                       ],
                       "proto": "icmp",
                       "dst": [
-                        "10.0.20.6/32:*",
+                        "10.0.20.0/24:*",
                         "tag:web:*"
                       ]
                     },
@@ -197,7 +260,8 @@ compute:
                       ],
                       "proto": "tcp",
                       "dst": [
-                        "10.0.20.6/32:22,443,8000-8010",
+                        "10.0.20.0/24:443,8000-8010",
+                        "10.0.20.6/32:22",
                         "tag:web:22,443,8000-8010"
                       ]
                     },
@@ -215,5 +279,44 @@ compute:
                 }"#]],
         );
         check("edge: { vpn: wireguard }", expect![[""]]);
+    }
+
+    #[test]
+    fn members_get_what_the_tailnet_may_and_no_other_vpn() {
+        let lab = r#"
+edge: { router: gw, vpn: { tailscale: { on: [gw, nas] }, wireguard: { on: gw, peers: { phone: { address: 10.9.0.2, public_key: "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=" } } } } }
+network:
+  firewall: enforce
+  zones:
+    lan: { subnet: 10.1.1.0/24, kind: clients }
+    srv: { subnet: [10.1.2.0/24, "fd00:1:2::/64"], kind: servers }
+    wgz: { subnet: 10.9.0.0/24, interface: wg0, kind: vpn }
+    ts: { subnet: 100.64.0.0/10, interface: tailscale0, kind: vpn }
+  flows:
+    - { from: lan, to: [gw, srv, lan], allow: ssh }
+    - { from: wgz, to: srv, allow: [5432/tcp] }
+    - { from: ts, to: srv, allow: [https] }
+    - { from: ts, to: lan, allow: 3389/tcp }
+    - { from: ts, to: internet, allow: [https] }
+compute:
+  hosts:
+    gw: { zone: lan, address: [10.1.1.1, 10.1.2.1, "fd00:1:2::1"] }
+    nas: { zone: srv, address: [10.1.2.5, "fd00:1:2::5"] }
+    mon: { zone: srv, address: 10.1.2.7 }
+"#;
+        let parsed = labwright_model::parse("lab.yaml", &One(&format!("lab: home\n{lab}")));
+        let policy = policy(&Matrix::of(&parsed)).unwrap();
+        let to: Vec<&str> = policy
+            .acls
+            .iter()
+            .filter(|acl| acl.src == [MEMBERS] && acl.proto == Some("tcp"))
+            .flat_map(|acl| acl.dst.iter().map(String::as_str))
+            .collect();
+        assert!(!to.iter().any(|place| place.contains("5432")), "{to:#?}");
+        for place in ["10.1.1.0/24:3389", "10.1.2.0/24:443", "fd00:1:2::/64:443", "autogroup:internet:443"] {
+            assert!(to.contains(&place), "{place} in {to:#?}");
+        }
+        let all: Vec<&String> = policy.acls.iter().flat_map(|acl| &acl.dst).collect();
+        assert!(!all.iter().any(|place| place.contains("67")), "{all:#?}");
     }
 }

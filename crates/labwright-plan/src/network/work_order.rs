@@ -5,9 +5,10 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use super::allowed::Allowed;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Why};
 use super::nft::forwards;
 use super::parties::{End, Party};
+use super::ranges::Family;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WorkOrder {
@@ -19,6 +20,8 @@ pub struct WorkOrder {
     pub hosts: Vec<OrderedHost>,
     /// In this order; the last one denies and logs everything else.
     pub rules: Vec<Rule>,
+    /// Static routes: networks behind a host that a VPN ends at.
+    pub routes: Vec<OrderedRoute>,
     /// Ports of the public address that lead inside.
     pub forwards: Vec<PortForward>,
 }
@@ -48,6 +51,13 @@ pub struct Rule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrderedRoute {
+    pub to: String,
+    pub via: String,
+    pub host: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PortForward {
     pub ports: Allowed,
     pub to: String,
@@ -63,8 +73,11 @@ pub fn work_order(matrix: &Matrix<'_>) -> WorkOrder {
     for grant in &matrix.grants {
         let (from, to) = (party(grant.from), party(grant.to));
         let own = parties.router.map(Party::Host);
+        if from == to {
+            continue;
+        }
         let at_router = own == Some(to) || own == Some(from);
-        if !at_router && (parties.router.is_some() && !matrix.crosses_router(from, to) || from == to) {
+        if !at_router && (parties.router.is_some() && !matrix.crosses_router(from, to)) {
             continue;
         }
         if parties.router.is_none() && !parties.zones_of(from).is_disjoint(&parties.zones_of(to)) {
@@ -77,11 +90,17 @@ pub fn work_order(matrix: &Matrix<'_>) -> WorkOrder {
                 named.push(host);
             }
         }
+        let mut allowed = grant.allowed.clone();
+        // DHCPv6 is asked for from addresses of the link, which no set of a host's own firewall has.
+        let six = |zone: usize| !parties.ranges(zone, Family::V6).is_empty();
+        if grant.why == Why::Addresses && allowed.udp.contains(67) && matches!(from, Party::Device(zone) if six(zone)) {
+            allowed.extend(&Allowed::udp([547]));
+        }
         rules.push(Rule {
             number: rules.len() + 1,
             from: parties.name(grant.from).to_string(),
             to: parties.name(grant.to).to_string(),
-            allows: grant.allowed.clone(),
+            allows: allowed,
             because: grant.reason.clone(),
             place: matrix.place(grant.span),
         });
@@ -95,7 +114,7 @@ pub fn work_order(matrix: &Matrix<'_>) -> WorkOrder {
         name: zone.name.to_string(),
         vlan: zone.entry.vlan.as_ref().map(|vlan| vlan.value),
         interface: zone.entry.interface.as_ref().map(|interface| interface.value.clone()),
-        subnets: zone.entry.subnet.iter().map(|subnet| subnet.value.to_string()).collect(),
+        subnets: zone.subnets().map(|subnet| subnet.to_string()).collect(),
     });
     let forwards = forwards(matrix).0.into_iter().map(|one| PortForward {
         ports: one.allowed,
@@ -108,8 +127,26 @@ pub fn work_order(matrix: &Matrix<'_>) -> WorkOrder {
         zones: zones.collect(),
         hosts: hosts.collect(),
         rules,
+        routes: routes(matrix),
         forwards: forwards.collect(),
     }
+}
+
+/// A tailnet needs none: what it opens comes from the address of its subnet router.
+fn routes(matrix: &Matrix<'_>) -> Vec<OrderedRoute> {
+    let parties = &matrix.parties;
+    let mut all = Vec::new();
+    for gate in parties.gates.iter().filter(|gate| gate.hub) {
+        for subnet in parties.zones[gate.zone].subnets() {
+            let family = Family::of(subnet.0.network());
+            let mut own = parties.host_addresses(gate.host, family);
+            if let Some(via) = own.find(|address| !subnet.0.contains(address)) {
+                let host = parties.hosts[gate.host].name.to_string();
+                all.push(OrderedRoute { to: subnet.to_string(), via: via.to_string(), host });
+            }
+        }
+    }
+    all
 }
 
 /// The same as Markdown, for whoever clicks it together.
@@ -143,6 +180,12 @@ pub fn markdown(order: &WorkOrder) -> String {
         let _ = writeln!(out, "| {} | {from} | {to} | {} | {because} |", rule.number, rule.allows);
     }
     let _ = writeln!(out, "| {} | any | any | deny, and log | what is not listed is denied |", order.rules.len() + 1);
+    if !order.routes.is_empty() {
+        out.push_str("\n## Static routes\n\n| network | gateway | host |\n|---|---|---|\n");
+        for one in &order.routes {
+            let _ = writeln!(out, "| {} | {} | {} |", one.to, one.via, dash(one.host.clone()));
+        }
+    }
     if !order.forwards.is_empty() {
         out.push_str("\n## Port forwards, with hairpin\n\n| public ports | to | address |\n|---|---|---|\n");
         for one in &order.forwards {

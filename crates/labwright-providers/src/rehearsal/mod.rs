@@ -197,8 +197,8 @@ fn load(namespace: &str, ruleset: &str) -> Result<(), ProviderError> {
     Ok(())
 }
 
-/// What is told together: the kind of mismatch, from which node to which, at which address.
-type Between = (u8, usize, usize, String);
+/// What is told together: the kind of mismatch, from which node to which, at which address, and why it should be otherwise.
+type Between = (u8, usize, usize, String, String);
 
 fn compare(
     matrix: &Matrix<'_>,
@@ -208,7 +208,7 @@ fn compare(
     fault: Option<&str>,
 ) -> Report {
     let mut report = Report { fault: fault.map(str::to_string), ..Report::default() };
-    let mut found: BTreeMap<Between, (BTreeSet<String>, String)> = BTreeMap::new();
+    let mut found: BTreeMap<Between, BTreeSet<String>> = BTreeMap::new();
     let mut unenforced: BTreeMap<(usize, usize), BTreeSet<Try>> = BTreeMap::new();
     for (tried, outcome) in expected.tries.iter().zip(outcomes) {
         let Tried { from, to, address, what, allowed, enforced, reliable } = tried;
@@ -229,11 +229,10 @@ fn compare(
             let place = matrix.place(grant.span);
             if place.is_empty() { grant.reason.clone() } else { format!("{} ({place})", grant.reason) }
         });
-        let entry = found.entry((kind, *from, *to, address.to_string())).or_default();
-        entry.0.insert(what.to_string());
-        entry.1 = because.unwrap_or_default();
+        let key = (kind, *from, *to, address.to_string(), because.unwrap_or_default());
+        found.entry(key).or_default().insert(what.to_string());
     }
-    for ((kind, from, to, address), (ports, because)) in found {
+    for ((kind, from, to, address, because), ports) in found {
         let mismatch = Mismatch {
             from: stage.nodes[from].name.clone(),
             to: stage.nodes[to].name.clone(),

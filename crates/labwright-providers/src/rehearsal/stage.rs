@@ -32,6 +32,8 @@ pub struct Node {
     links: Vec<Link>,
     routes: Vec<String>,
     pub is_router: bool,
+    /// Whether it hands on what is not for itself.
+    passes_on: bool,
     /// The host whose ruleset it loads.
     pub guarded: Option<usize>,
     /// Addresses that others try, its own best first.
@@ -135,7 +137,7 @@ impl Stage {
 
     /// What the kernel would do by itself in the way of a fair trial: tell of a refusal once a second only, for one.
     fn settings(&self, node: &Node) -> Result<(), ProviderError> {
-        let forward = if node.is_router { "1" } else { "0" };
+        let forward = if node.passes_on { "1" } else { "0" };
         let settings = [
             ("ipv4/ip_forward", forward, true),
             ("ipv6/conf/all/forwarding", forward, false),
@@ -183,6 +185,7 @@ impl Plan<'_, '_> {
             links: Vec::new(),
             routes: Vec::new(),
             is_router: false,
+            passes_on: false,
             guarded: None,
             addresses: Vec::new(),
         }
@@ -198,11 +201,33 @@ impl Plan<'_, '_> {
 
     /// The router's address that a zone's machines go by: its own there, or its first one anywhere.
     fn gateway(&self, zone: usize, family: Family) -> Option<IpAddr> {
+        if let Some(gate) = self.gate(zone) {
+            return self.gate_address(gate, zone, family).map(|(address, _)| address);
+        }
         let own = self.router_addresses(family);
         own.iter()
             .copied()
             .find(|address| self.home(*address).is_some_and(|(home, _)| home == zone))
             .or(own.first().copied())
+    }
+
+    /// The host that a VPN ends at, where that is not the router and it has an address in another zone.
+    fn gate(&self, zone: usize) -> Option<usize> {
+        let parties = &self.matrix.parties;
+        let gate = parties.gates.iter().find(|gate| gate.zone == zone)?.host;
+        let elsewhere = |address: &IpAddr| self.home(*address).is_some_and(|(home, _)| home != zone);
+        parties.hosts[gate].addresses.iter().any(elsewhere).then_some(gate)
+    }
+
+    /// Its address in the VPN: one that the lab file says, or the first of the subnet.
+    fn gate_address(&self, gate: usize, zone: usize, family: Family) -> Option<(IpAddr, u8)> {
+        let parties = &self.matrix.parties;
+        let subnets = parties.zones[zone].entry.subnet.iter().map(|subnet| subnet.value.0);
+        let subnet = subnets.into_iter().find(|subnet| Family::of(subnet.network()) == family)?;
+        let said = parties.host_addresses(gate, family).find(|address| subnet.contains(address));
+        let free = |address: &IpAddr| parties.who(*address) == Party::Device(zone);
+        let first = family.address(number(subnet.network()) + 1);
+        Some((said.or(Some(first).filter(free))?, subnet.prefix_len()))
     }
 
     fn router_addresses(&self, family: Family) -> Vec<IpAddr> {
@@ -229,7 +254,7 @@ impl Plan<'_, '_> {
             None => (None, "(a router that lets everything through)"),
         };
         let mut node = self.node(name, party);
-        node.is_router = true;
+        (node.is_router, node.passes_on) = (true, true);
         node.guarded = parties.guarding_router();
         node.addresses = parties.router.map(|router| parties.hosts[router].addresses.clone()).unwrap_or_default();
         let mut wan = Vec::new();
@@ -240,7 +265,17 @@ impl Plan<'_, '_> {
         for (_, outside, _) in &self.wan {
             node.routes.push(format!("default via {outside}"));
         }
+        let mut behind = Vec::new();
         for zone in zones {
+            // A VPN that ends elsewhere is reached by way of where it ends.
+            if let Some(gate) = self.gate(zone) {
+                for subnet in parties.zones[zone].entry.subnet.iter().map(|subnet| subnet.value.0) {
+                    let mut own = parties.host_addresses(gate, Family::of(subnet.network()));
+                    let via = own.find(|address| self.home(*address).is_some_and(|(home, _)| home != zone));
+                    behind.extend(via.map(|via| format!("{subnet} via {via}")));
+                }
+                continue;
+            }
             let device = format!("eth{}", node.links.len());
             let mut addresses = vec!["fe80::1/64".to_string()];
             for address in &node.addresses {
@@ -268,6 +303,7 @@ impl Plan<'_, '_> {
                 node.routes.push(format!("{address}/{} dev eth0", bits(*address)));
             }
         }
+        node.routes.extend(behind);
         // A source that is set has to be there first.
         node.routes.sort_by_key(|route| route.starts_with("default"));
         self.nodes.push(node);
@@ -294,7 +330,25 @@ impl Plan<'_, '_> {
                 }
             }
             self.ways_out(&mut node);
+            for gate in parties.gates.iter().filter(|gate| self.gate(gate.zone) == Some(host)) {
+                self.ends_at(&mut node, host, gate.zone);
+            }
             self.nodes.push(node);
+        }
+    }
+
+    /// The end of a VPN: it stands in the VPN as its router.
+    fn ends_at(&self, node: &mut Node, host: usize, zone: usize) {
+        node.passes_on = true;
+        let own = Family::ALL.into_iter().filter_map(|family| self.gate_address(host, zone, family));
+        let mut addresses: Vec<String> = own.map(|(address, length)| format!("{address}/{length}")).collect();
+        addresses.push("fe80::1/64".to_string());
+        match node.links.iter_mut().find(|link| link.segment == zone + 1) {
+            Some(link) => {
+                addresses.retain(|address| !link.addresses.contains(address));
+                link.addresses.extend(addresses);
+            }
+            None => node.links.push(Link { segment: zone + 1, addresses }),
         }
     }
 
@@ -304,7 +358,8 @@ impl Plan<'_, '_> {
             let of_family = |address: &String| address.contains(':') == (family == Family::V6);
             let Some(n) = node.links.iter().position(|link| link.addresses.iter().any(of_family)) else { continue };
             let gateway = match node.links[n].segment {
-                INTERNET => self.wan.iter().map(|(router, ..)| *router).find(|router| Family::of(*router) == family),
+                // Whoever stands on the internet goes by its provider, and not by the lab's router.
+                INTERNET => self.wan.iter().map(|(_, node, _)| *node).find(|node| Family::of(*node) == family),
                 _ if family == Family::V6 => "fe80::1".parse().ok(),
                 segment => self.gateway(segment - 1, family),
             };
@@ -352,6 +407,8 @@ impl Plan<'_, '_> {
 
     fn internet(&mut self) {
         let mut node = self.node("internet", Some(Party::Internet));
+        // What is not for itself it hands on: between the router and hosts that stand outside.
+        node.passes_on = true;
         let own: Vec<String> = self.wan.iter().map(|(_, node, length)| format!("{node}/{length}")).collect();
         node.addresses = self.wan.iter().map(|(_, node, _)| *node).collect();
         for (router, ..) in &self.wan {

@@ -92,6 +92,16 @@ fn best(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, all: &[IpA
     if by_internet(matrix, from, to) {
         return false;
     }
+    // From where a VPN ends one is there at once; the answer goes by the router, which saw no question.
+    let beside = |gate: usize, other: Party| {
+        !matrix.parties.zones_of(Party::Host(gate)).is_disjoint(&matrix.parties.zones_of(other))
+    };
+    if let Some((gate, first)) = matrix.parties.gate(from, to)
+        && matrix.parties.guarding_router().is_some()
+        && beside(gate, if first { to } else { from })
+    {
+        return false;
+    }
     // All of a router's addresses are one machine's, whatever way they are reached by.
     if matches!(to, Party::Host(host) if matrix.parties.router == Some(host)) {
         return true;

@@ -4,6 +4,7 @@
 mod bridges;
 mod docker;
 mod oracle;
+mod ways;
 
 use std::process::Command;
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use labwright_model::{Finding, Findings, Spanned};
 
+use super::reach::{sites, wireguard_zone};
 use crate::check::{Case, Examples, Rule};
 
 pub struct AddressOutsideZone;
@@ -43,7 +44,11 @@ impl Rule for AddressOutsideZone {
             let Some(zone_name) = &host.zone else { continue };
             let Some(zone) = zones.get(&zone_name.value).filter(|zone| !zone.subnet.is_empty()) else { continue };
             let at = format!("compute.hosts.{name}.address");
-            let inside = |address: &IpAddr| zone.subnet.iter().any(|subnet| subnet.value.0.contains(address));
+            let far = wireguard_zone(&parsed.lab) == Some(zone_name.value.as_str());
+            let inside = |address: &IpAddr| {
+                zone.subnet.iter().any(|subnet| subnet.value.0.contains(address))
+                    || far && sites(&parsed.lab).any(|site| site.0.contains(address))
+            };
             let subnets = zone.subnet.iter().map(|subnet| format!("`{}`", subnet.value)).collect::<Vec<_>>().join(", ");
             // A zone that has no IPv6 subnet says nothing of IPv6 addresses.
             let judged = |address: &&Spanned<IpAddr>| {

@@ -122,6 +122,8 @@ compute:
     open: { zone: mgmt, address: 10.0.9.7, firewall: off }
 "#,
             expect![[r#"
+                8:48 warning LW-NET-014: `desk` may not open 22/tcp to `open` and `pve`, into management zone `mgmt`: labwright runs on `desk`, so an apply would cut itself off there, and be undone
+                    help: add to `network: { flows: … }`: `- { from: desk, to: [open, pve], allow: 22/tcp }`; or run labwright from where a flow leads there
                 11:5 error LW-NET-016: nobody could log in to `pve` any more: its firewall is enforced, and no flow lets port 22/tcp through
                     help: add to `network: { flows: … }`, from where you administer the lab: `- { from: ZONE, to: pve, allow: ssh }`
             "#]],

@@ -1,10 +1,14 @@
 //! LW-NET-014: a way that the lab needs, and that only a flow of its own would open.
 
+use std::collections::BTreeMap;
+
 use labwright_model::{Finding, Findings, Parsed};
 
+use super::telling::{listed, typed};
 use crate::check::{Case, Examples, Rule};
-use crate::network::Why;
 use crate::network::flows::add;
+use crate::network::matrix::party;
+use crate::network::{Allowed, End, Matrix, Why, Withheld};
 
 pub struct NotOpened;
 
@@ -24,7 +28,8 @@ impl Rule for NotOpened {
          everybody, a service for those that `needs` it and for the zones it is exposed to, the proxy to what is behind it, \
          monitoring, backups, SSH from where administration is. Two things are not opened unasked: a way into a management \
          zone, and a way out of a zone for guests or devices. Those are the walls of the house, and a hole in them is \
-         somebody's decision.\n\n\
+         somebody's decision. That holds for SSH from the machine that Labwright runs on as well (`local: true`): where it \
+         would be cut off from a management zone, that is said.\n\n\
          The same is said where nothing tells the port of a service that something has to reach: what is not known is not \
          opened.\n\n\
          Only labs that enforce are judged (`network: { firewall: enforce }`). Document 0 keeps management interfaces off \
@@ -51,6 +56,7 @@ impl Rule for NotOpened {
         }
         for one in &matrix.withheld {
             // The VPN is a way in for administration, and not the only one: LW-NET-016 tells where there is none at all.
+            // A machine that administration comes from is told below, once for all that it would lose.
             if one.why == Why::Administration {
                 continue;
             }
@@ -63,6 +69,7 @@ impl Rule for NotOpened {
                     .help(format!("if it shall, add to `network: {{ flows: … }}`: `{flow}`")),
             );
         }
+        administration(parsed, matrix, findings);
         for (service, span, because) in &matrix.portless {
             let message =
                 format!("{because}, and nothing says on which port `{service}` listens: nothing is opened for it");
@@ -71,6 +78,33 @@ impl Rule for NotOpened {
                     .help("say it: `port: NUMBER`, or `port: CONTAINER:NUMBER`; or add a flow that lets it through"),
             );
         }
+    }
+}
+
+/// The machine that Labwright runs on, or that it goes through: with the firewall it would cut itself off.
+fn administration(parsed: &Parsed, matrix: &Matrix<'_>, findings: &mut Findings) {
+    let mut all: BTreeMap<(End, &Allowed, &str), Vec<&Withheld>> = BTreeMap::new();
+    for one in matrix.withheld.iter().filter(|one| one.why == Why::Administration) {
+        let enforced = matrix.is_enforced(party(one.from), party(one.to));
+        if matches!(one.from, End::Host(_)) && enforced {
+            all.entry((one.from, &one.allowed, &one.crosses)).or_default().push(one);
+        }
+    }
+    for ((from, allowed, crosses), withheld) in all {
+        let span = withheld.iter().map(|one| one.span).find(|span| !span.is_none()).unwrap_or(firewall(parsed));
+        let from_name = matrix.parties.name(from);
+        let names = withheld.iter().map(|one| matrix.parties.name(one.to));
+        let (reason, names) = (&withheld[0].reason, listed(names));
+        let message = format!(
+            "`{from_name}` may not open {allowed} to {names}, {crosses}: {reason}, so an apply would cut itself off there, \
+             and be undone"
+        );
+        let to: Vec<String> = withheld.iter().map(|one| matrix.parties.spelled(one.to)).collect();
+        let (from, to) = (matrix.parties.spelled(from), typed(&to));
+        findings.push(Finding::warning(CODE, "network.flows", span, message).help(format!(
+            "add to `network: {{ flows: … }}`: `- {{ from: {from}, to: {to}, allow: {allowed} }}`; or run labwright from \
+             where a flow leads there"
+        )));
     }
 }
 
@@ -115,5 +149,36 @@ services:
                     help: say it: `port: NUMBER`, or `port: CONTAINER:NUMBER`; or add a flow that lets it through
             "#]],
         );
+    }
+
+    #[test]
+    fn the_machine_that_administers_is_told_before_it_is_cut_off() {
+        let lab = |flows: &str| {
+            format!(
+                r#"
+edge: {{ router: gw, vpn: tailscale }}
+network:
+  firewall: enforce
+  zones:
+    mgmt: {{ subnet: 10.1.1.0/24, kind: management }}
+    lan: {{ subnet: 10.1.5.0/24, kind: clients }}
+    vpn: {{ subnet: 100.64.0.0/10, interface: tailscale0 }}
+  flows: [{{ from: vpn, to: mgmt, allow: ssh }}{flows}]
+compute:
+  hosts:
+    gw: {{ zone: mgmt, address: [10.1.1.1, 10.1.5.1] }}
+    pve: {{ zone: mgmt, address: 10.1.1.5 }}
+    desk: {{ zone: lan, address: 10.1.5.9, local: true }}
+"#
+            )
+        };
+        says(
+            &lab(""),
+            expect![[r#"
+            14:50 warning LW-NET-014: `desk` may not open 22/tcp to `gw` and `pve`, into management zone `mgmt`: labwright runs on `desk`, so an apply would cut itself off there, and be undone
+                help: add to `network: { flows: … }`: `- { from: desk, to: [gw, pve], allow: 22/tcp }`; or run labwright from where a flow leads there
+        "#]],
+        );
+        says(&lab(", { from: desk, to: [gw, pve], allow: 22/tcp }"), expect![""]);
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt};
-use labwright_model::lab::{Flow, Lab, Service};
-use labwright_model::units::{Protocol, Traffic};
+use labwright_model::lab::{Flow, Lab, Service, ZoneKind};
+use labwright_model::units::{Protocol, Subnet, Traffic};
 use labwright_model::{Placement, Spanned};
 
 use crate::check::references::{Wanted, endpoint};
@@ -164,12 +164,48 @@ pub fn sole<'a>(lab: &'a Lab, name: &'a Spanned<String>) -> Option<End<'a>> {
     }
 }
 
+/// The zone that a WireGuard endpoint carries: that of its interface, else the one that its addresses are in.
+pub fn wireguard_zone(lab: &Lab) -> Option<&str> {
+    let wireguard = lab.edge.vpn.as_ref()?.wireguard.as_ref()?;
+    let by_interface = lab.network.zones.iter().find(|(_, zone)| {
+        zone.interface.as_ref().is_some_and(|interface| interface.value == wireguard.interface.value)
+    });
+    let addresses = || wireguard.address.iter().chain(wireguard.peers.values().flat_map(|peer| peer.address.iter()));
+    let by_address = || {
+        let zones = &mut lab.network.zones.iter();
+        zones.find(|(_, zone)| {
+            zone.subnet.iter().any(|subnet| addresses().any(|address| subnet.value.0.contains(&address.value)))
+        })
+    };
+    let by_kind = || {
+        let overlay = |zone: &labwright_model::lab::Zone| {
+            zone.interface.as_ref().is_some_and(|interface| interface.starts_with("tailscale"))
+        };
+        let kind = |zone: &labwright_model::lab::Zone| zone.kind.as_ref().map(|kind| kind.value);
+        lab.network.zones.iter().find(|(_, zone)| kind(zone) == Some(ZoneKind::Vpn) && !overlay(zone))
+    };
+    by_interface.or_else(by_address).or_else(by_kind).map(|(name, _)| name.as_str())
+}
+
+/// Networks behind the VPN's peers, which are the lab's and their VPN's. A peer that everything goes out by is no network
+/// of the lab: the internet stays the internet.
+pub fn sites(lab: &Lab) -> impl Iterator<Item = Subnet> + '_ {
+    let wireguard = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref());
+    let peers = wireguard.into_iter().flat_map(|wireguard| wireguard.peers.values());
+    peers.flat_map(|peer| peer.networks.iter()).map(|network| network.value).filter(|network| {
+        let widest = if network.0.addr().is_ipv4() { 8 } else { 7 };
+        network.0.prefix_len() >= widest
+    })
+}
+
 fn zones_of_hosts(lab: &Lab) -> HashMap<&str, BTreeSet<&str>> {
+    let far = wireguard_zone(lab).into_iter().flat_map(|zone| sites(lab).map(move |subnet| (subnet.0, zone)));
     let subnets: Vec<_> = lab
         .network
         .zones
         .iter()
         .flat_map(|(name, zone)| zone.subnet.iter().map(move |subnet| (subnet.value.0, name.as_str())))
+        .chain(far)
         .collect();
     let mut zones: HashMap<&str, BTreeSet<&str>> = HashMap::new();
     for (name, host) in lab.compute.hosts.iter() {

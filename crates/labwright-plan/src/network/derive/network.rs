@@ -107,12 +107,17 @@ pub fn time(matrix: &mut Matrix<'_>) {
 
 /// The router gives out addresses, and tells who may not pass that it may not.
 pub fn addresses(matrix: &mut Matrix<'_>) {
-    let Some(router) = matrix.parties.guarding_router() else { return };
+    let Some(router) = matrix.parties.router else { return };
     let span = matrix.parties.lab().edge.router.as_ref().and_then(|on| on.on.as_ref()).map_or(Span::NONE, |on| on.span);
     for zone in 0..matrix.parties.zones.len() {
-        let mut allowed = Allowed::udp([67]);
+        // A VPN gives its addresses out by itself.
+        let vpn = matrix.parties.zones[zone].kind == Some(ZoneKind::Vpn);
+        let mut allowed = if vpn { Allowed::default() } else { Allowed::udp([67]) };
         allowed.ping = true;
-        let reason = "the router gives out addresses, and answers whether it is there";
+        let reason = match vpn {
+            true => "the router answers whether it is there",
+            false => "the router gives out addresses, and answers whether it is there",
+        };
         matrix.derive(way(End::Zone(zone), End::Host(router), allowed, Why::Addresses, reason, span));
     }
 }
@@ -149,6 +154,24 @@ pub fn vpn(matrix: &mut Matrix<'_>) {
             allowed.extend(&Allowed::udp([3478, 41641]));
             let reason = "Tailscale's control server, relays and peers";
             matrix.derive(way(End::Host(host), End::Internet, allowed, Why::Vpn, reason, span));
+        }
+    }
+}
+
+/// What the tailnet opens behind a subnet router comes from the subnet router's own address, unless it was told otherwise
+/// (`--snat-subnet-routes`): https://tailscale.com/kb/1019/subnets.
+pub fn behind_tailnet(matrix: &mut Matrix<'_>) {
+    let span = matrix.parties.parsed.span_of(&["edge", "vpn"]);
+    for gate in matrix.parties.gates.clone().into_iter().filter(|gate| !gate.hub) {
+        let own = [End::Internet, End::Host(gate.host), End::Zone(gate.zone)];
+        let asked = |why: Why| !matches!(why, Why::Names | Why::Time | Why::Addresses | Why::Hairpin);
+        let ways = matrix.grants.iter().filter(|one| one.from == End::Zone(gate.zone) && asked(one.why));
+        let ways: Vec<(End, Allowed)> =
+            ways.filter(|one| !own.contains(&one.to)).map(|one| (one.to, one.allowed.clone())).collect();
+        for (to, allowed) in ways {
+            let name = matrix.parties.zones[gate.zone].name;
+            let reason = format!("what `{name}` opens there comes from its subnet router's own address");
+            matrix.derive(way(End::Host(gate.host), to, allowed, Why::Vpn, reason, span));
         }
     }
 }

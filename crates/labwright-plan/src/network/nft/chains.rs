@@ -5,8 +5,6 @@ use std::fmt::Write;
 use super::Page;
 use super::forward::Ways;
 use super::sets::{Ports, address, port, set};
-use crate::network::allowed::Allowed;
-use crate::network::ports;
 use crate::network::ranges::{Family, Ranges, number};
 
 /// Networks that container engines make on a host, by what their interfaces are called.
@@ -148,8 +146,14 @@ impl Page<'_, '_> {
         ]));
         rules.push("jump inbound".into());
         rules.extend(lines(&["ip saddr . tcp dport @moving4 accept", "ip6 saddr . tcp dport @moving6 accept"]));
-        let own = self.own_services();
+        let own = self.matrix.for_its_containers(self.host);
         let mut asked = lines(ZONE_FROM);
+        if own.any {
+            asked.push("accept".into());
+        }
+        if own.ping {
+            asked.extend(lines(&["icmp type echo-request accept", "icmpv6 type echo-request accept"]));
+        }
         for (protocol, ports) in [("tcp", &own.tcp), ("udp", &own.udp)] {
             let ports: Vec<String> = ports.iter().map(|(first, last)| port(first, last)).collect();
             if !ports.is_empty() {
@@ -180,25 +184,6 @@ impl Page<'_, '_> {
         let about =
             "Without these IPv6 does not find its neighbours; from farther away than the link they are not believed.";
         chain(&mut self.out, about, "neighbours", "", &neighbours);
-    }
-
-    /// What runs on this host, for what runs in its containers.
-    fn own_services(&self) -> Allowed {
-        let (parties, lab) = (&self.matrix.parties, self.matrix.parties.lab());
-        let name = parties.hosts[self.host].name;
-        let mut own = Allowed::default();
-        for placement in &parties.parsed.placements {
-            if placement.entry.on.iter().any(|on| on.value == name) {
-                own.extend(&ports::of(parties.parsed, placement));
-            }
-        }
-        if lab.platform.dns.iter().flat_map(|dns| dns.on.iter()).any(|on| on.value == name) {
-            own.extend(&Allowed::both(53));
-        }
-        if lab.platform.reverse_proxy.iter().flat_map(|proxy| proxy.on.iter()).any(|on| on.value == name) {
-            own.extend(&Allowed::tcp([80, 443]));
-        }
-        own
     }
 
     pub(super) fn output(&mut self, addressed: [bool; 2]) {
@@ -239,7 +224,7 @@ impl Page<'_, '_> {
     /// What passes through: between zones on a router; to and from containers anywhere.
     pub(super) fn forward(&mut self, ways: Option<&Ways>, addressed: [bool; 2]) {
         let mut rules = lines(&["ct state vmap { established : accept, related : accept, invalid : drop }"]);
-        let carries = self.matrix.parties.hosts[self.host].carries && ways.is_none();
+        let carries = self.matrix.parties.hosts[self.host].carries && !self.routes;
         rules.push("iifname @containers jump from_containers".into());
         rules.push("# A published port is the host's: it is judged by what it was before it was translated.".into());
         let mut about =
@@ -248,10 +233,12 @@ impl Page<'_, '_> {
             about = "What passes through: between zones, to the internet, to containers. Before a container engine looks at it.";
             rules.push("ct status dnat oifname @containers jump published".into());
             rules.push("jump between".into());
-            rules.extend(lines(&[
-                "ip saddr . ip daddr . tcp dport @moving_through4 accept",
-                "ip6 saddr . ip6 daddr . tcp dport @moving_through6 accept",
-            ]));
+            if self.routes {
+                rules.extend(lines(&[
+                    "ip saddr . ip daddr . tcp dport @moving_through4 accept",
+                    "ip6 saddr . ip6 daddr . tcp dport @moving_through6 accept",
+                ]));
+            }
         } else {
             rules.push("ct status dnat jump published".into());
         }

@@ -51,8 +51,9 @@ pub struct Ways {
 }
 
 impl Ways {
-    pub fn of<'m>(matrix: &'m Matrix<'_>, cells: &Cells<'m>) -> Ways {
-        let all = cells.pairs(matrix);
+    /// What may pass through a host; through one that a VPN ends at, what its zones open and what is opened to them.
+    pub fn of<'m>(matrix: &'m Matrix<'_>, cells: &Cells<'m>, through: usize, about: &[usize]) -> Ways {
+        let all = cells.pairs(matrix, about);
         // What zones have open between them, an address in them need not have by itself.
         let around = |key: Key| match key {
             Key::Address(address) => cells.covering(address).map(Key::Zone),
@@ -61,9 +62,8 @@ impl Ways {
         let mut ways = Ways { pairs: Vec::new(), outer: Vec::new() };
         let mut pairs: BTreeMap<(u8, Family, u8), Vec<String>> = BTreeMap::new();
         let mut outer: BTreeMap<(bool, Family, u8), Vec<String>> = BTreeMap::new();
-        // What the router opens or takes itself does not pass through it.
-        let own: Vec<IpAddr> =
-            matrix.parties.router.map(|router| matrix.parties.hosts[router].addresses.clone()).unwrap_or_default();
+        // What the host opens or takes itself does not pass through it.
+        let own: &[IpAddr] = &matrix.parties.hosts[through].addresses;
         let is_own = |key: &Key| matches!(key, Key::Address(address) if own.contains(address));
         for ((from, to), way) in all.iter().filter(|((from, to), _)| !is_own(from) && !is_own(to)) {
             match (from, to) {

@@ -104,18 +104,32 @@ impl<'m> Cells<'m> {
         Open::new(matrix, direction, lines, internet)
     }
 
-    /// Every pair of keys that something is open between.
-    pub fn pairs(&self, matrix: &'m Matrix<'_>) -> BTreeMap<(Key, Key), Way<'m>> {
+    /// Every pair of keys that something is open between; with zones to be about, those that have one at an end.
+    pub fn pairs(&self, matrix: &'m Matrix<'_>, about: &[usize]) -> BTreeMap<(Key, Key), Way<'m>> {
         let mut pairs: BTreeMap<(Key, Key), Way<'m>> = BTreeMap::new();
-        for (from, to, allowed, grants) in &self.cells {
+        // What a host may open to itself, its containers may, and nobody else is in between.
+        let between =
+            |(from, to, ..): &&(End, End, &'m Allowed, Vec<&'m Grant>)| from != to || matches!(from, End::Zone(_));
+        for (from, to, allowed, grants) in self.cells.iter().filter(between) {
             let targets = self.keys(&matrix.parties, *to);
             for source in self.keys(&matrix.parties, *from) {
                 for target in targets.iter().filter(|target| **target != source || matches!(target, Key::Zone(_))) {
+                    if !about.is_empty() && !self.is_about(source, about) && !self.is_about(*target, about) {
+                        continue;
+                    }
                     pairs.entry((source, *target)).or_default().add(allowed, grants);
                 }
             }
         }
         pairs
+    }
+
+    fn is_about(&self, key: Key, zones: &[usize]) -> bool {
+        match key {
+            Key::Internet => false,
+            Key::Zone(zone) => zones.contains(&zone),
+            Key::Address(address) => self.covering(address).is_some_and(|zone| zones.contains(&zone)),
+        }
     }
 
     /// The intervals of each key, with what is open at them; what the zone around an address has open is left out.

@@ -48,7 +48,8 @@ impl<'m, 'a> Compiler<'m, 'a> {
         Compiler { matrix, cells: Cells::of(matrix), lab }
     }
 
-    /// The ruleset of a host. A router forwards between zones and to the internet as well.
+    /// The ruleset of a host. A router forwards between zones and to the internet as well, and the end of a VPN what is the
+    /// VPN's.
     pub fn ruleset(&self, host: usize) -> String {
         let parties = &self.matrix.parties;
         let routes = parties.guarding_router() == Some(host);
@@ -75,16 +76,19 @@ impl<'m, 'a> Compiler<'m, 'a> {
              \tcomment \"lab {lab}, host {name}\"\n"
         );
         page.out += &self.lab;
-        // Whoever is given an address by others has one that the lab does not know.
-        let given = parties.hosts[host].addresses.is_empty();
-        let addressed = Family::ALL.map(|family| given || parties.host_addresses(host, family).next().is_some());
+        // What the lab file gives no address has one by DHCP, of whatever family there is.
+        let leased = parties.hosts[host].addresses.is_empty();
+        let addressed = Family::ALL.map(|family| leased || parties.host_addresses(host, family).next().is_some());
         let (inward, outward) = (std::mem::take(&mut page.inward), std::mem::take(&mut page.outward));
         inward.sets(&mut page.out, "Who may open connections to this host.");
         outward.sets(&mut page.out, "To whom this host may open connections.");
         page.inward = inward;
         page.outward = outward;
-        let ways = routes.then(|| {
-            let ways = forward::Ways::of(self.matrix, &self.cells);
+        // A VPN that ends elsewhere than at the router passes through the host where it ends.
+        let gates = parties.gates.iter().filter(|gate| !routes && gate.host == host);
+        let about: Vec<usize> = gates.map(|gate| gate.zone).collect();
+        let ways = (routes || !about.is_empty()).then(|| {
+            let ways = forward::Ways::of(self.matrix, &self.cells, host, &about);
             ways.sets(&mut page.out);
             ways
         });
