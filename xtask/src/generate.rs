@@ -85,7 +85,7 @@ fn kinds() -> String {
                 let change = match field.on_change {
                     OnChange::Update => "update",
                     OnChange::Replace => "replace",
-                    OnChange::Ignore => "only when made",
+                    OnChange::Ignore | OnChange::Hint => "only when made",
                 };
                 let _ = writeln!(out, "| `{}` | {} | {change} | {} |", field.name, field.doc, field.consequence);
             }

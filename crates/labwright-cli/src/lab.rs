@@ -90,11 +90,14 @@ impl Files for Disk {
     }
 
     fn list(&self, path: &str) -> Option<Vec<String>> {
-        let mut files: Vec<String> = fs::read_dir(path)
+        let paths = fs::read_dir(path).ok()?.map(|entry| entry.map(|entry| entry.path()));
+        let mut files: Vec<String> = paths
+            .collect::<Result<Vec<_>, _>>()
             .ok()?
-            .filter_map(|entry| Some(entry.ok()?.path()))
+            .into_iter()
             .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
-            .filter(|path| path.is_file())
+            // What cannot be looked at, such as a link to nowhere, is a part of the lab that says so when it is read.
+            .filter(|path| fs::metadata(path).map_or(true, |found| found.is_file()))
             .map(|path| path.to_string_lossy().into_owned())
             .collect();
         files.sort();

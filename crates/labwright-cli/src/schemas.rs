@@ -70,7 +70,10 @@ pub fn schema(name: &str) -> Option<Value> {
             "`labwright drift --json`",
             document(json!({ "drift": reference("drift"), "edits_not_applied": { "type": "integer" } })),
         ),
-        "history" => ("`labwright history --json`", document(json!({ "runs": list("entry") }))),
+        "history" => (
+            "`labwright history --json`",
+            document(json!({ "runs": list("entry"), "unreadable": list("unreadable_run") })),
+        ),
         "run" => ("`labwright history --run RUN --json`", document(entry())),
         "locks" => ("`labwright locks --json`, with `--break` or without", document(json!({ "locks": list("lock") }))),
         "events" => ("one line of `labwright apply --json` or `labwright destroy --json`", line()),
@@ -360,6 +363,11 @@ fn definition(name: &str) -> Option<Value> {
             "id": text("Sorts by time."), "by": text("user@machine"), "plan": text("The plan's id."),
         })),
         "entry" => object(entry()),
+        "unreadable_run" => object(json!({
+            "run": text("The run, by the name of its journal."),
+            "path": text("Its journal, on this machine."),
+            "why": text("What cannot be read of it, and why."),
+        })),
         "lease" => object(json!({
             "run": reference("run"),
             "pid": count("The process on the host."),

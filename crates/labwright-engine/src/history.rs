@@ -120,22 +120,71 @@ pub fn hosts(lab: &str) -> io::Result<BTreeSet<String>> {
     }
 }
 
-/// Every run of a lab from this machine, oldest first.
-pub fn read(lab: &str) -> io::Result<Vec<Entry>> {
-    let entries = match fs::read_dir(dir(lab)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+/// What is known of the runs of a lab from this machine, oldest first.
+#[derive(Debug, Default, PartialEq, Serialize)]
+pub struct Runs {
+    pub runs: Vec<Entry>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A run whose journal, or a part of it, cannot be read.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Unreadable {
+    pub run: String,
+    pub path: PathBuf,
+    pub why: String,
+}
+
+/// Every run of a lab from this machine. One that cannot be read hides no other, and is told.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn read(lab: &str) -> io::Result<Runs> {
+    runs(&dir(lab))
+}
+
+fn runs(dir: &Path) -> io::Result<Runs> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Runs::default()),
         entries => entries?,
     };
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     paths.sort();
-    Ok(paths.iter().filter_map(|path| entry(path)).collect())
+    let mut all = Runs::default();
+    for path in paths {
+        let (entry, why) = entry(&path);
+        all.runs.extend(entry);
+        if let Some(why) = why {
+            let run = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            all.unreadable.push(Unreadable { run, path, why });
+        }
+    }
+    Ok(all)
 }
 
-fn entry(path: &Path) -> Option<Entry> {
-    let text = fs::read_to_string(path).ok()?;
-    let mut lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
-    let Line::Begin { run, lab, at, steps } = lines.next()? else { return None };
+/// A run as far as its journal can be read, and why the rest cannot. A torn last line is a line that was never written, and a
+/// journal without any is of a run that began nothing.
+fn entry(path: &Path) -> (Option<Entry>, Option<String>) {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return (None, Some(error.to_string())),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let (mut lines, mut why) = (Vec::new(), None);
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) => lines.push(line),
+            Err(error) if line.ends_with('\n') && why.is_none() => why = Some(format!("line {number}: {error}")),
+            Err(_) => {}
+        }
+    }
+    let mut lines = lines.into_iter();
+    let (run, lab, at, steps) = match lines.next() {
+        Some(Line::Begin { run, lab, at, steps }) => (run, lab, at, steps),
+        Some(_) => return (None, why.or_else(|| Some("its beginning is not there".into()))),
+        None => return (None, why),
+    };
     let mut entry = Entry { run, lab, started: at, ended: None, steps };
     let places: HashMap<ResourceId, usize> =
         entry.steps.iter().enumerate().map(|(i, step)| (step.id.clone(), i)).collect();
@@ -150,5 +199,33 @@ fn entry(path: &Path) -> Option<Entry> {
             Line::Begin { .. } => {}
         }
     }
-    Some(entry)
+    (Some(entry), why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = r#"{"begin":{"run":{"id":"r1","by":"ola@desk","plan":"p"},"lab":"home","at":"2026-11-21T10:00:00Z","steps":[]}}"#;
+    const END: &str = r#"{"end":{"at":"2026-11-21T10:01:00Z"}}"#;
+
+    #[test]
+    fn a_run_that_cannot_be_read_is_told_and_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(runs(&dir.path().join("absent")).unwrap(), Runs::default());
+        write("r1.jsonl", &format!("{BEGIN}\n{END}\n"));
+        write("r2.jsonl", &format!("{BEGIN}\n{}", &END[..9]));
+        write("r3.jsonl", "");
+        write("r4.jsonl", &format!("\0\0\n{END}\n"));
+        write("r5.jsonl", &format!("{BEGIN}\n\0\0\n{END}\n"));
+        fs::create_dir(dir.path().join("r6.jsonl")).unwrap();
+        let all = runs(dir.path()).unwrap();
+        // Whole, cut off, and with a part that cannot be read.
+        let ended: Vec<bool> = all.runs.iter().map(|run| run.ended.is_some()).collect();
+        assert_eq!(ended, [true, false, true]);
+        let told: Vec<(&str, bool)> =
+            all.unreadable.iter().map(|one| (one.run.as_str(), one.why.starts_with("line "))).collect();
+        assert_eq!(told, [("r4", true), ("r5", true), ("r6", false)]);
+    }
 }

@@ -21,9 +21,27 @@ pub struct Ask {
     pub only: Vec<String>,
     /// Ports of the machine that somebody listens on, and who.
     pub taken: BTreeMap<u16, String>,
+    /// The first and the last port that the machine gives to connections of its own: one that is free there now may be gone in a
+    /// moment.
+    pub passing: Option<(u16, u16)>,
     /// Why nothing can run in containers here; `None` where it can.
     pub no_engine: Option<String>,
 }
+
+impl Ask {
+    /// The ports that are tried in place of one: from there on, first those that no connection takes meanwhile.
+    fn instead_of(&self, from: u16) -> impl Iterator<Item = u16> {
+        let lasting = move |port: &u16| self.passing.is_none_or(|(first, last)| !(first..=last).contains(port));
+        // Where that is among those, each has another place to begin, so that two do not meet at the first.
+        let begin = if lasting(&from) { from } else { OTHERS + from % OTHERS_SPREAD };
+        let all = move || (begin..=u16::MAX).chain(OTHERS..begin);
+        std::iter::once(from).chain(all().filter(lasting)).chain(all())
+    }
+}
+
+/// Where ports begin that nobody asked for, and over how many they are spread.
+const OTHERS: u16 = 20_000;
+const OTHERS_SPREAD: u16 = 10_000;
 
 /// Which ports things have on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,12 +89,12 @@ impl Ports {
     pub fn claim(&self, from: u16, others: &BTreeSet<u16>, ask: &Ask) -> u16 {
         let from = unprivileged(from);
         let free = |port: &u16| !others.contains(port) && self.is_free(*port, ask);
-        (from..=u16::MAX).chain(20_000..from).find(free).unwrap_or(from)
+        ask.instead_of(from).find(free).unwrap_or(from)
     }
 
     /// A port that nobody here has: this one, or the next that is free.
     fn free(&self, from: u16, ask: &Ask) -> u16 {
-        (from..=u16::MAX).chain(20_000..from).find(|port| self.is_free(*port, ask)).unwrap_or(from)
+        ask.instead_of(from).find(|port| self.is_free(*port, ask)).unwrap_or(from)
     }
 }
 
@@ -351,4 +369,26 @@ fn with(node: &Node, name: &str, value: Node) -> Node {
         None => entries.push((Key { text: name.to_string(), span }, Rc::new(value))),
     }
     Node { kind: Kind::Map(entries), span: node.span }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_for_a_port_is_not_one_that_a_connection_may_take() {
+        let taken = |ports: &[u16]| ports.iter().map(|port| (*port, "somebody".to_string())).collect();
+        let ask = |ports: &[u16]| Ask { taken: taken(ports), passing: Some((32_768, 60_999)), ..Ask::default() };
+        let free = |from, ports: &[u16]| Ports::default().free(from, &ask(ports));
+        // One that was asked for is kept where nobody listens; the next after one outside is the next.
+        assert_eq!(free(40_123, &[]), 40_123);
+        assert_eq!(free(8080, &[8080]), 8081);
+        assert_eq!(free(32_767, &[32_767]), 61_000);
+        // Among those of connections, it is one outside, and another for each.
+        assert_eq!(free(40_123, &[40_123]), 20_123);
+        assert_eq!(free(40_124, &[40_124, 20_124]), 20_125);
+        // Where there is no such, any is better than none.
+        let all: Vec<u16> = (1024..32_768).chain(61_000..=u16::MAX).chain([40_123]).collect();
+        assert_eq!(free(40_123, &all), 32_768);
+    }
 }

@@ -210,8 +210,8 @@ impl Planner<'_> {
                 // What is found by its own value (a token, a name that its address holds) is not there as soon as it is declared
                 // otherwise: nobody removed it.
                 let because = match host.marks.get(id) {
-                    Some(mark) if !mark.in_flight && same_spec(&mark.applied, &resource.spec) => {
-                        "it was removed by hand"
+                    Some(mark) if !mark.in_flight && same_spec(kind, &mark.applied, &resource.spec) => {
+                        "it is gone since the last apply"
                     }
                     Some(mark) if !mark.in_flight => "not there as it is declared now",
                     _ => "not there",
@@ -230,7 +230,7 @@ impl Planner<'_> {
         let changes = differences(kind, &resource.spec, observed);
         if changes.is_empty() {
             let renamed = host.renamed.get(id);
-            let settled = mark.is_some_and(|mark| !mark.in_flight && same_spec(&mark.applied, &resource.spec));
+            let settled = mark.is_some_and(|mark| !mark.in_flight && same_spec(kind, &mark.applied, &resource.spec));
             if settled && renamed.is_none() {
                 self.report.unchanged += 1;
                 return;
@@ -284,7 +284,8 @@ impl Planner<'_> {
                     changes.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ")
                 };
                 let gone = hands.iter().all(|change| change.before == Value::Null);
-                let hands = format!("{} {}", names(&hands), if gone { "is gone" } else { "was changed by hand" });
+                let hands =
+                    format!("{} {}", names(&hands), if gone { "is gone" } else { "changed since the last apply" });
                 if edits.is_empty() { hands } else { format!("{hands}; {} differs", names(&edits)) }
             }
         };
@@ -459,7 +460,7 @@ impl Planner<'_> {
                 if !edited.is_empty() && !named {
                     let names = edited.iter().map(|change| change.field.as_str()).collect::<Vec<_>>().join(", ");
                     return Err(format!(
-                        "no longer declared, and its {names} was changed by hand; `--delete-data {id}` removes it"
+                        "no longer declared, and its {names} changed since the last apply; `--delete-data {id}` removes it"
                     ));
                 }
                 Ok(step(Action::Delete, kind.delete, "no longer declared", fingerprint))
@@ -553,7 +554,7 @@ pub(crate) fn without_content(change: Change) -> Change {
 
 /// The declared fields that are not as declared. Fields that nobody declared are nobody's business.
 pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
-    let compared = |name: &&String| kind.field(name).is_none_or(|field| field.on_change != OnChange::Ignore);
+    let compared = |name: &&String| kind.field(name).is_none_or(|field| field.on_change.is_compared());
     wanted
         .iter()
         .filter(|(name, _)| compared(name))
@@ -564,9 +565,12 @@ pub fn differences(kind: &Kind, wanted: &Spec, observed: &Spec) -> Vec<Change> {
         .collect()
 }
 
-fn same_spec(applied: &Spec, wanted: &Spec) -> bool {
-    applied.len() == wanted.len()
-        && wanted.iter().all(|(name, value)| applied.get(name).is_some_and(|applied| applied.same(value)))
+fn same_spec(kind: &Kind, applied: &Spec, wanted: &Spec) -> bool {
+    let counts = |name: &str| kind.field(name).is_none_or(|field| field.on_change != OnChange::Hint);
+    let of = |spec: &Spec| spec.keys().filter(|name| counts(name)).count();
+    let mut fields = wanted.iter().filter(|(name, _)| counts(name));
+    of(applied) == of(wanted)
+        && fields.all(|(name, value)| applied.get(name).is_some_and(|applied| applied.same(value)))
 }
 
 #[cfg(test)]

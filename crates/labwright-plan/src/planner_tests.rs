@@ -238,8 +238,8 @@ fn what_differs_is_updated_and_the_reason_tells_hands_from_edits() {
         Options::default(),
         expect![[r#"
         update a [restart] content differs
-        update b [restart] content was changed by hand
-        create c [none] it was removed by hand
+        update b [restart] content changed since the last apply
+        create c [none] it is gone since the last apply
         create e [none] not there as it is declared now
         1 unchanged
     "#]],
@@ -255,7 +255,7 @@ fn what_reads_otherwise_because_it_is_wanted_otherwise_was_changed_by_nobody() {
     host.as_applied = [("a", "old"), ("b", "hand")].map(|(name, text)| (id(name), content(text))).into();
     let plan = make(&want, &seen, &Options::default());
     let because: Vec<&str> = plan.steps.iter().map(|step| step.because.as_str()).collect();
-    let by_hand = "content was changed by hand";
+    let by_hand = "content changed since the last apply";
     assert_eq!(because, ["content differs", by_hand, by_hand]);
     let drift = crate::drift::drift(&seen, &want, &PROVIDERS);
     let drifted: Vec<&str> = drift.drifted.iter().map(|drifted| drifted.id.name()).collect();
@@ -350,7 +350,7 @@ fn what_is_dropped_is_kept_until_pruning_is_asked_for() {
             delete f [downtime] no longer declared
             release set/k [none] no longer declared; it was there before the lab and stays
             kept c: no longer declared, and it holds data: 12 entries; `--delete-data c` removes it
-            kept d: no longer declared, and its content was changed by hand; `--delete-data d` removes it
+            kept d: no longer declared, and its content changed since the last apply; `--delete-data d` removes it
             0 unchanged
         "#]],
     );

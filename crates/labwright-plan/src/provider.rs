@@ -301,6 +301,15 @@ pub enum OnChange {
     Replace,
     /// Used when it is made, never compared.
     Ignore,
+    /// As `Ignore`, and another one is no reason to touch even the mark: what only helps to choose.
+    Hint,
+}
+
+impl OnChange {
+    /// Whether what is there is held against it.
+    pub fn is_compared(self) -> bool {
+        matches!(self, OnChange::Update | OnChange::Replace)
+    }
 }
 
 impl Kind {

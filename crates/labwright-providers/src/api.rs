@@ -101,13 +101,25 @@ impl Api {
         headers: &[Header<'_>],
         body: Option<&Json>,
     ) -> Result<Answer, ProviderError> {
+        self.try_send(method, path, headers, body).map_err(ProviderError::from)
+    }
+
+    /// As `send`; the error says as well whether the connection was cut off, which whoever restarts does to others.
+    pub fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[Header<'_>],
+        body: Option<&Json>,
+    ) -> Result<Answer, Fault> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         // The text of this error could hold a header, and so a password.
         let unfit = |_| {
-            ProviderError::rejected(format!("{} cannot be asked so: characters that HTTP cannot carry", self.place()))
+            let message = format!("{} cannot be asked so: characters that HTTP cannot carry", self.place());
+            Fault { error: ProviderError::rejected(message), cut: false }
         };
         let answer = match body {
             Some(body) => {
@@ -120,24 +132,61 @@ impl Api {
         let status = answer.status().as_u16();
         let text = answer.body_mut().with_config().limit(LARGEST_ANSWER).read_to_string();
         let text = text.map_err(|error| self.fault(&error))?;
-        let body = serde_json::from_str(&text).unwrap_or_default();
+        let body = match serde_json::from_str(&text) {
+            Ok(body) => body,
+            // An answer without a length is over when the connection is: it may have been cut in the middle.
+            Err(error) if error.is_eof() && !text.trim().is_empty() => {
+                let message = format!("{} {CUT}", self.place());
+                return Err(Fault { error: ProviderError::new(ErrorKind::Unreachable, message), cut: true });
+            }
+            // What is no JSON is for whoever knows what should have come: its text is there.
+            Err(_) => Json::Null,
+        };
         Ok(Answer { status, body, text })
     }
 
-    fn fault(&self, error: &ureq::Error) -> ProviderError {
+    fn fault(&self, error: &ureq::Error) -> Fault {
+        use std::io::ErrorKind as Io;
         let of = |kind: ErrorKind, what: String| ProviderError::new(kind, format!("{} {what}", self.place()));
-        match error {
+        let cut = match error {
+            ureq::Error::Io(error) => {
+                matches!(error.kind(), Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe)
+            }
+            // The connection ended before all of the body was there.
+            ureq::Error::BodyStalled => true,
+            _ => false,
+        };
+        let error = match error {
             ureq::Error::Timeout(_) => of(ErrorKind::Timeout, format!("did not answer within {} s", LIMIT.as_secs())),
             ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 of(ErrorKind::Unreachable, "refuses connections".into())
             }
+            ureq::Error::BodyStalled => of(ErrorKind::Unreachable, CUT.into()),
+            ureq::Error::Io(error) if error.kind() == Io::UnexpectedEof => of(ErrorKind::Unreachable, CUT.into()),
             ureq::Error::HostNotFound => {
                 of(ErrorKind::Unreachable, "cannot be found: its name does not resolve".into())
             }
             ureq::Error::Io(error) => of(ErrorKind::Unreachable, format!("cannot be reached: {}", error.kind())),
             ureq::Error::Rustls(error) => of(ErrorKind::Unreachable, format!("cannot agree on TLS: {error}")),
             _ => of(ErrorKind::Unreachable, "does not talk HTTP as expected".into()),
-        }
+        };
+        Fault { error, cut }
+    }
+}
+
+const CUT: &str = "was cut off before its answer was whole";
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Fault {
+    pub error: ProviderError,
+    /// Somebody was there, and the connection ended before the answer did.
+    pub cut: bool,
+}
+
+impl From<Fault> for ProviderError {
+    fn from(fault: Fault) -> ProviderError {
+        fault.error
     }
 }
 

@@ -138,13 +138,27 @@ enum Secret {
     X25519(Vec<x25519::Identity>),
 }
 
+fn bad_host_key(path: &Path, why: &str) -> SecretError {
+    SecretError::new(ErrorKind::Invalid, format!("use the host key `{}`: {why}", path.display()))
+        .help("name the ed25519 host key: `/etc/ssh/ssh_host_ed25519_key`")
+}
+
 impl HostIdentity {
     /// The host's own SSH key: an OpenSSH ed25519 private key without a passphrase.
     pub fn ssh_host_key(path: &Path) -> Result<HostIdentity, SecretError> {
-        let bad = |why: &str| {
-            SecretError::new(ErrorKind::Invalid, format!("use the host key `{}`: {why}", path.display()))
-                .help("name the ed25519 host key: `/etc/ssh/ssh_host_ed25519_key`")
-        };
+        HostIdentity::ssh_host_key_or_why(path)?.map_err(|why| bad_host_key(path, why))
+    }
+
+    /// As `ssh_host_key`; `None` where the key is whole and of a kind that nothing can be sealed for.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no key: that says nothing of what the key is.
+    pub fn usable_ssh_host_key(path: &Path) -> Result<Option<HostIdentity>, SecretError> {
+        Ok(HostIdentity::ssh_host_key_or_why(path)?.ok())
+    }
+
+    fn ssh_host_key_or_why(path: &Path) -> Result<Result<HostIdentity, &'static str>, SecretError> {
+        let bad = |why| bad_host_key(path, why);
         let content = identity::read_key_file(path, &mut Vec::new())?;
         let text = std::str::from_utf8(&content).map_err(|_| bad("it is not text"))?;
         let text = Zeroizing::new(format!("{}\n", text.trim()));
@@ -152,12 +166,12 @@ impl HostIdentity {
             ssh::Identity::from_buffer(text.as_bytes(), None).map_err(|_| bad("it is not an OpenSSH private key"))?;
         let recipient = ssh::Recipient::try_from(key.clone());
         match (&key, recipient) {
-            (ssh::Identity::Encrypted(_), _) => Err(bad("it has a passphrase")),
+            (ssh::Identity::Encrypted(_), _) => Ok(Err("it has a passphrase")),
             (ssh::Identity::Unencrypted(_), Ok(recipient @ ssh::Recipient::SshEd25519(..))) => {
                 let recipient = recipient.to_string();
-                Ok(HostIdentity { secret: Secret::Ssh(Box::new(key)), recipient, path: path.to_path_buf() })
+                Ok(Ok(HostIdentity { secret: Secret::Ssh(Box::new(key)), recipient, path: path.to_path_buf() }))
             }
-            _ => Err(bad("it is not an ed25519 key")),
+            _ => Ok(Err("it is not an ed25519 key")),
         }
     }
 

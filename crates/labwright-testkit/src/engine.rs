@@ -24,6 +24,8 @@ pub struct Engine {
     holder: Child,
     dockerd: Option<Child>,
     registry: Option<Child>,
+    /// Further arguments of the engine.
+    args: Vec<String>,
 }
 
 impl Engine {
@@ -34,6 +36,16 @@ impl Engine {
 
     /// As `start`, with a disk of so many mebibytes for all that the engine keeps; it is gone with the engine.
     pub fn start_with(dir: &Path, disk: Option<u32>) -> Result<Engine> {
+        Engine::start_as(dir, disk, &[])
+    }
+
+    /// As `start`, with addresses for networks of its own from `pool` alone, `BASE` in so many parts as prefixes of `size` bits
+    /// fit in; one of them is the engine's default bridge's.
+    pub fn start_with_pool(dir: &Path, pool: &str, size: u8) -> Result<Engine> {
+        Engine::start_as(dir, None, &["--default-address-pool", &format!("base={pool},size={size}")])
+    }
+
+    fn start_as(dir: &Path, disk: Option<u32>, args: &[&str]) -> Result<Engine> {
         crate::missing::check()?;
         fs::create_dir_all(dir.join("data"))?;
         let mut holder = tool("unshare");
@@ -48,7 +60,8 @@ impl Engine {
         let mut holder = holder.spawn().context("start `unshare`")?;
         let mut ready = [0; 6];
         std::io::Read::read_exact(&mut holder.stdout.take().context("take output")?, &mut ready)?;
-        let mut engine = Engine { dir: dir.to_path_buf(), holder, dockerd: None, registry: None };
+        let args = args.iter().map(ToString::to_string).collect();
+        let mut engine = Engine { dir: dir.to_path_buf(), holder, dockerd: None, registry: None, args };
         engine.start_registry()?;
         engine.start_dockerd()?;
         Ok(engine)
@@ -80,7 +93,7 @@ impl Engine {
         let mut command = self.inside()?;
         command.arg("dockerd").args(["--data-root", &at("data"), "--exec-root", &at("exec"), "--pidfile", &at("pid")]);
         command.args(["--host", &format!("unix://{}", at("docker.sock")), "--group", "root"]);
-        command.args(["--max-download-attempts", "2"]);
+        command.args(["--max-download-attempts", "2"]).args(&self.args);
         let log = fs::OpenOptions::new().create(true).append(true).open(self.dir.join("dockerd.log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.dockerd = Some(command.spawn().context("start `dockerd`")?);

@@ -12,7 +12,7 @@ use crate::render::diff;
 use crate::render::findings::count;
 use crate::terminal::{Ink, Terminal, ink};
 
-/// Shows what was changed by hand since the last apply. Changes nothing.
+/// Shows what has changed since the last apply, by hand or by itself. Changes nothing.
 ///
 /// Edits of the lab file that are not applied yet are no drift; they are counted, and `labwright plan` shows them.
 /// Exits with 4 when there is drift.
@@ -71,8 +71,8 @@ fn text(drift: &Drift, edits: usize, color: bool) -> String {
     let mut out = String::new();
     for Drifted { id, what, changes, declared } in &drift.drifted {
         let word = match what {
-            What::Changed => "changed by hand",
-            What::Removed => "removed by hand",
+            What::Changed => "changed since the last apply",
+            What::Removed => "gone since the last apply",
             What::Unfinished => "left unfinished: its step failed, or its run was cut off",
         };
         let aside = if *declared { "" } else { " (no longer declared)" };

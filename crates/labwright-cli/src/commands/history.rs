@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use labwright_engine::history::{self, Entry};
+use labwright_engine::history::{self, Entry, Runs, Unreadable};
 use labwright_engine::protocol::Outcome;
 
 use crate::error::{CliError, Exit};
@@ -27,8 +27,16 @@ impl History {
     pub fn run(self, terminal: &Terminal) -> Result<Exit, CliError> {
         let lab = read(&self.lab)?;
         let name = &lab.parsed.lab.lab.value;
-        let entries = history::read(name)
+        let Runs { runs: entries, unreadable } = history::read(name)
             .map_err(|error| CliError::usage(format!("cannot read the history of `{name}`: {error}")))?;
+        for Unreadable { run, path, why } in &unreadable {
+            let shown = path.display();
+            terminal
+                .warn(&format!("what is written of run `{run}` cannot be read, or not all of it: `{shown}`: {why}"));
+        }
+        if !unreadable.is_empty() {
+            terminal.hint("the hosts' own journals say what was done: /var/lib/labwright/labs/LAB/journal/RUN.jsonl");
+        }
         if let Some(run) = &self.run {
             let found = match run.as_str() {
                 "last" => entries.last(),
@@ -46,10 +54,10 @@ impl History {
             return Ok(Exit::Done);
         }
         if self.json {
-            terminal.document(&serde_json::json!({ "runs": entries }))?;
+            terminal.document(&Runs { runs: entries, unreadable })?;
             return Ok(Exit::Done);
         }
-        if entries.is_empty() {
+        if entries.is_empty() && unreadable.is_empty() {
             terminal.say(&format!("nothing was applied to lab `{name}` from this machine yet"));
             return Ok(Exit::Done);
         }

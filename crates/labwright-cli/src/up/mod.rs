@@ -86,7 +86,7 @@ impl Here {
     /// What runs here: the lab read again with every host placed on this machine.
     pub fn place(&self, only: &[String], environment: Option<&str>) -> Result<(Up, Option<Stacks>), CliError> {
         let mut ask = Ask { environment: environment.map(str::to_string), only: only.to_vec(), ..Ask::default() };
-        ask.taken = ports::listening();
+        (ask.taken, ask.passing) = (ports::listening(), ports::passing());
         // Where nothing is made of containers nobody is asked for an engine.
         let image =
             |placement: &labwright_model::Placement| placement.entry.up.as_ref().is_some_and(|up| up.image.is_some());

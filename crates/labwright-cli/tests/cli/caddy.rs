@@ -149,7 +149,7 @@ fn a_caddy_that_is_there_gets_the_labs_routes_and_keeps_its_own() {
         ""
     );
     let changed = foreign(config(&host));
-    world.run(&["drift"]).says("gate/caddy/route/map changed by hand").says("127.0.0.1:9");
+    world.run(&["drift"]).says("gate/caddy/route/map changed since the last apply").says("127.0.0.1:9");
     world.apply().code(0);
     wait("the route", || get(&host, "map.lab.test") == "map map.lab.test/x");
     assert_eq!(foreign(config(&host)), changed);

@@ -24,10 +24,15 @@ impl Dock {
 
     /// Services of one host, as YAML; `REG` is the registry.
     pub fn lab(&self, services: &str) {
+        self.lab_with("", services);
+    }
+
+    /// As `lab`, with further parts of the file.
+    pub fn lab_with(&self, more: &str, services: &str) {
         let socket = self.engine.socket().display().to_string();
         let services: String = services.lines().map(|line| format!("  {line}\n")).collect();
         self.desk.lab(&format!(
-            "lab: home\ncompute:\n  docker_hosts: [here]\n  hosts:\n    here: {{ local: true, docker_socket: {socket} }}\nservices:\n{}",
+            "lab: home\ncompute:\n  docker_hosts: [here]\n  hosts:\n    here: {{ local: true, docker_socket: {socket} }}\n{more}services:\n{}",
             services.replace("REG", REGISTRY)
         ));
     }
@@ -82,7 +87,7 @@ fn a_stack_comes_about_stays_and_is_mended() {
     dock.settled();
     dock.engine.docker(&["rm", "-f", "wiki-app-1"]).unwrap();
     dock.desk.run(&["drift"]).code(4);
-    dock.apply().code(0).says("it was removed by hand");
+    dock.apply().code(0).says("it is gone since the last apply");
     dock.settled();
     dock.engine.docker(&["exec", "wiki-app-1", "touch", "/data/precious"]).unwrap();
 

@@ -161,8 +161,8 @@ fn drift_over_ssh_shows_the_edit() {
     host.write("/etc/lw", "two\n").unwrap();
     world.run(&["drift"]).code(4).says("+two").says("-one");
     host.ssh_stdout("rm /etc/lw").unwrap();
-    world.run(&["drift"]).code(4).says("removed by hand");
-    world.apply().code(0).says("it was removed by hand");
+    world.run(&["drift"]).code(4).says("gone since the last apply");
+    world.apply().code(0).says("it is gone since the last apply");
 }
 
 #[test]

@@ -53,8 +53,8 @@ fn an_edit_by_hand_is_drift_and_an_edit_of_the_file_is_not() {
     desk.write("beside.txt", "edited beside\n");
     desk.run(&["drift"]).code(0).says("1 edit of the lab file not applied yet");
     fs::write(desk.path("things/motd"), "by hand\n").unwrap();
-    desk.run(&["drift"]).code(4).says("changed by hand").says("+by hand").says("-hello");
-    desk.run(&["plan"]).code(0).says("content was changed by hand");
+    desk.run(&["drift"]).code(4).says("changed since the last apply").says("+by hand").says("-hello");
+    desk.run(&["plan"]).code(0).says("content changed since the last apply");
     desk.run(&["apply", "--yes"]).code(0);
     assert_eq!(fs::read_to_string(desk.path("things/motd")).unwrap(), "hello\n");
     let kept: Vec<_> = fs::read_dir(desk.path("state/replaced"))
@@ -87,7 +87,7 @@ fn nothing_of_value_goes_with_a_stanza() {
     desk.lab("lab: home\ncompute: { hosts: { here: { local: true } } }\n");
     desk.run(&["apply", "--yes"]).code(0).says("no longer declared; `--prune` removes it");
     assert!(desk.path("things/motd").exists());
-    desk.run(&["apply", "--yes", "--prune"]).code(0).says("it holds data").says("was changed by hand");
+    desk.run(&["apply", "--yes", "--prune"]).code(0).says("it holds data").says("changed since the last apply");
     assert!(!desk.path("things/motd").exists() && !desk.path("things/link").exists());
     assert!(desk.path("things/precious").exists() && desk.path("things/copy").exists());
     desk.run(&["plan", "--prune", "--exit-code"]).code(0);
@@ -118,7 +118,7 @@ fn destroy_says_that_it_was_asked_what_stays_why_and_what_to_type() {
         ran.says("`destroy` was asked").says("asked to go, and kept").says("2 things were asked to go and stayed");
     let ran = ran
         .says(&format!("it holds data: 1 entry; `labwright destroy --delete-data {things} --approve destroys-data`"));
-    ran.says(&format!("its content was changed by hand; `labwright destroy --delete-data {copy}`"));
+    ran.says(&format!("its content changed since the last apply; `labwright destroy --delete-data {copy}`"));
     assert!(desk.path("things/precious").exists() && desk.path("things/copy").exists());
     assert!(!desk.path("things/motd").exists());
     desk.run(&["destroy", "--yes", "--only", &copy]).code(5).says("1 thing was asked to go and stayed");

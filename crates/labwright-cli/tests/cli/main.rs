@@ -19,6 +19,7 @@ mod docker_firewall;
 mod docker_kills;
 mod docker_order;
 mod docker_ready;
+mod docker_room;
 mod docker_shared;
 mod editor;
 mod examples;

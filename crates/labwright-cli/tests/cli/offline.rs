@@ -164,3 +164,12 @@ fn dates_are_judged_on_the_day_that_is_named_and_today_by_whoever_acts() {
     }
     desk.run(&["docs"]).says_not("LW-DAT-010");
 }
+
+#[test]
+fn a_file_of_the_lab_that_leads_nowhere_is_told_and_not_left_out() {
+    let desk = Desk::new("");
+    desk.write("lab/base.yaml", "lab: home\n");
+    desk.run(&["check", "lab"]).code(0);
+    std::os::unix::fs::symlink("gone.yaml", desk.path("lab/hosts.yaml")).unwrap();
+    desk.run(&["check", "lab"]).says("hosts.yaml").code(3);
+}

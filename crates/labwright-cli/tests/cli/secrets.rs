@@ -360,3 +360,17 @@ fn what_nobody_is_there_to_type_holds_up_nothing_else() {
     book.set("api", "typed elsewhere").code(0);
     book.run(&["secret", "generate"]).code(0).says("made `line`");
 }
+
+#[test]
+fn what_stands_in_the_place_of_a_declared_secret_is_told_and_not_replaced() {
+    let book = Book::new("    generate: { db: password }\n");
+    book.run(&["secret", "init"]).code(0);
+    book.set("db.user", "ada").code(0);
+    let before = fs::read(book.desk.path("secrets.yaml")).unwrap();
+    book.run(&["secret", "generate"]).code(2).says("`db`").says("it is not one value").says("name one of the values");
+    assert_eq!(fs::read(book.desk.path("secrets.yaml")).unwrap(), before);
+    // One that has to be typed is not asked for as if it were missing.
+    book.lab("    generate: { db: ask }\n");
+    book.run(&["secret", "generate"]).says("it is not one value").says_not("nobody is there to type");
+    assert_eq!(fs::read(book.desk.path("secrets.yaml")).unwrap(), before);
+}

@@ -188,7 +188,7 @@ fn a_service_sees_exactly_its_secrets_and_nobody_else_does() {
         .says("content")
         .says_not("tampered-by-hand")
         .says_not("correct-horse");
-    safe.world.apply().code(0).says("changed by hand").says_not("tampered-by-hand");
+    safe.world.apply().code(0).says("changed since the last apply").says_not("tampered-by-hand");
     assert_eq!(host.ssh_stdout("cat /etc/app/password").unwrap(), "user=app\npassword=correct-horse-7\n");
     host.ssh_stdout("chmod 444 $(readlink /etc/app/password)").unwrap();
     safe.world.run(&["drift"]).code(4).says("mode");

@@ -45,7 +45,7 @@ impl Pair {
             ("infra-01".to_string(), Generator::x509("ca", names(&self.opener))),
         ]);
         let mut nobody = |_: &str, _: &str| Ok(SecretText::from(""));
-        let mut given = Given { existing: &|_| None, publics: &|_| BTreeMap::new(), prompt: &mut nobody };
+        let mut given = Given { existing: &|_| Ok(None), publics: &|_| Ok(BTreeMap::new()), prompt: &mut nobody };
         let made = generate::missing(&specs, &mut given, &mut rand::rng(), jiff::Timestamp::now()).unwrap();
         self.safe.world.desk.write("ca.pem", &made["ca"].public["public"]);
         let binary = fs::read(&self.program).unwrap();

@@ -16,6 +16,13 @@ pub fn listening() -> BTreeMap<u16, String> {
     sockets.into_iter().map(|(port, inode)| (port, owner(owners.get(&inode)))).collect()
 }
 
+/// The first and the last port that the kernel gives to connections that this machine makes; ip(7). `None` where it does not say.
+pub fn passing() -> Option<(u16, u16)> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let (first, last) = text.trim().split_once(char::is_whitespace)?;
+    Some((first.parse().ok()?, last.trim().parse().ok()?))
+}
+
 /// Who has one port; `None` where nobody listens there.
 pub fn holder(port: u16) -> Option<String> {
     let inode = *sockets().get(&port)?;

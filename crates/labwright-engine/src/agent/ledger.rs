@@ -68,9 +68,7 @@ pub fn load(dir: &Path) -> io::Result<Ledger> {
         // A torn line may end inside a character.
         let bytes = fs::read(&path)?;
         let text = String::from_utf8_lossy(&bytes);
-        // A torn last line is a line that was never written.
-        let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
-        ledger.fold(lines);
+        ledger.fold(lines(&text, &path)?.into_iter());
         ledger.unended.push(path);
     }
     Ok(ledger)
@@ -86,6 +84,34 @@ fn has_ended(journal: &Path) -> io::Result<bool> {
     let mut last = Vec::with_capacity(ENDED.len());
     file.read_to_end(&mut last)?;
     Ok(last == ENDED)
+}
+
+/// How a journal of a run that never ended is closed.
+const CLOSED: &str = "\n\"end\"\n";
+
+/// The lines of a journal. A torn last line is a line that was never written; one in the middle may have said that something
+/// was begun, so nothing that comes after it can be told.
+fn lines(text: &str, path: &Path) -> io::Result<Vec<Line>> {
+    let mut lines = Vec::new();
+    let mut from = 0;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        from += line.len();
+        match serde_json::from_str::<Line>(line) {
+            Ok(line) => lines.push(line),
+            Err(_) if line.trim().is_empty() => {}
+            // Torn; or torn, and cut off once more while it was closed.
+            Err(_) if !line.ends_with('\n') || CLOSED[1..].starts_with(&text[from..]) => {}
+            Err(error) => {
+                let shown = path.display();
+                return Err(io::Error::other(format!(
+                    "line {number} of the journal `{shown}` cannot be read ({error}), so what was begun there is not known; \
+                         `sed -n {number}p {shown}` shows it, and `sed -i {number}d {shown}` takes it out: what it was about is \
+                         looked at by the next plan, and may have to be adopted"
+                )));
+            }
+        }
+    }
+    Ok(lines)
 }
 
 fn journals(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -195,7 +221,7 @@ impl Journal {
             for path in &ledger.unended {
                 // The torn line, if any, is closed by a line break so that the end stands alone.
                 let mut file = OpenOptions::new().append(true).open(path)?;
-                file.write_all(b"\n\"end\"\n")?;
+                file.write_all(CLOSED.as_bytes())?;
             }
         }
         let path = dir.join("journal").join(format!("{}.jsonl", run.id));
@@ -387,7 +413,43 @@ mod tests {
             let settled = load(dir.path()).unwrap();
             assert_eq!(settled.marks, ledger.marks, "cut {cut}");
             assert_eq!(settled.interrupted, None);
+            // Cut off while it was being closed, it can be read as well.
+            let closed = fs::read(dir.path().join("journal/r1.jsonl")).unwrap();
+            for less in 1..=CLOSED.len() {
+                fs::write(dir.path().join("journal/r1.jsonl"), &closed[..closed.len() - less]).unwrap();
+                assert_eq!(load(dir.path()).unwrap().marks, ledger.marks, "cut {cut}, and {less} from its end");
+            }
         }
+    }
+
+    #[test]
+    fn a_garbled_line_in_the_middle_is_told_and_nothing_is_read_past_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let steps = [step("/a", Action::Create), step("/b", Action::Create)];
+        let mut journal = Journal::begin(dir.path(), Ledger::default(), &run("r1"), &steps).unwrap();
+        for step in &steps {
+            journal.start(step).unwrap();
+            journal.done(step).unwrap();
+        }
+        drop(journal);
+        let path = dir.path().join("journal/r1.jsonl");
+        let whole = fs::read_to_string(&path).unwrap();
+        let garbled: String = whole
+            .lines()
+            .enumerate()
+            .map(|(n, line)| if n == 2 { "{\"done\":\0\n".into() } else { format!("{line}\n") })
+            .collect();
+        fs::write(&path, &garbled).unwrap();
+        let told = load(dir.path()).unwrap_err().to_string();
+        for part in ["line 3 of the journal", &format!("sed -i 3d {}", path.display())] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), garbled, "nothing was written");
+        // As it is told: without the line, what it was about is unclear and is looked at.
+        assert!(std::process::Command::new("sed").args(["-i", "3d"]).arg(&path).status().unwrap().success());
+        let ledger = load(dir.path()).unwrap();
+        assert_eq!(ledger.interrupted.unwrap().unknown, std::slice::from_ref(&steps[0].id));
+        assert!(ledger.marks[&steps[0].id].in_flight && !ledger.marks[&steps[1].id].in_flight);
     }
 
     #[test]

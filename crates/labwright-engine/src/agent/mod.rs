@@ -21,8 +21,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use labwright_plan::sealed::sealed;
 use labwright_plan::{
-    ChangeKey, Context, Facts, Hidden, HostSeen, Kind, Mark, Observed, OnChange, Provider, ProviderError, ResourceId,
-    Secrets, Seen, Session, Spec, Value, Via, Wanted, kind_of,
+    ChangeKey, Context, Facts, Hidden, HostSeen, Kind, Mark, Observed, Provider, ProviderError, ResourceId, Secrets,
+    Seen, Session, Spec, Value, Via, Wanted, kind_of,
 };
 
 pub use facts::{state_dir, user_name};
@@ -380,7 +380,7 @@ impl Agent {
 fn covers(kind: Option<&Kind>, spec: &Spec, applied: &Spec) -> bool {
     let compared = |name: &str| {
         let field = kind.and_then(|kind| kind.field(name));
-        field.is_none_or(|field| field.on_change != OnChange::Ignore)
+        field.is_none_or(|field| field.on_change.is_compared())
     };
     let mut fields = applied.iter().filter(|(name, _)| compared(name));
     fields.all(|(name, value)| spec.get(name).is_some_and(|other| value.same(other)))
@@ -407,7 +407,10 @@ fn state_error(state: &Path, error: &io::Error) -> ProviderError {
         io::ErrorKind::StorageFull => "make room there; nothing is changed without a record of it",
         io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only: look at `dmesg` for disk errors",
         io::ErrorKind::PermissionDenied => "run as root, or set LABWRIGHT_STATE_DIR to a folder that you may write to",
-        io::ErrorKind::InvalidData => "move that file away to start over; what it marked then has to be adopted again",
+        io::ErrorKind::InvalidData => {
+            "nothing is changed while it cannot be read; moved away, it is as if it had never been: what it marked then has to be \
+             adopted again"
+        }
         _ => "nothing is changed without a record of it",
     };
     ProviderError::rejected(message).help(help)

@@ -31,7 +31,8 @@ type Providers = &'static [&'static dyn Provider];
 /// The host's key, found when it is first asked for.
 pub struct Keys {
     state: PathBuf,
-    root: bool,
+    /// The key of the SSH server, where this process may use it.
+    ssh: Option<PathBuf>,
     found: Mutex<Option<Key>>,
 }
 
@@ -52,7 +53,8 @@ impl Key {
 
 impl Keys {
     pub fn new(state: &Path, facts: &Facts) -> Keys {
-        Keys { state: state.to_path_buf(), root: facts.root, found: Mutex::default() }
+        let ssh = facts.root.then(|| SSH_HOST_KEY.into());
+        Keys { state: state.to_path_buf(), ssh, found: Mutex::default() }
     }
 
     fn key(&self) -> Result<Key, ProviderError> {
@@ -64,15 +66,15 @@ impl Keys {
     }
 
     fn find(&self) -> Result<Key, ProviderError> {
-        let ssh = Path::new(SSH_HOST_KEY);
-        if self.root && ssh.is_file() {
-            // A key of another kind than age can use is passed over like one that is not there.
-            if let Ok(identity) = HostIdentity::ssh_host_key(ssh) {
-                return Ok(Key { path: ssh.into(), content: read(ssh)?, recipient: identity.recipient(), kept: true });
-            }
+        // A key of another kind than age can use is passed over like one that is not there; one that cannot be read is not: what
+        // is kept here may be sealed for it.
+        if let Some(ssh) = self.ssh.as_deref().filter(|ssh| is_there(ssh))
+            && let Some(identity) = HostIdentity::usable_ssh_host_key(ssh).map_err(|error| unreadable(ssh, error))?
+        {
+            return Ok(Key { path: ssh.into(), content: read(ssh)?, recipient: identity.recipient(), kept: true });
         }
         let own = self.state.join(OWN_KEY);
-        if own.is_file() {
+        if is_there(&own) {
             let identity = HostIdentity::age_file(&own).map_err(from)?;
             return Ok(Key { path: own.clone(), content: read(&own)?, recipient: identity.recipient(), kept: true });
         }
@@ -146,8 +148,13 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             before => Some(before.map_err(|error| cannot_keep(&path, &error))?),
         };
-        // What was sealed to a key that is gone holds nothing for anybody any more.
-        let before = before.and_then(|before| envelope::open(&before, &identity, lab, host).ok());
+        let before = match before.map(|before| envelope::open(&before, &identity, lab, host)) {
+            // What was sealed to a key that is gone holds nothing for anybody any more.
+            Some(Err(error)) if error.kind == labwright_secrets::ErrorKind::NoKey => None,
+            // What may come back is not written over.
+            Some(Err(error)) => return Err(unopened(&path, &error)),
+            before => before.and_then(Result::ok),
+        };
         for (name, value) in before.into_iter().flatten() {
             if wanted.contains(name.as_str()) {
                 values.entry(name).or_insert(value);
@@ -192,7 +199,9 @@ impl Keys {
         marks: &BTreeMap<ResourceId, Mark>,
     ) -> Result<(), ProviderError> {
         let beside = before_path(dir, host);
-        if !beside.is_file() || !self.all_fit(marks, &self.kept(dir, lab, host).unwrap_or_default())? {
+        // What is kept now and cannot be opened fits nothing: what was before it stays.
+        let Ok(kept) = self.kept(dir, lab, host) else { return Ok(()) };
+        if !beside.is_file() || !self.all_fit(marks, &kept)? {
             return Ok(());
         }
         fs::remove_file(&beside).map_err(|error| cannot_keep(&beside, &error))
@@ -320,10 +329,32 @@ fn held(marks: &BTreeMap<ResourceId, Mark>, providers: Providers) -> BTreeSet<&s
         .collect()
 }
 
+/// Whether anything is there; what cannot be looked at is, and says so when it is read.
+fn is_there(path: &Path) -> bool {
+    !matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+fn unopened(path: &Path, error: &SecretError) -> ProviderError {
+    let path = path.display();
+    let message = format!("what `{path}` keeps of earlier runs cannot be read: failed to {}", error.message);
+    ProviderError::rejected(message).help(format!(
+        "nothing was changed; bring the file back from a backup, or `rm {path}` gives up what it holds: files of secrets that \
+         this apply does not write are then missing after the next boot, until theirs"
+    ))
+}
+
+fn unreadable(ssh: &Path, error: SecretError) -> ProviderError {
+    let ssh = ssh.display();
+    ProviderError::rejected(format!("failed to {}", error.message)).help(format!(
+        "secrets of this host are sealed for that key, so nothing is opened and nothing is changed: bring it back from a backup; if \
+         it is lost, `rm {ssh} && ssh-keygen -A` makes another, and the next apply seals for that one"
+    ))
+}
+
 fn identity_of(key: &Key) -> Result<HostIdentity, ProviderError> {
-    match key.path == Path::new(SSH_HOST_KEY) {
-        true => HostIdentity::ssh_host_key(&key.path),
-        false => HostIdentity::age_file(&key.path),
+    match key.path.ends_with(OWN_KEY) {
+        true => HostIdentity::age_file(&key.path),
+        false => HostIdentity::ssh_host_key(&key.path),
     }
     .map_err(from)
 }
@@ -406,3 +437,67 @@ pub fn folder(facts: &Facts) -> PathBuf {
 
 /// File systems that are memory and never reach a disk of their own; linux/magic.h.
 const MEMORY: &[i64] = &[0x0102_1994, 0x8584_58f6];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(state: &Path, ssh: &Path) -> Keys {
+        Keys { state: state.to_path_buf(), ssh: Some(ssh.to_path_buf()), found: Mutex::default() }
+    }
+
+    fn keygen(path: &Path, kind: &[&str]) {
+        let mut command = std::process::Command::new("ssh-keygen");
+        command.args(["-q", "-N", "", "-f"]).arg(path).args(kind);
+        assert!(command.status().unwrap().success());
+    }
+
+    #[test]
+    fn a_host_key_that_cannot_be_read_is_not_one_of_another_kind() {
+        let dir = tempfile::tempdir().unwrap();
+        let ssh = dir.path().join("ssh_host_ed25519_key");
+        let new = || keys(dir.path(), &ssh);
+        // None at all, or one of another kind: the host has a key of its own.
+        assert!(new().tell().unwrap().recipient.starts_with("age1"));
+        keygen(&ssh, &["-t", "ecdsa"]);
+        assert!(new().tell().unwrap().recipient.starts_with("age1"));
+        fs::remove_file(&ssh).unwrap();
+        keygen(&ssh, &["-t", "ed25519"]);
+        assert!(new().tell().unwrap().recipient.starts_with("ssh-ed25519 "));
+        // As a disk that was full, or a crash, leaves it.
+        let whole = fs::read(&ssh).unwrap();
+        for left in [&whole[..0], &whole[..60], b"\xff\xfe".as_slice()] {
+            fs::write(&ssh, left).unwrap();
+            let error = new().tell().unwrap_err();
+            assert!(error.message.contains(&ssh.display().to_string()), "{error:?}");
+            assert!(error.help.contains("ssh-keygen -A"), "{error:?}");
+        }
+        fs::remove_file(&ssh).unwrap();
+        fs::create_dir(&ssh).unwrap();
+        assert!(new().tell().unwrap_err().message.contains("failed to read the key"));
+        assert!(!dir.path().join(OWN_KEY).exists(), "nothing was made in its place");
+    }
+
+    #[test]
+    fn what_is_kept_and_cannot_be_opened_is_not_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = keys(dir.path(), &dir.path().join("absent"));
+        let receive = || {
+            let recipient = keys.tell().unwrap().recipient;
+            let values = BTreeMap::from([("a".to_string(), SecretText::from("new"))]);
+            let letter = envelope::seal(&recipient, "lab", "h", &values).unwrap();
+            keys.receive(dir.path(), ("lab", "h"), &letter, &BTreeMap::new(), &mut [], &[])
+        };
+        receive().unwrap();
+        let kept = kept_path(dir.path(), "h");
+        let whole = fs::read(&kept).unwrap();
+        fs::write(&kept, &whole[..whole.len() / 2]).unwrap();
+        let error = receive().unwrap_err();
+        assert!(error.message.contains(&kept.display().to_string()) && error.help.contains("rm "), "{error:?}");
+        assert_eq!(fs::read(&kept).unwrap(), &whole[..whole.len() / 2]);
+        // Sealed for a key that is gone, it holds nothing for anybody.
+        let (_, other) = identity::Identity::generate();
+        fs::write(&kept, envelope::seal(&other, "lab", "h", &BTreeMap::new()).unwrap()).unwrap();
+        receive().unwrap();
+    }
+}

@@ -125,7 +125,7 @@ fn advice(kind: ErrorKind, said: &str) -> &'static str {
         }
         _ if said.contains("no space left") => "make room: `docker system df` says what takes it",
         // An engine has about thirty networks by itself, and each service has one.
-        _ if said.contains("non-overlapping IPv4 address pool") => {
+        _ if said.contains("non-overlapping IPv") || said.contains("pools have been fully subnetted") => {
             "the engine has no address pool left: `docker network prune` takes away networks that nothing is in; for more, put \
              `\"default-address-pools\": [{\"base\": \"10.200.0.0/16\", \"size\": 26}]` into /etc/docker/daemon.json and \
              restart it"

@@ -118,7 +118,7 @@ async fn attend(
             // all of it together.
             tokio::task::yield_now().await;
         }
-        Ok(())
+        Ok::<(), ProviderError>(())
     };
     let write = async {
         while let Some(next) = typed_here.recv().await {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ipnet::IpNet;
 use labwright_model::Span;
 use labwright_plan::{Digest, Resource, ResourceId, Sealed, Value};
 
@@ -26,6 +27,8 @@ pub struct Ground<'a> {
     pub pinned: &'a BTreeMap<String, String>,
     /// Take over what is there.
     pub adopt: bool,
+    /// What networks stay out of whose subnets are chosen on the host.
+    pub apart: &'a [IpNet],
     pub span: Span,
 }
 
@@ -68,7 +71,7 @@ pub fn lower_stack(
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     let mut add = |resource: Resource| drop(resources.insert(resource.id.clone(), resource));
     for (key, wanted) in stack.networks.iter().filter(|(_, network)| !network.external) {
-        add(network::lower(ground.resource("network", &network_name(stack, key)), wanted)
+        add(network::lower(ground.resource("network", &network_name(stack, key)), wanted, ground.apart)
             .with("stack", stack.name.as_str()));
     }
     for (key, wanted) in stack.volumes.iter().filter(|(_, volume)| !volume.external) {
@@ -76,7 +79,8 @@ pub fn lower_stack(
             .with("stack", stack.name.as_str()));
     }
     for join in joins.keys() {
-        add(network::lower(ground.resource("network", join), &Network { internal: true, ..Network::default() }));
+        let link = Network { internal: true, ..Network::default() };
+        add(network::lower(ground.resource("network", join), &link, ground.apart));
     }
     let carried = carried(stack, ground);
     for resource in carried {

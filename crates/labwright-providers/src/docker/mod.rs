@@ -12,6 +12,7 @@ mod volume;
 
 pub mod lock;
 mod lower;
+mod own;
 mod project;
 mod secrets;
 mod services;
@@ -35,6 +36,7 @@ mod probe;
 mod reference;
 mod replace;
 mod revive;
+mod room;
 mod sockets;
 
 use labwright_model::Parsed;

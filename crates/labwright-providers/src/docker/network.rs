@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bollard::Docker;
 use bollard::models::{NetworkConnectRequest, NetworkCreateRequest, NetworkDisconnectRequest};
+use ipnet::IpNet;
 use labwright_plan::{
     Action, Consequence, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, ResourceId, Step, Value,
     Wanted,
@@ -14,8 +15,12 @@ use serde_json::{Value as Json, json as object};
 use super::ENGINE;
 use super::engine::{found, json, status, told};
 use super::options::to_value;
+use super::room;
 use super::session::{Look, Saying, text};
 use super::stack::{Network, Subnet};
+
+/// The field with what a network is to keep away from.
+pub const APART: &str = "apart_from";
 
 /// The kind `network`; named as in the engine.
 pub const KIND: Kind = Kind {
@@ -39,6 +44,13 @@ pub const KIND: Kind = Kind {
             consequence: Consequence::None,
             content: false,
         },
+        Field {
+            name: APART,
+            doc: "Subnets of the lab that it stays out of, where its own are chosen.",
+            on_change: OnChange::Hint,
+            consequence: Consequence::None,
+            content: false,
+        },
         ENGINE,
     ],
     ownership: Ownership::Thing,
@@ -50,8 +62,8 @@ const fn field(name: &'static str, doc: &'static str) -> Field {
     Field { name, doc, on_change: OnChange::Replace, consequence: Consequence::Restart, content: false }
 }
 
-/// What is asked of a network.
-pub fn lower(mut resource: Resource, network: &Network) -> Resource {
+/// What is asked of a network. `apart`: subnets of the lab, which it keeps away from where the lab says no subnet of its own.
+pub fn lower(mut resource: Resource, network: &Network, apart: &[IpNet]) -> Resource {
     let texts = |map: &BTreeMap<String, String>| {
         Value::Map(map.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect())
     };
@@ -75,7 +87,8 @@ pub fn lower(mut resource: Resource, network: &Network) -> Resource {
         .with_some("ipam_driver", network.ipam_driver.as_deref())
         .with_some("ipam_options", (!network.ipam_options.is_empty()).then(|| texts(&network.ipam_options)));
     match network.subnets.is_empty() {
-        true => resource,
+        true if apart.is_empty() => resource,
+        true => resource.with(APART, apart.iter().map(ToString::to_string).collect::<Value>()),
         false => resource.with("subnets", Value::List(network.subnets.iter().map(subnet).collect())),
     }
 }
@@ -135,7 +148,7 @@ pub async fn apply(docker: &Docker, step: &Step, saying: &Saying<'_>) -> Result<
     match (step.action, there) {
         (Action::Delete, None) => Ok(()),
         (Action::Delete, Some(_)) => remove(docker, name).await,
-        (_, None) => create(docker, &step.id, &step.spec).await,
+        (_, None) => room::create(docker, &step.id, &step.spec, saying).await,
         // Made by a run that was cut off before it could say so.
         (Action::Create, Some(_)) => Ok(()),
         (_, Some(network)) => remake(docker, step, &network, saying).await,
@@ -202,7 +215,7 @@ async fn remake(docker: &Docker, step: &Step, network: &Json, saying: &Saying<'_
         left.map_err(|error| told("take a container out of network", name, error))?;
     }
     remove(docker, name).await?;
-    let made = create(docker, &step.id, &step.spec).await;
+    let made = room::create(docker, &step.id, &step.spec, saying).await;
     if let Err(error) = made {
         return Err(error.help("its containers are without it until this is mended: correct it, and apply again"));
     }

@@ -117,7 +117,7 @@ pub async fn hand_over(
     let image = image.map(|image| super::engine::json(&image)).unwrap_or_default();
     let options = spec.get("options").map(super::engine::json).unwrap_or_default();
     let user = options["user"].as_str().or(image["Config"]["User"].as_str()).unwrap_or_default();
-    let (uid, gid) = numbers(docker, id, user).await;
+    let (uid, gid) = numbers(docker, id, user).await?;
     let mut all = owners(context, name)?;
     for (path, place) in places {
         let said = match spec.get("owners") {
@@ -144,15 +144,18 @@ fn give(place: &Path, owner: Owner) -> io::Result<()> {
 
 /// The numbers of a user as an image or a project names it: `1000`, `1000:1000`, `node`, `node:node`. A name is looked up
 /// in the container's own files; one that is not there has root's, and the container itself will say what it lacks.
-pub async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
+///
+/// # Errors
+/// The engine does not hand those files out.
+pub async fn numbers(docker: &Docker, id: &str, user: &str) -> Result<(u32, u32), ProviderError> {
     let (user, group) = user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
     if user.is_empty() {
-        return (0, 0);
+        return Ok((0, 0));
     }
     let passwd = if group.is_some() && user.parse::<u32>().is_ok() {
         String::new()
     } else {
-        lines(docker, id, "/etc/passwd").await
+        lines(docker, id, "/etc/passwd").await?
     };
     let found = entry(&passwd, user, if user.parse::<u32>().is_ok() { 2 } else { 0 });
     let uid = user.parse().ok().or_else(|| found.as_ref()?.get(2)?.parse().ok()).unwrap_or(0);
@@ -162,12 +165,12 @@ pub async fn numbers(docker: &Docker, id: &str, user: &str) -> (u32, u32) {
         Some(group) => match group.parse() {
             Ok(gid) => gid,
             Err(_) => {
-                let groups = lines(docker, id, "/etc/group").await;
+                let groups = lines(docker, id, "/etc/group").await?;
                 entry(&groups, group, 0).and_then(|entry| entry.get(2)?.parse().ok()).unwrap_or_else(own)
             }
         },
     };
-    (uid, gid)
+    Ok((uid, gid))
 }
 
 /// The line of a file like `/etc/passwd` that has a value in a column.
@@ -176,10 +179,10 @@ fn entry(text: &str, value: &str, column: usize) -> Option<Vec<String>> {
     lines.find(|entry| entry.get(column).is_some_and(|found| found == value))
 }
 
-/// The lines of a file of a container. What is not there, or cannot be read, has none.
-async fn lines(docker: &Docker, id: &str, path: &str) -> String {
-    let content = archive::file(docker, id, path).await.ok().flatten();
-    content.and_then(|content| String::from_utf8(content).ok()).unwrap_or_default()
+/// The lines of a file of a container. One that is not there has none.
+async fn lines(docker: &Docker, id: &str, path: &str) -> Result<String, ProviderError> {
+    let content = archive::file(docker, id, path).await?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&content).into_owned())
 }
 
 /// Whom the files of a container belong to. Nobody knows is not that they are root's: their container could not read them.

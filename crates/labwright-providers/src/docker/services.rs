@@ -13,6 +13,7 @@ use super::apart;
 use super::egress::{self, Through};
 use super::lock;
 use super::lower::{self, Ground, link, lower_stack};
+use super::own;
 use super::project::{self, Making};
 use super::stack::{Container, Port, Stack};
 use crate::process;
@@ -72,6 +73,7 @@ impl Placed<'_> {
                     socket: None,
                     pinned: &pinned,
                     adopt: false,
+                    apart: &[],
                     span: self.span,
                 };
                 let all = stack.containers.iter();
@@ -108,6 +110,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
     egress::route(&mut placed, &mut out.findings);
     one_port_each(&placed, &mut out.findings);
     let joins = joins(&placed);
+    let apart = own::subnets(input.parsed, &placed);
     let mut known: BTreeSet<ResourceId> = out.resources.iter().map(|resource| resource.id.clone()).collect();
     let mut resources: BTreeMap<ResourceId, Resource> = BTreeMap::new();
     for (one, joins) in placed.iter().zip(&joins) {
@@ -128,6 +131,7 @@ pub fn lower(input: &Input<'_>, out: &mut Lowered) {
             socket: host.docker_socket.as_ref().map(|socket| socket.value.as_str()),
             pinned: &pinned,
             adopt: false,
+            apart: apart.get(one.host).map_or(&[], Vec::as_slice),
             span: one.span,
         };
         for resource in lower_stack(stack, &ground, joins, &after) {

@@ -10,7 +10,7 @@ use labwright_plan::{
 };
 
 use super::image::Images;
-use super::{container, engine, image, network, prepare, secrets, volume};
+use super::{container, engine, image, network, prepare, room, secrets, volume};
 
 /// As many things are looked at at the same time.
 const AT_ONCE: usize = 8;
@@ -25,6 +25,7 @@ pub struct Here {
     replaced: Replaced,
     starting: Starting,
     ready: prepare::Ready,
+    room: room::Turn,
     known: engine::Known,
     /// Where the engine of each host listens, as far as anything that was made there says.
     engines: BTreeMap<String, String>,
@@ -93,6 +94,7 @@ pub struct Saying<'a> {
     pub replaced: &'a Replaced,
     pub starting: &'a Starting,
     pub ready: &'a prepare::Ready,
+    pub room: &'a room::Turn,
 }
 
 impl Saying<'_> {
@@ -115,6 +117,7 @@ impl Here {
             replaced: Replaced::default(),
             starting: Starting::default(),
             ready: prepare::Ready::default(),
+            room: room::Turn::default(),
             known: engine::Known::default(),
         }
     }
@@ -127,6 +130,7 @@ impl Here {
             replaced: &self.replaced,
             starting: &self.starting,
             ready: &self.ready,
+            room: &self.room,
         }
     }
 

@@ -17,12 +17,32 @@ pub fn check(here: &Here, settings: &str) -> Result<(), ProviderError> {
     }
     let accounts = here.accounts()?;
     let may: Vec<&User> = accounts.users.iter().filter(|user| may_log_in(user, settings)).collect();
-    for user in &may {
-        // A file that cannot be read is a key that cannot be counted on.
-        let text = authorized_keys::read(here, user).ok().flatten().unwrap_or_default();
-        if public_key::entries(&text).any(|line| public_key::key(line).is_some()) {
-            return Ok(());
+    somebody_has_a_key(&may, |user| authorized_keys::read(here, user))
+}
+
+/// `read`: a user's `authorized_keys`; `None` where there is none.
+fn somebody_has_a_key(
+    may: &[&User],
+    read: impl Fn(&User) -> Result<Option<String>, ProviderError>,
+) -> Result<(), ProviderError> {
+    let mut unread = Vec::new();
+    for user in may {
+        match read(user) {
+            Ok(text) => {
+                if public_key::entries(&text.unwrap_or_default()).any(|line| public_key::key(line).is_some()) {
+                    return Ok(());
+                }
+            }
+            // A file that cannot be read is a key that cannot be counted on, and not one that is not there.
+            Err(error) => unread.push(error.message),
         }
+    }
+    if !unread.is_empty() {
+        let message = format!("whether anybody could still log in cannot be told: {}", unread.join("; "));
+        return Err(ProviderError::rejected(message).help(
+            "the SSH server is as it was; make that file readable, or declare a key of another user who may log in, under \
+             `users` or `authorized_keys`",
+        ));
     }
     let names = may.iter().map(|user| format!("`{}`", user.name)).collect::<Vec<_>>().join(", ");
     let message = match names.is_empty() {
@@ -76,6 +96,23 @@ mod tests {
     fn may(settings: &str) -> Vec<String> {
         let users = Accounts::parse(PASSWD, "").users;
         users.into_iter().filter(|user| may_log_in(user, settings)).map(|user| user.name).collect()
+    }
+
+    #[test]
+    fn keys_that_cannot_be_read_are_told_and_are_not_counted_on() {
+        let users = Accounts::parse(PASSWD, "").users;
+        let may: Vec<&User> = users.iter().filter(|user| may_log_in(user, "")).collect();
+        let fault = || ProviderError::rejected("cannot read `/home/stian/.ssh/authorized_keys`: input/output error");
+        let told = somebody_has_a_key(&may, |user| if user.name == "stian" { Err(fault()) } else { Ok(None) });
+        let told = told.unwrap_err();
+        assert!(told.message.contains("cannot be told") && told.message.contains("/home/stian/.ssh"), "{told:?}");
+        assert!(!told.message.contains("nobody could"), "{told:?}");
+        // A key of another user is enough, whatever the one says.
+        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a@b\n";
+        let one = |user: &User| if user.name == "root" { Ok(Some(key.to_string())) } else { Err(fault()) };
+        assert!(somebody_has_a_key(&may, one).is_ok());
+        let none = somebody_has_a_key(&may, |_| Ok(None)).unwrap_err();
+        assert!(none.message.contains("nobody could log in any more"), "{none:?}");
     }
 
     #[test]

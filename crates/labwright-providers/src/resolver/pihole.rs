@@ -13,7 +13,7 @@ use ureq::http::Method;
 use zeroize::Zeroizing;
 
 use super::book::{Book, Entry, spelled};
-use crate::api::{Answer, Api};
+use crate::api::{Answer, Api, Fault};
 
 /// Lines such as `10.0.0.5 nas.lan nas`.
 const HOSTS: &str = "hosts";
@@ -52,15 +52,15 @@ impl PiHole {
     }
 
     /// Opens a session. Where too many passwords are tried at the same time it is waited for, and not for ever.
-    fn login(&self) -> Result<Session, ProviderError> {
+    fn login(&self) -> Result<Session, Fault> {
         let until = Instant::now() + CROWD;
         loop {
             let answer = match &self.password {
                 Some(password) => {
                     let body = json!({ "password": password.expose() });
-                    self.api.send(Method::POST, "/api/auth", &[], Some(&body))?
+                    self.api.try_send(Method::POST, "/api/auth", &[], Some(&body))?
                 }
-                None => self.api.send(Method::GET, "/api/auth", &[], None)?,
+                None => self.api.try_send(Method::GET, "/api/auth", &[], None)?,
             };
             let session = &answer.body["session"];
             match (answer.status, session["valid"].as_bool(), session["sid"].as_str()) {
@@ -69,7 +69,7 @@ impl PiHole {
                 (429, ..) if answer.body["error"]["key"] == "rate_limiting" && Instant::now() < until => {
                     sleep(Duration::from_millis(500));
                 }
-                _ => return Err(self.refused_login(&answer)),
+                _ => return Err(Fault { error: self.refused_login(&answer), cut: false }),
             }
         }
     }
@@ -106,16 +106,15 @@ impl PiHole {
         }
     }
 
-    /// One request. One that a restart cut off, which is of our own making, is sent again; then the second value is true,
-    /// and the first may have been heard.
+    /// One request. One that a restart cut off, of our own making or of an earlier run's, is sent again; then the second value
+    /// is true, and the first may have been heard. Where nobody is there at all, and we restarted nothing, nobody is waited for.
     fn ask(&self, method: Method, path: &str) -> Result<(Answer, bool), ProviderError> {
         let mut cut_off = 0;
         loop {
             match self.ask_once(method.clone(), path) {
                 // Each connection that was open before the restart is cut off once, and several may have been.
-                Err(error)
-                    if error.kind == ErrorKind::Unreachable
-                        && self.restarts.load(Ordering::Relaxed)
+                Err(Fault { error, cut })
+                    if (cut || error.kind == ErrorKind::Unreachable && self.restarts.load(Ordering::Relaxed))
                         && cut_off < CUT_OFF =>
                 {
                     cut_off += 1;
@@ -127,26 +126,26 @@ impl PiHole {
     }
 
     /// One request of the session; one that has run out is opened again.
-    fn ask_once(&self, method: Method, path: &str) -> Result<Answer, ProviderError> {
+    fn ask_once(&self, method: Method, path: &str) -> Result<Answer, Fault> {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         for fresh in [false, true] {
             if matches!(*session, Session::Closed) {
                 *session = match self.login() {
-                    Err(error) if error.kind == ErrorKind::Auth => Session::Refused(error),
+                    Err(fault) if fault.error.kind == ErrorKind::Auth => Session::Refused(fault.error),
                     session => session?,
                 };
             }
             let answer = match &*session {
-                Session::Refused(error) => return Err(error.clone()),
-                Session::Of(sid) => self.api.send(method.clone(), path, &[("X-FTL-SID", sid.as_str())], None)?,
-                _ => self.api.send(method.clone(), path, &[], None)?,
+                Session::Refused(error) => return Err(Fault { error: error.clone(), cut: false }),
+                Session::Of(sid) => self.api.try_send(method.clone(), path, &[("X-FTL-SID", sid.as_str())], None)?,
+                _ => self.api.try_send(method.clone(), path, &[], None)?,
             };
             if answer.status != 401 || fresh {
                 return Ok(answer);
             }
             *session = Session::Closed;
         }
-        Err(ProviderError::bug("a session was opened and not used"))
+        Err(Fault { error: ProviderError::bug("a session was opened and not used"), cut: false })
     }
 
     /// A request that changes something.
@@ -292,5 +291,58 @@ mod tests {
             assert_eq!((entry.names, entry.answer.as_str()), (names.into_iter().map(str::to_string).collect(), target));
         }
         assert_eq!(of_hosts("  # nothing"), None);
+    }
+
+    /// Answers requests with what is listed, one connection each; the last again and again. Tells what was asked.
+    fn serve(answers: Vec<String>) -> (String, std::sync::mpsc::Receiver<String>) {
+        use std::io::{BufRead, BufReader, Write};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for (n, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+                let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+                let _ = asked.send(head.first().cloned().unwrap_or_default());
+                let _ = stream.write_all(answers[n.min(answers.len() - 1)].as_bytes());
+            }
+        });
+        (base, heard)
+    }
+
+    const LIST: &str = r#"{"config":{"dns":{"hosts":["10.0.0.5 nas.lan"]}}}"#;
+
+    fn whole(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn an_answer_that_a_restart_cuts_is_asked_for_again_and_not_for_ever() {
+        let open = whole(r#"{"session":{"valid":true,"sid":null}}"#);
+        let half = |text: &str| text[..text.len() - 20].to_string();
+        let no_length = format!("HTTP/1.0 200 OK\r\n\r\n{}", half(LIST));
+        // In its body, with a length and without one; in its head; before it.
+        for cut in [half(&whole(LIST)), no_length, "HTTP/1.1 200 O".to_string(), String::new()] {
+            let (base, heard) = serve(vec![open.clone(), cut.clone(), open.clone(), whole(LIST)]);
+            let pihole = PiHole::new(Api::new("Pi-hole", &base).unwrap(), None);
+            assert_eq!(pihole.list(HOSTS).unwrap(), ["10.0.0.5 nas.lan"], "{cut:?}");
+            let asked: Vec<String> = heard.try_iter().map(|line| line.replace(" HTTP/1.1", "")).collect();
+            let list = "GET /api/config/dns/hosts";
+            assert_eq!(asked, ["GET /api/auth", list, "GET /api/auth", list], "{cut:?}");
+        }
+        // One that is cut again and again is told as what it is.
+        let login = [open.clone(), half(&whole(LIST))];
+        let (base, heard) = serve(login.into_iter().cycle().take(40).collect());
+        let told = PiHole::new(Api::new("Pi-hole", &base).unwrap(), None).list(HOSTS).unwrap_err();
+        assert!(told.message.ends_with("was cut off before its answer was whole"), "{told:?}");
+        assert_eq!(heard.try_iter().filter(|line| line.contains("/hosts")).count(), 1 + CUT_OFF);
+        // Where nobody is, and nothing was restarted, nobody is waited for.
+        let begun = Instant::now();
+        let nobody = PiHole::new(Api::new("Pi-hole", "http://127.0.0.1:9").unwrap(), None).list(HOSTS).unwrap_err();
+        assert!(
+            nobody.message.contains("refuses connections") && begun.elapsed() < Duration::from_secs(2),
+            "{nobody:?}"
+        );
     }
 }

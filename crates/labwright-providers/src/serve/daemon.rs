@@ -1,6 +1,6 @@
 //! What the daemon of a host is told to do, over its control socket: it says itself whether it can.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind as ErrorIs, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -87,10 +87,25 @@ pub fn serves(wanted: &snapshot::Wanted) -> Value {
 
 /// What a daemon that runs says of itself; `None`: none runs.
 pub fn running() -> Result<Option<Status>, ProviderError> {
-    // Before its unit ran for the first time there is nothing to ask, and what is stopped is started first.
-    match UnixStream::connect(socket()) {
-        Ok(_) => status().map(Some),
-        Err(_) => Ok(None),
+    match listens(&socket())? {
+        true => status().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Whether anybody listens at a socket. Before its unit ran for the first time there is nothing to ask, and what is stopped
+/// is started first; anything else that stands in the way says nothing about whether a daemon runs.
+fn listens(socket: &Path) -> Result<bool, ProviderError> {
+    match UnixStream::connect(socket) {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorIs::NotFound | ErrorIs::ConnectionRefused) => Ok(false),
+        Err(error) => {
+            let message = format!("cannot tell whether the daemon of this host runs: `{}`: {error}", socket.display());
+            Err(ProviderError::new(ErrorKind::Unreachable, message).help(format!(
+                "`ls -l {}` shows what stands there; `systemctl status labwright-serve` says whether it runs",
+                socket.display()
+            )))
+        }
     }
 }
 
@@ -169,6 +184,31 @@ pub fn upgrade(own: &str) -> Result<(), ProviderError> {
                 return Err(failed(ErrorKind::Timeout, message.into()));
             }
             _ => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixDatagram, UnixListener};
+
+    use super::*;
+
+    #[test]
+    fn only_a_socket_that_nobody_listens_at_is_no_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        assert!(!listens(&path("absent")).unwrap());
+        let listening = UnixListener::bind(path("there")).unwrap();
+        assert!(listens(&path("there")).unwrap());
+        drop(listening);
+        assert!(!listens(&path("there")).unwrap(), "left by one that ended");
+        // Somebody else's socket, and a way there that is none: neither says that no daemon runs.
+        let _other = UnixDatagram::bind(path("other")).unwrap();
+        for unclear in [path("other"), path("there/control")] {
+            let error = listens(&unclear).unwrap_err();
+            assert!(error.message.contains("cannot tell whether the daemon of this host runs"), "{error:?}");
+            assert!(error.message.contains(&unclear.display().to_string()), "{error:?}");
         }
     }
 }

@@ -57,10 +57,10 @@ fn a_hand_edit_is_kept_before_it_is_undone() {
     check(
         &world.apply(TREE),
         expect![[r#"
-            update directory $ROOT/srv: mode was changed by hand
-            update file $ROOT/motd: content was changed by hand
+            update directory $ROOT/srv: mode changed since the last apply
+            update file $ROOT/motd: content changed since the last apply
               $ROOT/motd: `$ROOT/motd` held something that labwright did not write; a copy is in `$STATE/replaced/d30665de6a3e1dcf-motd`
-            update symlink $ROOT/current: target was changed by hand
+            update symlink $ROOT/current: target changed since the last apply
         "#]],
     );
     let kept = fs::read_dir(world.state().join("replaced")).unwrap().next().unwrap().unwrap();
@@ -224,7 +224,7 @@ fn a_large_file_is_compared_by_its_digest() {
     assert_eq!(fs::metadata(world.at("large")).unwrap().len(), 3 << 20);
     check(&world.apply(&lab), expect![""]);
     fs::write(world.at("large"), large.replacen('x', "y", 1)).unwrap();
-    assert_eq!(world.plan(&lab).steps[0].because, "content was changed by hand");
+    assert_eq!(world.plan(&lab).steps[0].because, "content changed since the last apply");
 }
 
 #[test]

@@ -11,12 +11,15 @@ use super::order::{dependents, order};
 use super::{Generator, Made};
 use crate::{ErrorKind, SecretError, SecretText};
 
+/// The public halves of one secret, by name.
+pub type Publics = BTreeMap<String, String>;
+
 /// What is stored already, and who is asked for what nothing can make.
 pub struct Given<'a> {
-    /// The private value of a secret, if it is stored.
-    pub existing: &'a dyn Fn(&str) -> Option<SecretText>,
+    /// The private value of a secret, if it is stored. An error where nobody can say: nothing is made in place of that.
+    pub existing: &'a dyn Fn(&str) -> Result<Option<SecretText>, SecretError>,
     /// The public halves of a secret that are stored, by name; empty if there are none.
-    pub publics: &'a dyn Fn(&str) -> BTreeMap<String, String>,
+    pub publics: &'a dyn Fn(&str) -> Result<Publics, SecretError>,
     /// Asks a person: the secret's name, and the message of its specification.
     pub prompt: &'a mut dyn FnMut(&str, &str) -> Result<SecretText, SecretError>,
 }
@@ -67,12 +70,15 @@ fn walk(
     let mut renewed = BTreeSet::new();
     for &name in ordered {
         let Some(spec) = specs.get(name) else { continue };
-        let kept = stored(given, name);
+        let kept = stored(given, name)?;
         let source_name = spec.source();
-        let source = source_name.and_then(|source| match result.iter().find(|(made, _)| made == source) {
-            Some((_, made)) => Some(made.clone()),
-            None => stored(given, source),
-        });
+        let source = match source_name {
+            None => None,
+            Some(source) => match result.iter().find(|(made, _)| made == source) {
+                Some((_, made)) => Some(made.clone()),
+                None => stored(given, source)?,
+            },
+        };
         let stale = source_name.is_some_and(|source| renewed.contains(source));
         let mut making = Making { name, specs, prompt: &mut *given.prompt, rng: &mut *rng, now };
         let made = match &kept {
@@ -90,9 +96,9 @@ fn walk(
     Ok(result)
 }
 
-fn stored(given: &Given<'_>, name: &str) -> Option<Made> {
-    let private = (given.existing)(name)?;
-    Some(Made { private, public: (given.publics)(name) })
+fn stored(given: &Given<'_>, name: &str) -> Result<Option<Made>, SecretError> {
+    let Some(private) = (given.existing)(name)? else { return Ok(None) };
+    Ok(Some(Made { private, public: (given.publics)(name)? }))
 }
 
 fn about(name: &str, error: SecretError) -> SecretError {

@@ -279,7 +279,7 @@ impl Opened {
             Some(leaf) => Ok((found, leaf)),
             None => {
                 let message = format!("read `{path}`: it is not one value in `{}`", self.document.name);
-                Err(SecretError::new(ErrorKind::NoSuchSecret, message)
+                Err(SecretError::new(ErrorKind::Invalid, message)
                     .help(format!("name one of the values in it: `{path}.…`")))
             }
         }

@@ -24,8 +24,8 @@ struct Store(BTreeMap<String, Made>);
 
 impl Store {
     fn given<T>(&self, act: impl FnOnce(&mut Given<'_>) -> T) -> T {
-        let existing = |name: &str| self.0.get(name).map(|made| made.private.clone());
-        let publics = |name: &str| self.0.get(name).map(|made| made.public.clone()).unwrap_or_default();
+        let existing = |name: &str| Ok(self.0.get(name).map(|made| made.private.clone()));
+        let publics = |name: &str| Ok(self.0.get(name).map(|made| made.public.clone()).unwrap_or_default());
         let mut prompt = |name: &str, message: &str| Ok(SecretText::new(format!("{name}: {message}")));
         act(&mut Given { existing: &existing, publics: &publics, prompt: &mut prompt })
     }
@@ -245,7 +245,7 @@ fn a_person_is_asked_for_what_cannot_be_made() {
     let made = one(Generator::Prompt { message: "token of the registrar".to_string() });
     assert_eq!(made.private.expose(), "it: token of the registrar");
     let mut silent = |_: &str, _: &str| Ok(SecretText::from(""));
-    let mut given = Given { existing: &|_| None, publics: &|_| BTreeMap::new(), prompt: &mut silent };
+    let mut given = Given { existing: &|_| Ok(None), publics: &|_| Ok(BTreeMap::new()), prompt: &mut silent };
     let all = specs([("it", Generator::Prompt { message: String::new() })]);
     let error = generate::missing(&all, &mut given, &mut rand::rng(), Timestamp::now()).expect_err("it is empty");
     assert_eq!(error.message, "make secret `it`: nothing was entered");
@@ -562,4 +562,23 @@ fn rotation_takes_along_what_is_derived() {
     assert_eq!(error.kind, ErrorKind::NoSuchSecret);
     let error = Store::default().rotate(&household(), &["line"]).expect_err("it has no password");
     assert_eq!(error.message, "make secret `line`: `password`, which it is made from, does not exist yet");
+}
+
+#[test]
+fn a_value_that_cannot_be_read_is_not_one_that_is_not_there() {
+    let all = specs([("password", Generator::default()), ("hash", Generator::bcrypt("password"))]);
+    let fault = || SecretError::new(ErrorKind::Denied, "read `password`: permission denied");
+    let mut nobody = |_: &str, _: &str| Err(fault());
+    let unreadable = |name: &str| if name == "password" { Err(fault()) } else { Ok(None) };
+    let none = |_: &str| Ok(BTreeMap::new());
+    let mut given = Given { existing: &unreadable, publics: &none, prompt: &mut nobody };
+    let (mut rng, now) = (rand::rng(), Timestamp::now());
+    assert_eq!(generate::missing(&all, &mut given, &mut rng, now).unwrap_err(), fault());
+    // What is made from it is not made from another one either.
+    assert_eq!(generate::rotate(&all, &["hash"], &mut given, &mut rng, now).unwrap_err(), fault());
+    // And a public half that cannot be read is not made anew.
+    let there = |_: &str| Ok(Some(SecretText::new("kept".to_string())));
+    let unreadable = |_: &str| Err(fault());
+    let mut given = Given { existing: &there, publics: &unreadable, prompt: &mut nobody };
+    assert_eq!(generate::missing(&all, &mut given, &mut rng, now).unwrap_err(), fault());
 }

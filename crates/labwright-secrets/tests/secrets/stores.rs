@@ -264,7 +264,7 @@ fn what_cannot_be_set_says_why() {
         hint: set it first: `labwright secret set a.c`
         NoSuchSecret: failed to read `B`: it is not in `s.yaml`
         hint: there is `a.b`
-        NoSuchSecret: failed to read `a`: it is not one value in `s.yaml`
+        Invalid: failed to read `a`: it is not one value in `s.yaml`
         hint: name one of the values in it: `a.…`
     "#]].assert_eq(&out);
 }

@@ -55,7 +55,7 @@ impl Doctor {
         let mut complain = |about: &str, message: String, help: &str| {
             complaints.push(Complaint { about: about.into(), message, help: help.into() });
         };
-        if let Some(before) = keeper::interrupted(&path) {
+        if let Some(before) = keeper::interrupted(&path)? {
             let message = format!("a rotation was cut off: {} is there", shown(&before));
             complain("store", message, "`labwright secret rotate --undo` or `--finish`");
         }
@@ -71,7 +71,8 @@ impl Doctor {
             if !kept(&name) {
                 complain(&name, "declared, and not made yet".into(), "`labwright secret generate`");
             } else if matches!(spec, generate::Generator::X509 { .. } | generate::Generator::X509Ca { .. }) {
-                certificate(publics(&opened, &name).remove("public"), &name, &mut complain);
+                let mut halves = publics(&opened, &name).map_err(secrets::error)?;
+                certificate(halves.remove("public"), &name, &mut complain);
             }
         }
         for (name, age, limit) in old(&parsed) {
@@ -159,11 +160,16 @@ fn in_vault(parsed: &Parsed) -> Result<(String, usize, Vec<Complaint>), CliError
     let shown = server.shown();
     let names = server.names().map_err(vault::error)?;
     let token = server.client.tokens().lookup_self();
-    if let Ok(token) = token
-        && token.policies.iter().any(|policy| policy == "root")
-    {
-        let help = "log in with a token whose policy grants the lab's folder alone, and revoke this one";
-        complain("store", "you are logged in with a root token".into(), help);
+    match token {
+        Ok(token) if token.policies.iter().any(|policy| policy == "root") => {
+            let help = "log in with a token whose policy grants the lab's folder alone, and revoke this one";
+            complain("store", "you are logged in with a root token".into(), help);
+        }
+        Ok(_) => {}
+        Err(error) => {
+            let message = format!("what this login may do cannot be told: {}", error.message);
+            complain("store", message, "grant it `read` on `auth/token/lookup-self`, as the policy `default` does");
+        }
     }
     let mut keeper = InVault::new(server);
     if keeper.interrupted()? {
@@ -174,7 +180,7 @@ fn in_vault(parsed: &Parsed) -> Result<(String, usize, Vec<Complaint>), CliError
         if !names.contains_key(&name) {
             complain(&name, "declared, and not made yet".into(), "`labwright secret generate`");
         } else if matches!(spec, generate::Generator::X509 { .. } | generate::Generator::X509Ca { .. }) {
-            certificate(keeper.publics(&name).remove("public"), &name, &mut complain);
+            certificate(keeper.publics(&name).map_err(vault::error)?.remove("public"), &name, &mut complain);
         }
     }
     for secret in &parsed.secrets {

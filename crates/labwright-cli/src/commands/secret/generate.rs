@@ -51,7 +51,7 @@ impl GenerateCommand {
         let mut keeper = common.keeper(&parsed, terminal)?;
         let asked = match std::io::stdin().is_terminal() {
             true => Vec::new(),
-            false => left_out(&mut specs, keeper.as_ref()),
+            false => left_out(&mut specs, keeper.as_ref())?,
         };
         let made = missing(&specs, keeper.as_ref())?;
         if made.is_empty() && asked.is_empty() {
@@ -131,24 +131,27 @@ fn named(specs: &BTreeMap<String, Generator>, names: &[String]) -> Result<BTreeM
 }
 
 /// Takes out what has to be typed and is not there, and what is made from it; returns what has to be typed.
-fn left_out(specs: &mut BTreeMap<String, Generator>, keeper: &dyn Keeper) -> Vec<String> {
-    let is_asked =
-        |(name, spec): &(&String, &Generator)| matches!(spec, Generator::Prompt { .. }) && keeper.get(name).is_err();
-    let asked: Vec<String> = specs.iter().filter(is_asked).map(|(name, _)| name.clone()).collect();
+fn left_out(specs: &mut BTreeMap<String, Generator>, keeper: &dyn Keeper) -> Result<Vec<String>, CliError> {
+    let mut asked = Vec::new();
+    for name in specs.iter().filter(|(_, spec)| matches!(spec, Generator::Prompt { .. })).map(|(name, _)| name) {
+        if keeper.kept(name).map_err(secrets::error)?.is_none() {
+            asked.push(name.clone());
+        }
+    }
     let mut gone = asked.clone();
     while !gone.is_empty() {
         specs.retain(|name, _| !gone.contains(name));
         let from = |spec: &Generator| spec.source().is_some_and(|source| gone.iter().any(|name| name == source));
         gone = specs.iter().filter(|(_, spec)| from(spec)).map(|(name, _)| name.clone()).collect();
     }
-    asked
+    Ok(asked)
 }
 
 fn missing(
     specs: &BTreeMap<String, generate::Generator>,
     keeper: &dyn Keeper,
 ) -> Result<BTreeMap<String, Made>, CliError> {
-    let existing = |name: &str| keeper.get(name).ok();
+    let existing = |name: &str| keeper.kept(name);
     let publics = |name: &str| keeper.publics(name);
     let mut prompt = |name: &str, message: &str| ask_value(name, message);
     let mut given = Given { existing: &existing, publics: &publics, prompt: &mut prompt };

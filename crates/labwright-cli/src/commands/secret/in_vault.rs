@@ -116,15 +116,15 @@ impl Keeper for InVault {
         }
     }
 
-    fn publics(&self, name: &str) -> BTreeMap<String, String> {
+    fn publics(&self, name: &str) -> Result<BTreeMap<String, String>, SecretError> {
         let (path, field) = self.vault.place(name);
-        let version = self.version(&path).ok().flatten();
+        let version = self.version(&path)?;
         let fields = self.changed.get(&path).or(version.as_ref().map(|version| &version.fields));
         let half = |half: &&str| {
             let value = fields?.get(&half_field(&field, half))?;
             Some((half.to_string(), value.expose().to_string()))
         };
-        HALVES.iter().filter_map(half).collect()
+        Ok(HALVES.iter().filter_map(half).collect())
     }
 
     fn set(&mut self, name: &str, value: &SecretText) -> Result<(), CliError> {

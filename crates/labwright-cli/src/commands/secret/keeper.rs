@@ -9,7 +9,7 @@ use labwright_model::Parsed;
 use labwright_model::store::{MADE, PUBLIC};
 use labwright_secrets::generate::Made;
 use labwright_secrets::store;
-use labwright_secrets::{SecretError, SecretText};
+use labwright_secrets::{ErrorKind, SecretError, SecretText};
 
 use super::in_vault::InVault;
 use super::{Common, Kept, flat, public_name, publics, shown};
@@ -22,8 +22,15 @@ pub trait Keeper {
     /// As messages show it.
     fn shown(&self) -> String;
     fn get(&self, name: &str) -> Result<SecretText, SecretError>;
+    /// As `get`; `None` is a secret that is not there, and what cannot be read is an error.
+    fn kept(&self, name: &str) -> Result<Option<SecretText>, SecretError> {
+        match self.get(name) {
+            Err(error) if error.kind == ErrorKind::NoSuchSecret => Ok(None),
+            value => value.map(Some),
+        }
+    }
     /// The public halves of a secret, by which half.
-    fn publics(&self, name: &str) -> BTreeMap<String, String>;
+    fn publics(&self, name: &str) -> Result<BTreeMap<String, String>, SecretError>;
     fn set(&mut self, name: &str, value: &SecretText) -> Result<(), CliError>;
     /// Puts what was made there: the secret, its public halves, and the day.
     fn put(&mut self, name: &str, made: &Made) -> Result<(), CliError>;
@@ -86,10 +93,10 @@ impl Common {
 
     /// The place where a rotation was cut off, which nothing else may change before that is over.
     pub fn cut_off(&self, parsed: &Parsed, terminal: &Terminal) -> Result<Box<dyn Keeper>, CliError> {
-        let in_file = || secrets::path(parsed).is_ok_and(|path| interrupted(&path).is_some());
+        let in_file = || secrets::path(parsed).map_or(Ok(false), |path| interrupted(&path).map(|left| left.is_some()));
         match place(self, parsed, &[])? {
             // Beside a file that nothing was cut off in, it can only have been the Vault.
-            Place::Sops if vault::declared(parsed).is_none() || in_file() => {
+            Place::Sops if vault::declared(parsed).is_none() || in_file()? => {
                 let lock = store::file::lock(&secrets::path(parsed)?).map_err(secrets::error)?;
                 let (path, opened) = secrets::open(parsed, &self.identity, terminal)?;
                 Ok(Box::new(Kept { path, opened, _lock: lock }))
@@ -114,9 +121,15 @@ fn before(path: &Path) -> PathBuf {
 }
 
 /// The old store of a rotation that did not come to its end.
-pub fn interrupted(path: &Path) -> Option<PathBuf> {
+pub fn interrupted(path: &Path) -> Result<Option<PathBuf>, CliError> {
     let before = before(path);
-    before.exists().then_some(before)
+    match before.try_exists() {
+        Ok(there) => Ok(there.then_some(before)),
+        Err(error) => {
+            Err(CliError::usage(format!("cannot tell whether a rotation was cut off: {}: {error}", shown(&before)))
+                .hint(format!("make the folder of {} readable for this user", shown(path))))
+        }
+    }
 }
 
 impl Keeper for Kept {
@@ -128,7 +141,7 @@ impl Keeper for Kept {
         self.opened.get(name)
     }
 
-    fn publics(&self, name: &str) -> BTreeMap<String, String> {
+    fn publics(&self, name: &str) -> Result<BTreeMap<String, String>, SecretError> {
         publics(&self.opened, name)
     }
 
@@ -176,7 +189,7 @@ impl Keeper for Kept {
     }
 
     fn interrupted(&mut self) -> Result<bool, CliError> {
-        Ok(interrupted(&self.path).is_some())
+        Ok(interrupted(&self.path)?.is_some())
     }
 
     fn put_back(&mut self) -> Result<(), CliError> {

@@ -23,7 +23,7 @@ use labwright_model::lab::{Generate, GenerateKind};
 use labwright_model::store::{MADE, PUBLIC};
 use labwright_secrets::generate::{Alphabet, Generator};
 use labwright_secrets::store::{self, Opened};
-use labwright_secrets::{SecretError, SecretText};
+use labwright_secrets::{ErrorKind, SecretError, SecretText};
 
 use crate::error::{CliError, Exit};
 use crate::lab::{self, LabArg};
@@ -113,7 +113,7 @@ impl Common {
         }
         let path = secrets::path(parsed)?;
         let lock = store::file::lock(&path).map_err(secrets::error)?;
-        if let Some(before) = keeper::interrupted(&path) {
+        if let Some(before) = keeper::interrupted(&path)? {
             let error = CliError::usage(format!("a rotation did not come to its end: `{}` is there", before.display()));
             return Err(error
                 .hint("`labwright secret rotate --undo` puts the old values back everywhere")
@@ -209,12 +209,16 @@ fn ask_value(name: &str, message: &str) -> Result<SecretText, SecretError> {
 }
 
 /// The public halves of a secret that the store holds.
-fn publics(opened: &Opened, name: &str) -> BTreeMap<String, String> {
-    let half = |half: &str| {
-        let value = opened.get(&format!("{PUBLIC}.{}", public_name(name, half))).ok()?;
-        Some((half.to_string(), value.expose().to_string()))
-    };
-    ["public", "chain"].into_iter().filter_map(half).collect()
+fn publics(opened: &Opened, name: &str) -> Result<BTreeMap<String, String>, SecretError> {
+    let mut halves = BTreeMap::new();
+    for half in ["public", "chain"] {
+        match opened.get(&format!("{PUBLIC}.{}", public_name(name, half))) {
+            Ok(value) => drop(halves.insert(half.to_string(), value.expose().to_string())),
+            Err(error) if error.kind == ErrorKind::NoSuchSecret => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(halves)
 }
 
 /// A path as messages show it.

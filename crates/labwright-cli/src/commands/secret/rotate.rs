@@ -110,7 +110,7 @@ impl Rotate {
                 .entry(name.clone())
                 .or_insert_with(|| Generator::Prompt { message: format!("new value of `{name}`") });
         }
-        let existing = |name: &str| keeper.get(name).ok();
+        let existing = |name: &str| keeper.kept(name);
         let publics = |name: &str| keeper.publics(name);
         let mut prompt = |name: &str, message: &str| ask_value(name, message);
         let mut given = Given { existing: &existing, publics: &publics, prompt: &mut prompt };

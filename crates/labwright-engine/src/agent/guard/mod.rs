@@ -114,7 +114,7 @@ pub fn confirm(state: &Path, ticket: &str) -> io::Result<Result<Verdict, String>
     }
     end(state, ticket, &Verdict::Confirmed)?;
     // What stands now is proven to let people in: an older change that is still pending must not take it away.
-    for older in record::pending(state)?.into_iter().filter(|older| older.ticket.as_str() < ticket) {
+    for older in record::readable(state)?.0.into_iter().filter(|older| older.ticket.as_str() < ticket) {
         supersede(state, older, &record)?;
     }
     Ok(Ok(Verdict::Confirmed))
@@ -141,7 +141,8 @@ pub fn revert(state: &Path, ticket: &str, because: &str) -> Verdict {
 fn go_back(state: &Path, ticket: &str, because: &str, when: back::When) -> io::Result<Verdict> {
     let _held = record::lock(state)?;
     let Some(record) = record::read(state, ticket)? else { return Ok(verdict(state, ticket)) };
-    let mut newer: Vec<Record> = record::pending(state)?;
+    // To go back matters more than one beside it that cannot be read.
+    let (mut newer, _) = record::readable(state)?;
     newer.retain(|newer| newer.ticket.as_str() > ticket && newer.shares(&record));
     newer.reverse();
     for newer in newer {

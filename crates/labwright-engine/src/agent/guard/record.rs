@@ -155,19 +155,50 @@ pub fn outlives(state: &Path, ticket: &str) -> bool {
     folder(state, ticket).join("outlives").exists()
 }
 
-/// All that are pending, the oldest first. One that cannot be read hides no other.
+/// All that are pending, the oldest first.
+///
+/// # Errors
+/// One of them cannot be read: what it would take back, and when, is not known.
 pub fn pending(state: &Path) -> io::Result<Vec<Record>> {
+    let (records, unreadable) = readable(state)?;
+    match unreadable.into_iter().next() {
+        None => Ok(records),
+        Some((ticket, error)) => {
+            let folder = folder(state, &ticket);
+            let folder = folder.display();
+            Err(io::Error::other(format!(
+                "a change that waits for its confirmation cannot be read: {error}; `cat {folder}/record.json` shows what \
+                     is left of the way back, and `rm -r {folder}` gives it up: what was changed then stays as it is"
+            )))
+        }
+    }
+}
+
+/// A ticket whose record cannot be read, and why.
+pub type Unreadable = (String, io::Error);
+
+/// As `pending`, with those that cannot be read, by ticket: one that cannot hides no other from whoever goes back or confirms.
+pub fn readable(state: &Path) -> io::Result<(Vec<Record>, Vec<Unreadable>)> {
     let entries = match fs::read_dir(root(state)) {
+        // Whoever may not look there may arm nothing there either, and takes nothing back.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
-            return Ok(Vec::new());
+            return Ok(Default::default());
         }
         entries => entries?,
     };
-    let tickets = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let mut records: Vec<Record> = tickets.filter_map(|ticket| read(state, &ticket).ok().flatten()).collect();
+    let (mut records, mut unreadable) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let Ok(ticket) = entry?.file_name().into_string() else { continue };
+        match read(state, &ticket) {
+            Ok(record) => records.extend(record),
+            // Of one that is over, only what could not be removed is left.
+            Err(error) if verdict(state, &ticket) == Verdict::Pending => unreadable.push((ticket, error)),
+            Err(_) => {}
+        }
+    }
     records.retain(|record| verdict(state, &record.ticket) == Verdict::Pending);
     records.sort_by(|a, b| a.ticket.cmp(&b.ticket));
-    Ok(records)
+    Ok((records, unreadable))
 }
 
 /// Whether the agent that made the change is there and waits.
@@ -201,11 +232,15 @@ pub fn verdict(state: &Path, ticket: &str) -> Verdict {
     if !is_ticket(ticket) {
         return Verdict::Unknown;
     }
-    let ended = fs::read(root(state).join("ended").join(format!("{ticket}.json")));
-    match ended.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-        Some(verdict) => verdict,
-        None if folder(state, ticket).is_dir() => Verdict::Pending,
-        None => Verdict::Unknown,
+    let path = root(state).join("ended").join(format!("{ticket}.json"));
+    let unreadable = |why: String| Verdict::Stuck {
+        because: format!("what became of it is written in `{}`, which cannot be read: {why}", path.display()),
+    };
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| unreadable(error.to_string())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => unreadable(error.to_string()),
+        Err(_) if folder(state, ticket).is_dir() => Verdict::Pending,
+        Err(_) => Verdict::Unknown,
     }
 }
 

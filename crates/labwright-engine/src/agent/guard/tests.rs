@@ -196,3 +196,40 @@ fn records_are_for_root_alone_and_tickets_lead_nowhere_else() {
         assert_eq!(record::read(&ground.state(), bad).unwrap(), None, "{bad}");
     }
 }
+
+#[test]
+fn a_pending_change_that_cannot_be_read_is_told_and_hides_no_other() {
+    let ground = Ground::new();
+    let (first, _a) = ground.simple("20261121T100000.000Z", "bad");
+    let folder = record::folder(&ground.state(), &first);
+    let other = record::folder(&ground.state(), "20261121T100100.000Z-001");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("record.json"), "{\"ticket\":\"2026").unwrap();
+    for told in [pending(&ground.state()).unwrap_err(), settle(&ground.state()).unwrap_err()] {
+        let told = told.to_string();
+        assert!(told.contains("waits for its confirmation cannot be read"), "{told}");
+        assert!(told.contains(&format!("rm -r {}", other.display())), "{told}");
+    }
+    // The other one's way back is not in its way, and what goes back tells itself.
+    assert!(matches!(
+        revert(&ground.state(), "20261121T100100.000Z-001", "nobody confirmed it"),
+        Verdict::Stuck { .. }
+    ));
+    assert!(reverted(&fire(&ground.state(), &first, Fired::Timer)));
+    assert_eq!(ground.content(), "old");
+    assert!(!folder.exists());
+    fs::remove_dir_all(&other).unwrap();
+    assert_eq!(pending(&ground.state()).unwrap(), []);
+}
+
+#[test]
+fn a_verdict_that_cannot_be_read_takes_nothing_back() {
+    let ground = Ground::new();
+    let (ticket, _awaited) = ground.simple("20261121T100000.000Z", "new");
+    let ended = ground.state().join("reverts/ended");
+    fs::create_dir_all(&ended).unwrap();
+    fs::write(ended.join(format!("{ticket}.json")), "").unwrap();
+    let Verdict::Stuck { because } = verdict(&ground.state(), &ticket) else { panic!("it counts as pending") };
+    assert!(because.contains(&format!("{ticket}.json")), "{because}");
+    assert_eq!(pending(&ground.state()).unwrap(), []);
+}

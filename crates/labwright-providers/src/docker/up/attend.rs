@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 use zeroize::Zeroizing;
 
 use super::super::session::{Replaced, Saying, Starting};
-use super::super::{engine, prepare};
+use super::super::{engine, prepare, room as own_room};
 use super::{Stack, Stacks, clear, events, fixed, room, unit};
 
 /// Tells the supervisor something.
@@ -57,6 +57,7 @@ pub struct Hub {
     replaced: Replaced,
     starting: Starting,
     ready: prepare::Ready,
+    room: own_room::Turn,
 }
 
 /// Says what is waited for, under the name of a container.
@@ -88,6 +89,7 @@ impl Hub {
             replaced: &self.replaced,
             starting: &self.starting,
             ready: &self.ready,
+            room: &self.room,
         }
     }
 
@@ -140,8 +142,8 @@ pub fn attend(
         .spawn(move || {
             let late = tell.clone();
             let attended = engine::with(&socket, async |docker| {
+                let podman = fixed::is_podman(docker).await?;
                 let _ = say.send(Ok(()));
-                let podman = fixed::is_podman(docker).await;
                 let hub = Rc::new(hub(docker.clone(), podman, stacks.clone(), context.clone(), tell.clone()));
                 LocalSet::new().run_until(listen(hub, &mut ordered)).await
             });
@@ -183,6 +185,7 @@ fn hub(docker: Docker, podman: bool, stacks: Stacks, context: Context, tell: Tel
         replaced: Replaced::default(),
         starting: Starting::default(),
         ready: prepare::Ready::default(),
+        room: own_room::Turn::default(),
     }
 }
 

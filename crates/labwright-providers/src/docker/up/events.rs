@@ -178,7 +178,16 @@ async fn look_again(hub: &Rc<Hub>) {
         };
         for (made, id) in all {
             let Some(id) = id else { continue };
-            let found = inspect(&hub.docker, &id).await.ok().flatten().unwrap_or_default();
+            let found = match inspect(&hub.docker, &id).await {
+                Ok(found) => found.unwrap_or_default(),
+                // Nobody can say whether it runs. An engine that is gone again is looked for again, and this with it.
+                Err(error) => {
+                    runs = false;
+                    let reason = format!("whether `{}` runs cannot be told: {}", made.key, error.message);
+                    hub.tell(Heard::Unwell { unit: unit.clone(), attempt, reason });
+                    continue;
+                }
+            };
             if found["State"]["Running"] != true {
                 runs = false;
                 let code = found["State"]["ExitCode"].as_i64().unwrap_or(-1);

@@ -7,16 +7,17 @@ use std::net::IpAddr;
 
 use bollard::Docker;
 use ipnet::IpNet;
-use labwright_plan::{Spec, Value};
+use labwright_plan::{ProviderError, Spec, Value};
 
-use super::super::engine::json;
+use super::super::engine::{json, told};
 use super::attend::Hub;
 
-/// Whether an engine is Podman.
-pub async fn is_podman(docker: &Docker) -> bool {
-    let version = docker.version().await.map(|version| json(&version)).unwrap_or_default();
+/// Whether an engine is Podman: what separates its networks is another option.
+pub async fn is_podman(docker: &Docker) -> Result<bool, ProviderError> {
+    let version = docker.version().await.map_err(|error| told("ask for the version of", "the engine", error))?;
+    let version = json(&version);
     let mut parts = version["Components"].as_array().into_iter().flatten();
-    parts.any(|part| part["Name"].as_str().is_some_and(|name| name.contains("Podman")))
+    Ok(parts.any(|part| part["Name"].as_str().is_some_and(|name| name.contains("Podman"))))
 }
 
 /// Who is in a network, by name, with what it is called there.

@@ -164,24 +164,31 @@ pub async fn one_volume(hub: &Hub, name: &str, spec: &Spec) -> Result<(), Provid
 
 /// Which copy of its data a container has: another one for each volume or folder that was made anew, and for each container
 /// that keeps it in itself.
-pub async fn copy(hub: &Hub, inspect: &Json) -> String {
+///
+/// # Errors
+/// The engine or the disk does not say: that is not another copy.
+pub async fn copy(hub: &Hub, inspect: &Json) -> Result<String, ProviderError> {
     let mut all = Vec::new();
     for mount in inspect["Mounts"].as_array().into_iter().flatten().filter(|mount| mount["RW"] == true) {
         match mount["Name"].as_str() {
             Some(name) => {
-                let volume = volume::look(&hub.docker, name).await.ok().flatten().unwrap_or_default();
+                let volume = volume::look(&hub.docker, name).await?.unwrap_or_default();
                 all.push(format!("{name}@{}", volume["Labels"][COPY].as_str().unwrap_or_default()));
             }
             None => {
                 let source = mount["Source"].as_str().unwrap_or_default();
-                let Ok(found) = std::fs::metadata(source) else { continue };
+                let found = match std::fs::metadata(source) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    found => found
+                        .map_err(|error| ProviderError::rejected(format!("`{source}` cannot be looked at: {error}")))?,
+                };
                 let made = found.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
                 all.push(format!("{source}@{}.{}", found.ino(), made.unwrap_or_default().as_nanos()));
             }
         }
     }
     all.sort();
-    if all.is_empty() { inspect["Id"].as_str().unwrap_or_default().to_string() } else { all.join(" ") }
+    Ok(if all.is_empty() { inspect["Id"].as_str().unwrap_or_default().to_string() } else { all.join(" ") })
 }
 
 /// Sees to it that an image is here: what is here counts, and what is not is fetched. Returns what the engine says of it, and

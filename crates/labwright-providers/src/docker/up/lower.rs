@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use labwright_model::compose::Project;
 use labwright_model::snapshot::up::{Containers, Ready, Up, What};
 use labwright_model::{Findings, Parsed, Placement, Severity, reference};
@@ -12,6 +13,7 @@ use labwright_plan::{Spec, Value};
 use serde_json::{Value as Json, json};
 
 use super::super::lower::{Ground, lower_stack};
+use super::super::own;
 use super::super::project::{self, IN_PLACE, Making, container_name, on_host};
 use super::super::services::{self, Members, Placed};
 use super::super::stack::{self, Attachment, Container, Mount, Network, Port, Volume};
@@ -86,6 +88,8 @@ pub fn lower(mut ask: Ask<'_>) -> (Stacks, Vec<String>) {
     notes.extend(unsaid::notes(&placed, &others));
     // Who meets whom is told as for a host of the lab.
     let joins = services::joins(&placed);
+    let apart = own::subnets(parsed, &placed);
+    let apart = apart.get(HERE).map_or(&[][..], Vec::as_slice);
     let mut stacks = Stacks {
         socket: ask.socket.into(),
         mark: ask.mark.into(),
@@ -95,7 +99,7 @@ pub fn lower(mut ask: Ask<'_>) -> (Stacks, Vec<String>) {
     };
     for ((placed, part), joins) in placed.iter().zip(parts).zip(joins) {
         if let Some(stack) = placed.stack() {
-            stacks.services.push(resources(&ask, stack, joins, part));
+            stacks.services.push(resources(&ask, stack, joins, part, apart));
         }
     }
     one_spec_each(&mut stacks.services);
@@ -122,7 +126,13 @@ fn one_spec_each(services: &mut [Stack]) {
 
 /// What a stack is made of, as the engine is asked for it. `joins`: the networks in which it meets others, with what its
 /// containers are called there.
-fn resources(ask: &Ask<'_>, stack: &stack::Stack, joins: BTreeMap<String, Members>, part: Part) -> Stack {
+fn resources(
+    ask: &Ask<'_>,
+    stack: &stack::Stack,
+    joins: BTreeMap<String, Members>,
+    part: Part,
+    apart: &[IpNet],
+) -> Stack {
     let Part { mut made, restarts, called } = part;
     let own_links = format!("{}_to_", stack.name);
     // Who needs it brings the network that they meet in, and puts it there: it waits for nobody's network.
@@ -139,6 +149,7 @@ fn resources(ask: &Ask<'_>, stack: &stack::Stack, joins: BTreeMap<String, Member
         socket: None,
         pinned: ask.pinned,
         adopt: false,
+        apart,
         span: labwright_model::Span::NONE,
     };
     for resource in lower_stack(stack, &ground, &own, &BTreeSet::new()) {

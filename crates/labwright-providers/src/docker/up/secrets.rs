@@ -63,7 +63,7 @@ pub async fn hand_over(docker: &Docker, id: &str, user: &str, places: &[PathBuf]
     if places.is_empty() {
         return Ok(());
     }
-    let (uid, gid) = numbers(docker, id, user).await;
+    let (uid, gid) = numbers(docker, id, user).await?;
     for place in places {
         let own = fs::metadata(place).map(|found| found.uid()).map_err(|error| failed(place, &error))?;
         if uid == own || uid == 0 {

@@ -177,22 +177,29 @@ pub async fn start(hub: Rc<Hub>, unit: String, attempt: u64) {
     }
     drop(running);
     if is_current(&hub, &unit, attempt) {
-        let copy = copies(&hub, stack).await;
-        hub.tell(Heard::Copy { unit: unit.clone(), copy });
+        match copies(&hub, stack).await {
+            Ok(copy) => hub.tell(Heard::Copy { unit: unit.clone(), copy }),
+            // Taken for a fresh one, data that is there would be loaded with its seeds once more.
+            Err(error) => {
+                let reason = format!("which copy of its data it has cannot be told: {}", error.message);
+                return failed(reason, Then::Again);
+            }
+        }
         hub.tell(Heard::Well { unit: unit.clone(), attempt });
         finish(&hub, &unit);
     }
 }
 
-async fn copies(hub: &Hub, stack: &Stack) -> String {
+async fn copies(hub: &Hub, stack: &Stack) -> Result<String, ProviderError> {
     let mut all = Vec::new();
     for made in &stack.containers {
         let id = hub.units.borrow().get(&stack.unit).and_then(|state| state.containers.get(&made.name)?.id());
         let Some(id) = id else { continue };
-        let inspect = container::inspect(&hub.docker, &id).await.ok().flatten().unwrap_or_default();
-        all.push(ground::copy(hub, &inspect).await);
+        // One that is gone again has no data.
+        let Some(inspect) = container::inspect(&hub.docker, &id).await? else { continue };
+        all.push(ground::copy(hub, &inspect).await?);
     }
-    all.join(" ")
+    Ok(all.join(" "))
 }
 
 /// Where nothing of a unit runs any more, and all of it ended well, it is done.

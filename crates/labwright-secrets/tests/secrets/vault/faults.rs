@@ -103,7 +103,7 @@ fn certificates() -> (String, String, String) {
         ("web".to_string(), Generator::x509("ca", vec!["127.0.0.1".to_string()])),
     ]);
     let mut nobody = |_: &str, _: &str| Ok(SecretText::from(""));
-    let mut given = Given { existing: &|_| None, publics: &|_| BTreeMap::new(), prompt: &mut nobody };
+    let mut given = Given { existing: &|_| Ok(None), publics: &|_| Ok(BTreeMap::new()), prompt: &mut nobody };
     let made = generate::missing(&specs, &mut given, &mut rand::rng(), jiff::Timestamp::now()).expect("it can be made");
     let (web, ca) = (&made["web"], &made["ca"]);
     (web.public["chain"].clone(), web.private.expose().to_string(), ca.public["public"].clone())
