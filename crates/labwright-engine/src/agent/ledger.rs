@@ -238,7 +238,7 @@ impl Journal {
         let written = self.file.write_all(&bytes);
         match written {
             Ok(()) => self.whole += bytes.len() as u64,
-            // A part of a line would take the next line with it; where even this fails, reading stops there.
+            // A part of a line would take the next line with it; where even this fails, whoever reads it is told the line.
             Err(_) => self.file.set_len(self.whole).unwrap_or_default(),
         }
         written
