@@ -87,7 +87,8 @@ impl Page<'_, '_> {
         }
     }
 
-    /// Sources that cannot be where they say.
+    /// Sources that cannot be where they say. A router asks for the way back where it has just asked for the way there
+    /// (`looked_back`), which costs it far less than at the first hook; what is exempt is looked at only where none is found.
     pub(super) fn spoofed(&mut self) {
         if !self.routes {
             let rules = lines(&["iif != \"lo\" fib saddr type local counter drop"]);
@@ -96,21 +97,21 @@ impl Page<'_, '_> {
         }
         let several = self.in_several_zones();
         let mut rules =
-            lines(&["ip saddr 0.0.0.0 udp sport 68 udp dport 67 accept", "ip6 saddr { ::, fe80::/10 } accept"]);
-        let mut priority = "raw";
-        let named = Family::ALL.into_iter().zip(&several).filter(|(_, addresses)| !addresses.is_empty());
-        for (family, addresses) in named {
-            // Whether a packet is an answer is known once connections are tracked, which comes after `raw`.
-            priority = "mangle";
+            lines(&["ip saddr 0.0.0.0 udp sport 68 udp dport 67 return", "ip6 saddr { ::, fe80::/10 } return"]);
+        for (family, addresses) in Family::ALL.into_iter().zip(&several).filter(|(_, several)| !several.is_empty()) {
             let name = format!("several{}", family.digit());
             self.out.push_str("\n\t# Hosts in several zones: they answer on one way what was asked over another.\n");
             set(&mut self.out, &name, address(family), true, addresses);
-            rules.push(format!("ct direction reply {} saddr @{name} accept", family.word()));
+            rules.push(format!("ct direction reply {} saddr @{name} return", family.word()));
         }
-        rules.push("iif != \"lo\" fib saddr . iif oif missing counter drop".into());
+        rules.push("counter drop".into());
         let about = "An address is believed where the way back to it leads; whoever has none yet asks for one.";
-        let hook = format!("filter hook prerouting priority {priority}; policy accept");
-        chain(&mut self.out, about, "spoofed", &hook, &rules);
+        chain(&mut self.out, about, "spoofed", "", &rules);
+    }
+
+    /// The rule that holds a packet's source against the way back to it, before anything accepts the packet.
+    fn looked_back(&self) -> Option<String> {
+        self.routes.then(|| "iif != \"lo\" fib saddr . iif oif missing jump spoofed".to_string())
     }
 
     /// The addresses of other hosts that are in more than one zone, for each family.
@@ -128,11 +129,13 @@ impl Page<'_, '_> {
     }
 
     pub(super) fn input(&mut self, addressed: [bool; 2]) {
-        let mut rules = lines(&[
-            "ct state vmap { established : accept, related : accept, invalid : drop }",
+        let mut rules: Vec<String> = self.looked_back().into_iter().collect();
+        rules.extend(lines(&[
+            "ct state established,related accept",
+            "ct state invalid drop",
             "iif \"lo\" accept",
             "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
-        ]);
+        ]));
         // A router gives addresses out, and is given one by its provider.
         if self.routes {
             rules.extend(lines(&[
@@ -188,7 +191,7 @@ impl Page<'_, '_> {
 
     pub(super) fn output(&mut self, addressed: [bool; 2]) {
         let mut rules = lines(&[
-            "ct state vmap { established : accept, related : accept }",
+            "ct state established,related accept",
             "oif \"lo\" accept",
             "oifname @containers jump to_containers",
             "meta l4proto vmap { icmpv6 : jump neighbours, igmp : accept }",
@@ -223,7 +226,8 @@ impl Page<'_, '_> {
 
     /// What passes through: between zones on a router; to and from containers anywhere.
     pub(super) fn forward(&mut self, ways: Option<&Ways>, addressed: [bool; 2]) {
-        let mut rules = lines(&["ct state vmap { established : accept, related : accept, invalid : drop }"]);
+        let mut rules: Vec<String> = self.looked_back().into_iter().collect();
+        rules.extend(lines(&["ct state established,related accept", "ct state invalid drop"]));
         let carries = self.matrix.parties.hosts[self.host].carries && !self.routes;
         rules.push("iifname @containers jump from_containers".into());
         rules.push("# A published port is the host's: it is judged by what it was before it was translated.".into());
