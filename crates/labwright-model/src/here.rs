@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::lab::Lab;
 use crate::resolve::{mentions_port, overlay};
@@ -122,7 +122,7 @@ const SOURCES: &[&str] = &[
 ];
 
 /// The tree with all services as they are on this machine, and their ports.
-pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
+pub(crate) fn place(root: &Arc<Node>, ask: &Ask) -> (Arc<Node>, Ports) {
     let Kind::Map(sections) = &root.kind else { return (root.clone(), Ports::default()) };
     let environment = environment(root, ask);
     let mut ports = Ports { environment, no_engine: ask.no_engine.clone(), ..Ports::default() };
@@ -136,10 +136,10 @@ pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
     ports.dns = ports.free(unprivileged(53), ask);
     let Some(services) = root.get("services") else { return (root.clone(), ports) };
     let Kind::Map(entries) = &services.kind else { return (root.clone(), ports) };
-    let mut placed: Vec<(Key, Rc<Node>)> = Vec::new();
+    let mut placed: Vec<(Key, Arc<Node>)> = Vec::new();
     for (key, service) in entries {
         match in_environment(service, ports.environment.as_deref()) {
-            Some(service) => placed.push((key.clone(), Rc::new(stand_in(&service)))),
+            Some(service) => placed.push((key.clone(), Arc::new(stand_in(&service)))),
             None => ports.elsewhere.push(key.text.clone()),
         }
     }
@@ -184,18 +184,18 @@ pub(crate) fn place(root: &Rc<Node>, ask: &Ask) -> (Rc<Node>, Ports) {
         if in_containers(node) {
             // The port of one is that inside; what a Compose file says is not ours to put anything into.
             if let Some(containers) = node.get("containers") {
-                *node = Rc::new(with(node, "containers", rewritten(containers, &seen)));
+                *node = Arc::new(with(node, "containers", rewritten(containers, &seen)));
             }
         } else if let Some(port) = ports.services.get(&key.text) {
-            *node = Rc::new(with(node, "port", scalar(&port.to_string(), node)));
+            *node = Arc::new(with(node, "port", scalar(&port.to_string(), node)));
         }
     }
-    let services = Rc::new(Node { kind: Kind::Map(placed), span: services.span });
-    let section = |(key, node): &(Key, Rc<Node>)| match key.text == "services" {
+    let services = Arc::new(Node { kind: Kind::Map(placed), span: services.span });
+    let section = |(key, node): &(Key, Arc<Node>)| match key.text == "services" {
         true => (key.clone(), services.clone()),
         false => (key.clone(), node.clone()),
     };
-    (Rc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span }), ports)
+    (Arc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span }), ports)
 }
 
 /// Every host of the lab is this machine.
@@ -206,7 +206,7 @@ pub(crate) fn settle(lab: &mut Lab) {
     }
 }
 
-fn texts(node: Option<&Rc<Node>>) -> Vec<&str> {
+fn texts(node: Option<&Arc<Node>>) -> Vec<&str> {
     match node.map(|node| &node.kind) {
         Some(Kind::Scalar { text, .. }) => vec![text],
         Some(Kind::List(items)) => items.iter().filter_map(|item| item.text()).collect(),
@@ -220,7 +220,7 @@ fn environment(root: &Node, ask: &Ask) -> Option<String> {
 }
 
 /// A service as it is in the one environment; `None` where it is in others alone.
-fn in_environment(service: &Rc<Node>, environment: Option<&str>) -> Option<Node> {
+fn in_environment(service: &Arc<Node>, environment: Option<&str>) -> Option<Node> {
     let Some(table) = service.get("environments").filter(|table| !table.is_null()) else {
         return Some((**service).clone());
     };
@@ -228,11 +228,11 @@ fn in_environment(service: &Rc<Node>, environment: Option<&str>) -> Option<Node>
     if !texts(Some(table)).contains(&environment) {
         return None;
     }
-    let merged = overlay(service, table.get(environment).map(Rc::as_ref));
+    let merged = overlay(service, table.get(environment).map(Arc::as_ref));
     // One environment stays, and says nothing more: `${env}` is its name.
     let key = Key { text: environment.to_string(), span: table.span };
     let one =
-        Node { kind: Kind::Map(vec![(key, Rc::new(Node { kind: Kind::Null, span: table.span }))]), span: table.span };
+        Node { kind: Kind::Map(vec![(key, Arc::new(Node { kind: Kind::Null, span: table.span }))]), span: table.span };
     Some(with(&merged, "environments", one))
 }
 
@@ -275,9 +275,9 @@ fn rewritten(node: &Node, seen: &dyn Fn(&str, &str) -> Option<String>) -> Node {
             }
             Kind::Scalar { text: out, plain: *plain }
         }
-        Kind::List(items) => Kind::List(items.iter().map(|item| Rc::new(rewritten(item, seen))).collect()),
+        Kind::List(items) => Kind::List(items.iter().map(|item| Arc::new(rewritten(item, seen))).collect()),
         Kind::Map(entries) => {
-            Kind::Map(entries.iter().map(|(key, item)| (key.clone(), Rc::new(rewritten(item, seen)))).collect())
+            Kind::Map(entries.iter().map(|(key, item)| (key.clone(), Arc::new(rewritten(item, seen)))).collect())
         }
     };
     Node { kind, span: node.span }
@@ -300,7 +300,7 @@ fn stand_in(service: &Node) -> Node {
         node = with(&node, "containers", with(&empty(up), "app", container));
     }
     // Whatever port the replaced one had is not one of this process; another image of the same application has the same.
-    let same = |_: &&Rc<Node>| run.is_none_or(|run| mentions_port(run));
+    let same = |_: &&Arc<Node>| run.is_none_or(|run| mentions_port(run));
     let port = up.get("port").or_else(|| service.get("port").filter(same));
     match port.and_then(|port| port.text()) {
         Some(port) => with(&node, "port", scalar(port.rsplit(':').next().unwrap_or(port), up)),
@@ -309,7 +309,7 @@ fn stand_in(service: &Node) -> Node {
 }
 
 /// The port that a process has by the lab, and whether it can have another: one that is told it by `${port}` can.
-fn port(name: &str, service: &Rc<Node>) -> Option<(String, u16, bool)> {
+fn port(name: &str, service: &Arc<Node>) -> Option<(String, u16, bool)> {
     if in_containers(service) {
         let inside = crate::resolve::port(name, service).filter(|port| *port > 0)?;
         return Some((name.to_string(), published(service, inside).unwrap_or(inside), true));
@@ -335,8 +335,8 @@ fn published(service: &Node, inside: u16) -> Option<u16> {
 }
 
 /// The named services, and all that they need.
-fn wanted(services: &[(Key, Rc<Node>)], only: &[String]) -> BTreeSet<String> {
-    let by_name: BTreeMap<&str, &Rc<Node>> = services.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
+fn wanted(services: &[(Key, Arc<Node>)], only: &[String]) -> BTreeSet<String> {
+    let by_name: BTreeMap<&str, &Arc<Node>> = services.iter().map(|(key, node)| (key.text.as_str(), node)).collect();
     let mut wanted = BTreeSet::new();
     let mut open: Vec<&str> = match only.is_empty() {
         true => by_name.keys().copied().collect(),
@@ -365,8 +365,8 @@ fn with(node: &Node, name: &str, value: Node) -> Node {
     let mut entries = entries.clone();
     let span = value.span;
     match entries.iter_mut().find(|(key, _)| key.text == name) {
-        Some(entry) => entry.1 = Rc::new(value),
-        None => entries.push((Key { text: name.to_string(), span }, Rc::new(value))),
+        Some(entry) => entry.1 = Arc::new(value),
+        None => entries.push((Key { text: name.to_string(), span }, Arc::new(value))),
     }
     Node { kind: Kind::Map(entries), span: node.span }
 }

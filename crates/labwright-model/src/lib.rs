@@ -20,13 +20,13 @@ pub mod span;
 pub mod store;
 mod syntax;
 mod texts;
+mod threads;
 mod tree;
 pub mod units;
 mod zone_kind;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use allow::Allow;
 pub use decode::{Foreign, Many, Section, Table};
@@ -38,6 +38,7 @@ pub use schema::schema;
 pub use span::{Place, Source, Sources, Span, Spanned};
 pub use store::Store;
 pub use texts::{Step, Text};
+pub use threads::side_by_side;
 pub use tree::MAX_FILE_BYTES;
 pub use zone_kind::{carrier, hypervisors, router};
 
@@ -79,9 +80,9 @@ pub struct Parsed {
     /// The day that the lab is judged on. `None` until somebody says it: nothing here reads a clock, and without a day no
     /// rule says that anything is overdue.
     pub as_of: Option<units::Date>,
-    root: Rc<Node>,
+    root: Arc<Node>,
     /// Where each key of a long map stands in it, by the map's own place in memory; the tree never changes.
-    indexes: RefCell<HashMap<usize, HashMap<String, usize>>>,
+    indexes: Arc<RwLock<HashMap<usize, HashMap<String, usize>>>>,
     /// Paths of values that a short form gives.
     short: std::collections::HashSet<String>,
 }
@@ -153,7 +154,7 @@ fn read(entry: &str, files: &dyn Files, ask: Option<&here::Ask>) -> (Parsed, her
         incomplete: loaded.incomplete,
         as_of: None,
         root,
-        indexes: RefCell::default(),
+        indexes: Arc::default(),
         short,
     };
     (parsed, ports)
@@ -161,30 +162,30 @@ fn read(entry: &str, files: &dyn Files, ask: Option<&here::Ask>) -> (Parsed, her
 
 /// Services have references of their own (`${port}`, `${env}`), so each is read in its own scope.
 fn interpolate(
-    root: &Rc<Node>,
+    root: &Arc<Node>,
     sources: &Sources,
     store: Option<&Store>,
     here: Option<&here::Ports>,
     found: &mut Found,
-) -> Rc<Node> {
+) -> Arc<Node> {
     let Kind::Map(sections) = &root.kind else { return root.clone() };
     let known = Known::new(root, sources, store).placed(here);
-    let section = |(key, node): &(tree::Key, Rc<Node>)| {
+    let section = |(key, node): &(tree::Key, Arc<Node>)| {
         let new = match &node.kind {
             Kind::Map(services) if key.text == "services" => {
-                let service = |(name, service): &(tree::Key, Rc<Node>)| {
+                let service = |(name, service): &(tree::Key, Arc<Node>)| {
                     let placed = service.get("environments").is_some_and(|environments| !environments.is_null());
                     let within = if placed { Within::Environments } else { Within::Service };
                     let port = resolve::port(&name.text, service);
                     (name.clone(), reference::interpolate(service, &Scope { known: &known, within, port }, found))
                 };
-                Rc::new(Node { kind: Kind::Map(services.iter().map(service).collect()), span: node.span })
+                Arc::new(Node { kind: Kind::Map(services.iter().map(service).collect()), span: node.span })
             }
             _ => reference::interpolate(node, &Scope { known: &known, within: Within::Lab, port: None }, found),
         };
         (key.clone(), new)
     };
-    Rc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span })
+    Arc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: root.span })
 }
 
 impl Parsed {
@@ -270,12 +271,16 @@ impl Parsed {
 
     /// An entry of a long map, by an index that is made when the map is first asked: rules ask for each of a thousand
     /// services, and a search from the front for each would grow with their square.
-    fn entry<'a>(&self, entries: &'a [(tree::Key, Rc<Node>)], key: &str) -> Option<&'a Rc<Node>> {
-        let mut indexes = self.indexes.borrow_mut();
-        let index = indexes
-            .entry(entries.as_ptr() as usize)
-            .or_insert_with(|| entries.iter().enumerate().rev().map(|(at, (key, _))| (key.text.clone(), at)).collect());
-        index.get(key).map(|at| &entries[*at].1)
+    fn entry<'a>(&self, entries: &'a [(tree::Key, Arc<Node>)], key: &str) -> Option<&'a Arc<Node>> {
+        let map = entries.as_ptr() as usize;
+        let known = self.indexes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = known.get(&map) {
+            return index.get(key).map(|at| &entries[*at].1);
+        }
+        drop(known);
+        let index = || entries.iter().enumerate().rev().map(|(at, (key, _))| (key.text.clone(), at)).collect();
+        let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        indexes.entry(map).or_insert_with(index).get(key).map(|at| &entries[*at].1)
     }
 
     /// The line (from 1) of a span's start, and its file.

@@ -2,14 +2,15 @@
 //! Touches no disk itself: `Files` is the only door, and the caller holds it.
 
 use std::collections::{HashMap, HashSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::allow::Allow;
 use crate::codes;
 use crate::finding::{Finding, Findings};
 use crate::span::{Sources, Span};
 use crate::store::Store;
-use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Node};
+use crate::threads::side_by_side;
+use crate::tree::{self, Key, Kind, MAX_FILE_BYTES, Node, Tree};
 
 /// How the caller lets the model read. Paths are as the user writes them, relative ones from where the user stands.
 pub trait Files {
@@ -24,7 +25,7 @@ pub trait Files {
 const MAX_INCLUDES: usize = 32;
 
 pub(crate) struct Loaded {
-    pub root: Rc<Node>,
+    pub root: Arc<Node>,
     /// The store of secrets that the lab names, where it names one.
     pub store: Option<Store>,
     pub sources: Sources,
@@ -47,7 +48,21 @@ struct Loader<'a> {
     open: Vec<String>,
     /// Files already merged: a file named twice counts once.
     done: HashSet<String>,
+    /// Files whose turn has not come, by how they are known again.
+    ahead: HashMap<String, Ahead>,
 }
+
+/// A file that was looked into before its turn.
+enum Ahead {
+    Bytes(Result<Vec<u8>, String>),
+    Tree(Apart),
+}
+
+/// What one file's text gave, told to nobody yet.
+type Apart = (Tree, Findings, Vec<Allow>);
+
+/// From how much text on several files are read side by side: less of it is read before a thread has begun.
+const SIDE_BY_SIDE: usize = 64 << 10;
 
 pub(crate) fn load(entry: &str, files: &dyn Files, findings: &mut Findings) -> Loaded {
     let mut loader = Loader {
@@ -59,9 +74,10 @@ pub(crate) fn load(entry: &str, files: &dyn Files, findings: &mut Findings) -> L
         incomplete: false,
         open: Vec::new(),
         done: HashSet::new(),
+        ahead: HashMap::new(),
     };
     let root = loader.path(entry, Span::NONE);
-    let root = root.unwrap_or_else(|| Rc::new(Node { kind: Kind::Map(Vec::new()), span: Span::NONE }));
+    let root = root.unwrap_or_else(|| Arc::new(Node { kind: Kind::Map(Vec::new()), span: Span::NONE }));
     let (unreadable, incomplete) = (loader.texts == 0, loader.incomplete);
     let store = loader.store(&root);
     Loaded { root, store, sources: loader.sources, allows: loader.allows, unreadable, incomplete }
@@ -76,7 +92,7 @@ impl Loader<'_> {
     }
 
     /// A file, or every lab file of a folder.
-    fn path(&mut self, path: &str, from: Span) -> Option<Rc<Node>> {
+    fn path(&mut self, path: &str, from: Span) -> Option<Arc<Node>> {
         let Some(list) = self.files.list(path) else { return self.file(path, from) };
         if list.is_empty() {
             let message = format!("the folder `{path}` holds no lab file");
@@ -89,17 +105,15 @@ impl Loader<'_> {
             return self.file(lab, from);
         }
         let mut root = None;
+        let list = self.read_ahead(list);
         for file in list {
-            if self.is_store(&file) {
-                continue;
-            }
             let more = self.file(&file, from);
             root = self.merged(root, more);
         }
         root
     }
 
-    fn file(&mut self, path: &str, from: Span) -> Option<Rc<Node>> {
+    fn file(&mut self, path: &str, from: Span) -> Option<Arc<Node>> {
         let identity = collapsed(path);
         if self.open.contains(&identity) {
             let chain = self.open.iter().chain([&identity]).map(String::as_str).collect::<Vec<_>>().join("` → `");
@@ -119,14 +133,31 @@ impl Loader<'_> {
             return self.missing(codes::INCLUDE, from, message, help);
         }
         self.done.insert(identity.clone());
-        let file = self.text(path, from)?;
-        let text = self.sources.get(file).map(|source| source.text.clone()).unwrap_or_default();
-        let tree = tree::read(file, &text, self.findings, &mut self.allows);
+        let (tree, findings, allows) = match self.ahead.remove(&identity) {
+            Some(Ahead::Tree(apart)) => apart,
+            ahead => {
+                let bytes = match ahead {
+                    Some(Ahead::Bytes(bytes)) => bytes,
+                    _ => self.files.read(path),
+                };
+                let file = self.text(path, bytes, from)?;
+                apart(file, &self.sources.get(file)?.text)
+            }
+        };
+        self.findings.extend(findings);
+        self.allows.extend(allows);
+        self.texts += 1;
         self.incomplete |= !tree.whole;
         let root = tree.root?;
         self.open.push(identity);
         let mut merged = Some(root.clone());
-        for include in includes(&root) {
+        let includes = includes(&root);
+        if includes.len() > 1 {
+            let paths = includes.iter().filter_map(|include| include.text()).map(|relative| beside(path, relative));
+            let files = paths.filter(|path| self.files.list(path).is_none()).collect();
+            self.read_ahead(files);
+        }
+        for include in includes {
             let (Some(relative), span) = (include.text(), include.span) else { continue };
             let more = self.path(&beside(path, relative), span);
             merged = self.merged(merged, more);
@@ -135,10 +166,46 @@ impl Loader<'_> {
         merged
     }
 
-    /// Whether a file of a folder is a store of secrets, which lies beside the lab files and is none.
-    fn is_store(&self, path: &str) -> bool {
-        let text = self.files.read(path).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        text.is_some_and(|text| Store::is_one(&text))
+    /// Looks into the files of a list before their turn: all are read, and where that is much text, what stands in them is
+    /// read side by side. Returns the list without stores of secrets, which lie beside the lab files and are none.
+    fn read_ahead(&mut self, mut list: Vec<String>) -> Vec<String> {
+        let mut texts = Vec::new();
+        list.retain(|path| {
+            let identity = collapsed(path);
+            if self.done.contains(&identity) || self.ahead.contains_key(&identity) {
+                return true;
+            }
+            let text = match self.files.read(path).map(String::from_utf8) {
+                Ok(Ok(text)) => text,
+                Ok(Err(garbled)) => {
+                    self.ahead.insert(identity, Ahead::Bytes(Ok(garbled.into_bytes())));
+                    return true;
+                }
+                Err(why) => {
+                    self.ahead.insert(identity, Ahead::Bytes(Err(why)));
+                    return true;
+                }
+            };
+            let is_store = Store::is_one(&text);
+            if !is_store {
+                texts.push((identity, path.clone(), text));
+            }
+            !is_store
+        });
+        let much: usize = texts.iter().map(|(_, _, text)| text.len()).sum();
+        let fits = texts.iter().all(|(_, _, text)| text.len() <= MAX_FILE_BYTES);
+        if texts.len() < 2 || much < SIDE_BY_SIDE || !fits {
+            let bytes = texts.into_iter().map(|(identity, _, text)| (identity, Ahead::Bytes(Ok(text.into_bytes()))));
+            self.ahead.extend(bytes);
+            return list;
+        }
+        let add = |(identity, path, text): (String, String, String)| (identity, self.sources.add(path, unmarked(text)));
+        let added: Vec<(String, u32)> = texts.into_iter().map(add).collect();
+        let sources = &self.sources;
+        let trees = side_by_side(&added, |(_, file)| sources.get(*file).map(|source| apart(*file, &source.text)));
+        let trees = added.into_iter().zip(trees);
+        self.ahead.extend(trees.filter_map(|((identity, _), tree)| Some((identity, Ahead::Tree(tree?)))));
+        list
     }
 
     /// The store of secrets: not a part of the lab's own text, but what it names can be checked against it.
@@ -156,14 +223,14 @@ impl Loader<'_> {
         let Ok(text) = String::from_utf8(bytes) else {
             return Some(Store::absent(path, "it is not UTF-8".into()));
         };
-        let text = text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text);
+        let text = unmarked(text);
         let file = self.sources.add(path.clone(), text.clone());
         Some(Store::read(path, file, &text, self.findings))
     }
 
     /// A file's text among the sources; the number is its place there.
-    fn text(&mut self, path: &str, from: Span) -> Option<u32> {
-        let bytes = match self.files.read(path) {
+    fn text(&mut self, path: &str, bytes: Result<Vec<u8>, String>, from: Span) -> Option<u32> {
+        let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
                 let help = if from.is_none() {
@@ -181,14 +248,7 @@ impl Loader<'_> {
             return self.missing(codes::TOO_LARGE, at, message, "split it, and `include` the parts");
         }
         match String::from_utf8(bytes) {
-            Ok(text) => {
-                let text = match text.strip_prefix('\u{feff}') {
-                    Some(text) => text.to_string(),
-                    None => text,
-                };
-                self.texts += 1;
-                Some(self.sources.add(path.to_string(), text))
-            }
+            Ok(text) => Some(self.sources.add(path.to_string(), unmarked(text))),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes().get(offset).copied().unwrap_or_default();
@@ -207,7 +267,7 @@ impl Loader<'_> {
         Span { file: self.sources.add(path.to_string(), text), start: 0, end: 0 }
     }
 
-    fn merged(&mut self, first: Option<Rc<Node>>, second: Option<Rc<Node>>) -> Option<Rc<Node>> {
+    fn merged(&mut self, first: Option<Arc<Node>>, second: Option<Arc<Node>>) -> Option<Arc<Node>> {
         match (first, second) {
             (Some(first), Some(second)) => Some(self.merge(&first, &second, &mut Vec::new())),
             (first, second) => first.or(second),
@@ -215,17 +275,17 @@ impl Loader<'_> {
     }
 
     /// Maps unite, lists follow one another, and a value that two files give differently is a finding.
-    fn merge(&mut self, first: &Rc<Node>, second: &Rc<Node>, path: &mut Vec<String>) -> Rc<Node> {
+    fn merge(&mut self, first: &Arc<Node>, second: &Arc<Node>, path: &mut Vec<String>) -> Arc<Node> {
         match (&first.kind, &second.kind) {
             (_, Kind::Null) => first.clone(),
             (Kind::Null, _) => second.clone(),
             (Kind::List(a), Kind::List(b)) => {
                 let items = a.iter().chain(b).cloned().collect();
-                Rc::new(Node { kind: Kind::List(items), span: first.span })
+                Arc::new(Node { kind: Kind::List(items), span: first.span })
             }
             // Only the sections and their tables unite; one host or service is described in one place.
             (Kind::Map(a), Kind::Map(b)) if path.len() < 3 => {
-                let mut entries: Vec<(Key, Rc<Node>)> = a.clone();
+                let mut entries: Vec<(Key, Arc<Node>)> = a.clone();
                 let known: HashMap<&str, usize> =
                     a.iter().enumerate().map(|(i, (key, _))| (key.text.as_str(), i)).collect();
                 for (key, node) in b {
@@ -243,7 +303,7 @@ impl Loader<'_> {
                         }
                     }
                 }
-                Rc::new(Node { kind: Kind::Map(entries), span: first.span })
+                Arc::new(Node { kind: Kind::Map(entries), span: first.span })
             }
             (Kind::Scalar { text: a, .. }, Kind::Scalar { text: b, .. }) if a == b => first.clone(),
             _ => {
@@ -263,6 +323,17 @@ impl Loader<'_> {
     }
 }
 
+fn apart(file: u32, text: &str) -> Apart {
+    let (mut findings, mut allows) = (Findings::new(), Vec::new());
+    let tree = tree::read(file, text, &mut findings, &mut allows);
+    (tree, findings, allows)
+}
+
+/// A text without the byte order mark that some editors begin it with.
+fn unmarked(text: String) -> String {
+    text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text)
+}
+
 /// Whether the path is that of one named thing, such as `services.wiki` or `compute.hosts.docker-01`.
 fn is_entry(path: &[String]) -> bool {
     matches!(
@@ -271,7 +342,7 @@ fn is_entry(path: &[String]) -> bool {
     )
 }
 
-fn includes(root: &Node) -> Vec<Rc<Node>> {
+fn includes(root: &Node) -> Vec<Arc<Node>> {
     match root.get("include") {
         None => Vec::new(),
         Some(node) => match &node.kind {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt};
 
@@ -102,7 +102,7 @@ pub(crate) struct Known<'a> {
 impl<'a> Known<'a> {
     pub fn new(root: &'a Node, sources: &'a Sources, store: Option<&'a Store>) -> Self {
         let table = |path: &[&str]| {
-            let node = path.iter().try_fold(root, |node, key| node.get(key).map(Rc::as_ref));
+            let node = path.iter().try_fold(root, |node, key| node.get(key).map(Arc::as_ref));
             match node.map(|node| &node.kind) {
                 Some(Kind::Map(entries)) => {
                     entries.iter().map(|(key, node)| (key.text.as_str(), node.as_ref())).collect()
@@ -363,7 +363,7 @@ impl Scope<'_> {
     }
 }
 
-fn first_text(node: Option<&Rc<Node>>) -> Option<String> {
+fn first_text(node: Option<&Arc<Node>>) -> Option<String> {
     match &node?.kind {
         Kind::Scalar { text, .. } => Some(text.clone()),
         Kind::List(items) => items.first().and_then(|item| item.text()).map(str::to_string),
@@ -380,7 +380,7 @@ pub(crate) struct Found {
 }
 
 /// The tree with every reference put in that the file answers; unchanged parts are shared.
-pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found) -> Rc<Node> {
+pub(crate) fn interpolate(node: &Arc<Node>, scope: &Scope<'_>, found: &mut Found) -> Arc<Node> {
     let kind = match &node.kind {
         Kind::Null => return node.clone(),
         Kind::Scalar { text, .. } if !text.contains("${") || found.findings.len() > MAX_FINDINGS => {
@@ -391,7 +391,7 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found)
             let mut new = Cow::Borrowed(items);
             for (at, item) in items.iter().enumerate() {
                 let put_in = interpolate(item, scope, found);
-                if !Rc::ptr_eq(&put_in, item) {
+                if !Arc::ptr_eq(&put_in, item) {
                     new.to_mut()[at] = put_in;
                 }
             }
@@ -404,7 +404,7 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found)
             let mut new = Cow::Borrowed(entries);
             for (at, (_, value)) in entries.iter().enumerate() {
                 let put_in = interpolate(value, scope, found);
-                if !Rc::ptr_eq(&put_in, value) {
+                if !Arc::ptr_eq(&put_in, value) {
                     new.to_mut()[at].1 = put_in;
                 }
             }
@@ -414,7 +414,7 @@ pub(crate) fn interpolate(node: &Rc<Node>, scope: &Scope<'_>, found: &mut Found)
             }
         }
     };
-    Rc::new(Node { kind, span: node.span })
+    Arc::new(Node { kind, span: node.span })
 }
 
 fn replace(text: &str, span: Span, scope: &Scope<'_>, found: &mut Found) -> String {

@@ -2,7 +2,7 @@
 //! Judges nothing: what contradicts itself is for the rules.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::codes;
 use crate::compose::{self, Project};
@@ -148,11 +148,11 @@ pub(crate) fn placements(
     store: Option<&Store>,
     here: Option<&Ports>,
     findings: &mut Findings,
-) -> (Vec<Placement>, Vec<Option<Rc<Node>>>) {
+) -> (Vec<Placement>, Vec<Option<Arc<Node>>>) {
     let mut placements = Vec::new();
     // The service of each that has its containers in itself: the typed entry keeps no places.
     let mut containers = Vec::new();
-    let nodes: HashMap<&str, &Rc<Node>> = match root.get("services").map(|services| &services.kind) {
+    let nodes: HashMap<&str, &Arc<Node>> = match root.get("services").map(|services| &services.kind) {
         Some(Kind::Map(entries)) => entries.iter().map(|(key, node)| (key.text.as_str(), node)).collect(),
         _ => HashMap::new(),
     };
@@ -183,11 +183,11 @@ pub(crate) fn placements(
                         .help("list every environment directly under the service's `environments:`"),
                 );
             }
-            let merged = overlay(node, overrides.map(Rc::as_ref));
+            let merged = overlay(node, overrides.map(Arc::as_ref));
             let port = port(&format!("{name}-{environment}"), &merged);
             let scope = Scope { known: &known, within: Within::Placed(environment), port };
             let mut found = Found::default();
-            let merged = reference::interpolate(&Rc::new(merged), &scope, &mut found);
+            let merged = reference::interpolate(&Arc::new(merged), &scope, &mut found);
             findings.append(&mut found.findings);
             // The service itself was read already: only faults of the overrides are new here.
             let mut found = Findings::new();
@@ -210,7 +210,7 @@ pub(crate) fn placements(
 }
 
 /// A service, if it has its containers in itself.
-fn with_containers(service: &Rc<Node>) -> Option<Rc<Node>> {
+fn with_containers(service: &Arc<Node>) -> Option<Arc<Node>> {
     service.get("containers").filter(|node| !node.is_null()).map(|_| service.clone())
 }
 
@@ -248,7 +248,7 @@ pub(crate) fn mentions_port(node: &Node) -> bool {
 
 pub(crate) fn overlay(base: &Node, overrides: Option<&Node>) -> Node {
     let Kind::Map(entries) = &base.kind else { return base.clone() };
-    let mut entries: Vec<(Key, Rc<Node>)> =
+    let mut entries: Vec<(Key, Arc<Node>)> =
         entries.iter().filter(|(key, _)| key.text != "environments").cloned().collect();
     if let Some(Node { kind: Kind::Map(more), .. }) = overrides {
         for (key, node) in more.iter().filter(|(key, _)| key.text != "environments") {

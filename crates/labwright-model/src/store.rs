@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::codes;
 use crate::finding::{Finding, Findings};
@@ -109,7 +109,7 @@ impl Store {
         let Kind::Map(entries) = &root.kind else {
             return Store::absent(path, "it is no map of names and values".into());
         };
-        let clear = Clear::of(root.get(SOPS).map(Rc::as_ref));
+        let clear = Clear::of(root.get(SOPS).map(Arc::as_ref));
         let mut store = Store { path, ..Store::default() };
         for (key, node) in entries {
             match key.text.as_str() {

@@ -2,7 +2,7 @@
 //! Knows nothing of labs: keys are text, values are scalars, lists and maps.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::{HashMap, HashMapExt, HashSet};
 use granit_parser::{Event, Parser, ScalarStyle, StructureStyle, Tag};
@@ -34,8 +34,8 @@ pub enum Kind {
         text: String,
         plain: bool,
     },
-    List(Vec<Rc<Node>>),
-    Map(Vec<(Key, Rc<Node>)>),
+    List(Vec<Arc<Node>>),
+    Map(Vec<(Key, Arc<Node>)>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Key {
 }
 
 impl Node {
-    pub fn get(&self, key: &str) -> Option<&Rc<Node>> {
+    pub fn get(&self, key: &str) -> Option<&Arc<Node>> {
         match &self.kind {
             Kind::Map(entries) => entries.iter().find(|(k, _)| k.text == key).map(|(_, node)| node),
             _ => None,
@@ -79,7 +79,7 @@ impl Node {
 /// What reading one file gave.
 pub struct Tree {
     /// `None` for a file without a document, and for one that could not be read.
-    pub root: Option<Rc<Node>>,
+    pub root: Option<Arc<Node>>,
     /// Whether all of the file was read. The findings say why not.
     pub whole: bool,
 }
@@ -107,13 +107,13 @@ struct Open {
 }
 
 enum Contents {
-    List(Vec<Rc<Node>>),
+    List(Vec<Arc<Node>>),
     Map {
-        entries: Vec<(Key, Rc<Node>)>,
-        /// The keys so far, so that a map of ten thousand entries is not searched for each.
+        entries: Vec<(Key, Arc<Node>)>,
+        /// The keys so far of a map that is not short, so that one of ten thousand entries is not searched for each.
         seen: HashMap<String, Span>,
         key: Slot,
-        merges: Vec<Rc<Node>>,
+        merges: Vec<Arc<Node>>,
         /// How many entries have a key that is no text.
         dropped: usize,
     },
@@ -142,11 +142,11 @@ struct Builder<'a> {
     text: &'a str,
     findings: &'a mut Findings,
     open: Vec<Open>,
-    anchors: HashMap<usize, (Rc<Node>, Weight)>,
+    anchors: HashMap<usize, (Arc<Node>, Weight)>,
     alias_nodes: usize,
     /// Up to where indentation was looked at for tabs, which the parser lets pass inside brackets.
     indented: usize,
-    root: Option<Rc<Node>>,
+    root: Option<Arc<Node>>,
     /// Where tags of Compose are noted; in a lab file they mean nothing.
     marks: Option<&'a mut Marks>,
 }
@@ -384,8 +384,19 @@ impl Builder<'_> {
     }
 
     fn put(&mut self, node: Node, at: Span, anchor: usize) -> Option<()> {
+        // A key is nothing but its text, unless an anchor makes more of it.
+        if let (0, Kind::Scalar { text, plain }) = (anchor, &node.kind)
+            && !(*plain && text == "<<")
+            && let Some(open) = self.open.last_mut()
+            && let Contents::Map { key: key @ Slot::None, .. } = &mut open.contents
+            && let Kind::Scalar { text, .. } = node.kind
+        {
+            open.end = open.end.max(at.end);
+            *key = Slot::Key(Key { text, span: at });
+            return Some(());
+        }
         let weight = if anchor == 0 { Weight { nodes: 0, depth: 0 } } else { weigh(&node) };
-        self.put_shared(Rc::new(node), at, anchor, weight)
+        self.put_shared(Arc::new(node), at, anchor, weight)
     }
 
     /// Puts what stands in the file as a text, so that one fault does not look like two.
@@ -395,7 +406,7 @@ impl Builder<'_> {
     }
 
     /// Puts a node where the file has it or an alias of it: `at` is that place.
-    fn put_shared(&mut self, node: Rc<Node>, at: Span, anchor: usize, weight: Weight) -> Option<()> {
+    fn put_shared(&mut self, node: Arc<Node>, at: Span, anchor: usize, weight: Weight) -> Option<()> {
         if anchor != 0 {
             self.anchors.insert(anchor, (node.clone(), weight));
         }
@@ -425,12 +436,9 @@ impl Builder<'_> {
                 },
                 Slot::Merge => merges.push(node),
                 Slot::Dropped => {}
-                Slot::Key(name) => match seen.get(&name.text) {
-                    Some(&first) => self.twice(&name, first),
-                    None => {
-                        seen.insert(name.text.clone(), name.span);
-                        entries.push((name, node));
-                    }
+                Slot::Key(name) => match first(entries, seen, &name) {
+                    Some(first) => self.twice(&name, first),
+                    None => entries.push((name, node)),
                 },
             },
         }
@@ -451,12 +459,12 @@ impl Builder<'_> {
     }
 
     /// Merge keys: what the map says itself wins over what it merges in, and an earlier merge over a later one.
-    fn merge_all(&mut self, entries: &mut Vec<(Key, Rc<Node>)>, merges: &[Rc<Node>]) {
+    fn merge_all(&mut self, entries: &mut Vec<(Key, Arc<Node>)>, merges: &[Arc<Node>]) {
         if merges.is_empty() {
             return;
         }
         let mut known: HashSet<String> = entries.iter().map(|(key, _)| key.text.clone()).collect();
-        let mut flat: Vec<&Rc<Node>> = Vec::new();
+        let mut flat: Vec<&Arc<Node>> = Vec::new();
         for merge in merges {
             match &merge.kind {
                 Kind::List(maps) => flat.extend(maps),
@@ -475,8 +483,26 @@ impl Builder<'_> {
     }
 }
 
+/// A map of fewer entries is searched from its front: a table of them costs more than it saves.
+const SHORT_MAP: usize = 16;
+
+/// Where a key stands first in a map; where it does not stand there yet, it is noted among those seen.
+fn first(entries: &[(Key, Arc<Node>)], seen: &mut HashMap<String, Span>, name: &Key) -> Option<Span> {
+    if entries.len() < SHORT_MAP {
+        return entries.iter().find(|(key, _)| key.text == name.text).map(|(key, _)| key.span);
+    }
+    if seen.is_empty() {
+        seen.extend(entries.iter().map(|(key, _)| (key.text.clone(), key.span)));
+    }
+    let first = seen.get(&name.text).copied();
+    if first.is_none() {
+        seen.insert(name.text.clone(), name.span);
+    }
+    first
+}
+
 fn weigh(node: &Node) -> Weight {
-    let around = |parts: &mut dyn Iterator<Item = &Rc<Node>>| {
+    let around = |parts: &mut dyn Iterator<Item = &Arc<Node>>| {
         parts.map(|part| weigh(part)).fold(Weight { nodes: 1, depth: 1 }, |sum, part| Weight {
             nodes: sum.nodes.saturating_add(part.nodes),
             depth: sum.depth.max(part.depth + 1),

@@ -74,23 +74,30 @@ impl Check {
                 terminal.hint(&format!("`labwright explain {}` tells what a finding means", first.code));
             }
         }
+        // The process ends: a large lab is given back whole, not leaf by leaf.
+        std::mem::forget(lab);
         Ok(if denied { Exit::Findings } else { Exit::Done })
     }
 
     fn judged(&self, terminal: &Terminal) -> Result<Read, CliError> {
         let parsed = parse_as_of(&self.lab, self.as_of)?;
+        let (case, of_containers) = (Case::of(&parsed), of_containers(&parsed));
+        if !self.timings {
+            let findings = check::judge_with(&case, of_containers);
+            drop(case);
+            return Ok(Read { parsed, findings });
+        }
         let mut spent: Vec<(Duration, &str)> = Vec::new();
-        let findings = check::judge_watched(&Case::of(&parsed), Some(of_containers(&parsed)), &mut |code, judge| {
+        let findings = check::judge_watched(&case, of_containers, &mut |code, judge| {
             let begun = Instant::now();
             judge();
             spent.push((begun.elapsed(), code));
         });
-        if self.timings {
-            spent.sort_unstable_by(|a, b| b.cmp(a));
-            for (time, code) in spent {
-                terminal.say(&format!("{code}\t{:.3} ms", time.as_secs_f64() * 1e3));
-            }
+        spent.sort_unstable_by(|a, b| b.cmp(a));
+        for (time, code) in spent {
+            terminal.say(&format!("{code}\t{:.3} ms", time.as_secs_f64() * 1e3));
         }
+        drop(case);
         Ok(Read { parsed, findings })
     }
 }

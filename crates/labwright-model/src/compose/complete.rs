@@ -2,7 +2,7 @@
 //! Judges nothing; a file that cannot be read is the only finding it makes.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Project;
 use super::environment;
@@ -36,7 +36,7 @@ pub fn declare(project: &mut Project) {
 }
 
 /// Fills in what the project says without writing it.
-pub fn complete(project: &mut Project, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
+pub fn complete(project: &mut Project, origin: &Arc<Origin>, loader: &mut Loader<'_>) {
     let mut uses_default = false;
     for service in project.services.0.values_mut() {
         let span = service.span;
@@ -102,12 +102,12 @@ fn smaller_defaults(service: &mut Service) {
 }
 
 /// What the file that a value stands in is relative to.
-fn origin_of(span: Span, origin: &Rc<Origin>, loader: &Loader<'_>) -> Rc<Origin> {
+fn origin_of(span: Span, origin: &Arc<Origin>, loader: &Loader<'_>) -> Arc<Origin> {
     loader.origins.get(&span.file).unwrap_or(origin).clone()
 }
 
 /// A path seen from where the user stands.
-fn resolve(path: &mut Spanned<String>, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
+fn resolve(path: &mut Spanned<String>, origin: &Arc<Origin>, loader: &mut Loader<'_>) {
     let origin = origin_of(path.span, origin, loader);
     if let Some(rest) = path.value.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/')) {
         match origin.environment.get("HOME") {
@@ -124,7 +124,7 @@ fn resolve(path: &mut Spanned<String>, origin: &Rc<Origin>, loader: &mut Loader<
     }
 }
 
-fn paths(service: &mut Service, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
+fn paths(service: &mut Service, origin: &Arc<Origin>, loader: &mut Loader<'_>) {
     for mount in service.volumes.0.iter_mut().filter(|mount| mount.kind == MountType::Bind) {
         if let Some(source) = &mut mount.value.source {
             resolve(source, origin, loader);
@@ -156,7 +156,7 @@ fn paths(service: &mut Service, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
 }
 
 /// Values for variables that are only named, and those of files.
-fn variables(service: &mut Service, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
+fn variables(service: &mut Service, origin: &Arc<Origin>, loader: &mut Loader<'_>) {
     let fill = |pairs: &mut Pairs, loader: &Loader<'_>| {
         for (name, value) in &mut pairs.0 {
             if value.value.is_none() {
@@ -240,7 +240,7 @@ fn read(
     Some(number)
 }
 
-fn resources(project: &mut Project, origin: &Rc<Origin>, loader: &mut Loader<'_>) {
+fn resources(project: &mut Project, origin: &Arc<Origin>, loader: &mut Loader<'_>) {
     let prefix = project.name.clone();
     let named = |name: &mut Option<Spanned<String>>, external: &External, key: &str, span: Span| {
         if let Some(given) = &external.named {

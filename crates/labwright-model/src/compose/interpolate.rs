@@ -1,7 +1,7 @@
 //! `${VARIABLE}` in the values of a Compose file, by Compose's own rules.
 //! Knows no key: every value is treated alike, keys are left alone.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::environment::Environment;
 use crate::codes;
@@ -178,7 +178,7 @@ pub struct Values<'a> {
 }
 
 /// A tree with the variables of all its values put in.
-pub fn interpolate(node: &Rc<Node>, values: &mut Values<'_>, findings: &mut Findings) -> Rc<Node> {
+pub fn interpolate(node: &Arc<Node>, values: &mut Values<'_>, findings: &mut Findings) -> Arc<Node> {
     match &node.kind {
         Kind::Scalar { text, .. } if text.contains('$') => {
             let mut unset = Vec::new();
@@ -210,19 +210,19 @@ pub fn interpolate(node: &Rc<Node>, values: &mut Values<'_>, findings: &mut Find
                     let finding = Finding::error(codes::TOO_LARGE, values.at, node.span, message);
                     findings.push(finding.help("keep long texts in files"));
                 }
-                return Rc::new(Node { kind: Kind::Scalar { text: String::new(), plain: false }, span: node.span });
+                return Arc::new(Node { kind: Kind::Scalar { text: String::new(), plain: false }, span: node.span });
             }
             // What came from a variable is a text, whatever it looks like.
-            Rc::new(Node { kind: Kind::Scalar { text, plain: false }, span: node.span })
+            Arc::new(Node { kind: Kind::Scalar { text, plain: false }, span: node.span })
         }
         Kind::List(items) if items.iter().any(|item| has_variables(item)) => {
             let items = items.iter().map(|item| interpolate(item, values, findings)).collect();
-            Rc::new(Node { kind: Kind::List(items), span: node.span })
+            Arc::new(Node { kind: Kind::List(items), span: node.span })
         }
         Kind::Map(entries) if entries.iter().any(|(_, node)| has_variables(node)) => {
             let entries =
                 entries.iter().map(|(key, node)| (key.clone(), interpolate(node, values, findings))).collect();
-            Rc::new(Node { kind: Kind::Map(entries), span: node.span })
+            Arc::new(Node { kind: Kind::Map(entries), span: node.span })
         }
         _ => node.clone(),
     }
@@ -286,7 +286,7 @@ fn narrowed(sources: &Sources, span: Span, needle: &str) -> Option<Span> {
 
 /// Turns `$$` into `$` in services that stand in the lab file, as a Compose file has it: what is pasted means the same.
 /// `$${` stays: it is the lab file's own way to write `${`, and is read later.
-pub fn dollars(node: &Rc<Node>) -> Rc<Node> {
+pub fn dollars(node: &Arc<Node>) -> Arc<Node> {
     fn any(node: &Node) -> bool {
         match &node.kind {
             Kind::Null => false,
@@ -304,7 +304,7 @@ pub fn dollars(node: &Rc<Node>) -> Rc<Node> {
         Kind::List(items) => Kind::List(items.iter().map(dollars).collect()),
         Kind::Map(entries) => Kind::Map(entries.iter().map(|(key, node)| (key.clone(), dollars(node))).collect()),
     };
-    Rc::new(Node { kind, span: node.span })
+    Arc::new(Node { kind, span: node.span })
 }
 
 fn single(text: &str) -> String {
@@ -363,7 +363,7 @@ mod tests {
             [("a $$HOME", "a $HOME"), ("$$$$", "$$"), ("$${host.x}", "$${host.x}"), ("$HOME", "$HOME")]
         {
             let scalar = Node { kind: Kind::Scalar { text: written.into(), plain: true }, span: Span::NONE };
-            assert_eq!(dollars(&Rc::new(scalar)).text(), Some(read));
+            assert_eq!(dollars(&Arc::new(scalar)).text(), Some(read));
         }
     }
 }

@@ -2,7 +2,7 @@
 //! Types nothing; every value keeps the place in the file that it came from.
 
 use std::collections::{BTreeSet, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::environment::{self, Environment};
 use super::interpolate::{self, Values};
@@ -28,7 +28,7 @@ const SECTIONS: &[&str] = &["services", "networks", "volumes", "configs", "secre
 #[derive(Debug, Default)]
 pub struct Origin {
     pub folder: String,
-    pub environment: Rc<Environment>,
+    pub environment: Arc<Environment>,
 }
 
 pub struct Loader<'a> {
@@ -40,11 +40,11 @@ pub struct Loader<'a> {
     pub at: String,
     pub marks: Marks,
     /// By the number of the file among the sources.
-    pub origins: HashMap<u32, Rc<Origin>>,
+    pub origins: HashMap<u32, Arc<Origin>>,
     /// Trees that services were extended from, by path and environment.
-    bases: HashMap<(String, *const Environment), Option<Rc<Node>>>,
+    bases: HashMap<(String, *const Environment), Option<Arc<Node>>>,
     /// Services whose `extends` was followed, by the place of their name.
-    extended: HashMap<Span, Rc<Node>>,
+    extended: HashMap<Span, Arc<Node>>,
     /// What files of variables set, with the line of each.
     pub set: Vec<(String, Spanned<String>)>,
     /// Paths that were written relative to a file.
@@ -227,7 +227,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The tree of one file, with its variables put in.
-    fn tree(&mut self, path: &str, from: Span, origin: &Rc<Origin>) -> Option<Rc<Node>> {
+    fn tree(&mut self, path: &str, from: Span, origin: &Arc<Origin>) -> Option<Arc<Node>> {
         let (file, text) = self.text(path, from)?;
         self.origins.insert(file, origin.clone());
         let tree = tree::read_compose(file, &text, self.findings, self.allows, &mut self.marks);
@@ -264,13 +264,13 @@ impl<'a> Loader<'a> {
         Some(tree)
     }
 
-    fn merge(&mut self, base: &Rc<Node>, over: &Rc<Node>, path: &[&str]) -> Rc<Node> {
+    fn merge(&mut self, base: &Arc<Node>, over: &Arc<Node>, path: &[&str]) -> Arc<Node> {
         let (marks, merged) = (&self.marks, &mut self.merged);
         Merging { marks, merged, at: &self.at, findings: self.findings }.merge(base, over, path)
     }
 
     /// Several files, the later ones over the earlier ones, with all that they include and extend.
-    pub fn files(&mut self, paths: &[(String, Span)], origin: &Rc<Origin>) -> Option<Rc<Node>> {
+    pub fn files(&mut self, paths: &[(String, Span)], origin: &Arc<Origin>) -> Option<Arc<Node>> {
         let merged = self.merged_files(paths, origin, &mut Vec::new())?;
         if !counted(&merged, &mut { MAX_VALUES }) {
             let from = paths.first().map_or(merged.span, |(_, from)| *from);
@@ -284,10 +284,10 @@ impl<'a> Loader<'a> {
     fn merged_files(
         &mut self,
         paths: &[(String, Span)],
-        origin: &Rc<Origin>,
+        origin: &Arc<Origin>,
         open: &mut Vec<String>,
-    ) -> Option<Rc<Node>> {
-        let mut merged: Option<Rc<Node>> = None;
+    ) -> Option<Arc<Node>> {
+        let mut merged: Option<Arc<Node>> = None;
         for (path, from) in paths {
             let identity = clean(path);
             if open.contains(&identity) || open.len() >= MAX_NESTING {
@@ -313,7 +313,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A tree with what it includes; what it says itself goes over that.
-    fn with_includes(&mut self, tree: Rc<Node>, origin: &Rc<Origin>, open: &mut Vec<String>) -> Rc<Node> {
+    fn with_includes(&mut self, tree: Arc<Node>, origin: &Arc<Origin>, open: &mut Vec<String>) -> Arc<Node> {
         let (Kind::Map(entries), Some(include)) = (&tree.kind, tree.get("include")) else { return tree };
         let Kind::List(list) = &include.kind else {
             if !include.is_null() {
@@ -328,19 +328,19 @@ impl<'a> Loader<'a> {
             return tree;
         };
         let own = entries.iter().filter(|(key, _)| key.text != "include").cloned().collect();
-        let mut result = Rc::new(Node { kind: Kind::Map(own), span: tree.span });
+        let mut result = Arc::new(Node { kind: Kind::Map(own), span: tree.span });
         for entry in list {
             let Some(included) = self.include(entry, origin, open) else { continue };
             let Kind::Map(parts) = &included.kind else { continue };
             let parts = parts.iter().filter(|(key, _)| SECTIONS.contains(&key.text.as_str())).cloned().collect();
-            let included = Rc::new(Node { kind: Kind::Map(parts), span: included.span });
+            let included = Arc::new(Node { kind: Kind::Map(parts), span: included.span });
             result = self.merge(&included, &result, &[]);
         }
         result
     }
 
-    fn include(&mut self, entry: &Rc<Node>, origin: &Rc<Origin>, open: &mut Vec<String>) -> Option<Rc<Node>> {
-        let texts = |node: &Rc<Node>| -> Vec<(String, Span)> {
+    fn include(&mut self, entry: &Arc<Node>, origin: &Arc<Origin>, open: &mut Vec<String>) -> Option<Arc<Node>> {
+        let texts = |node: &Arc<Node>| -> Vec<(String, Span)> {
             let items = match &node.kind {
                 Kind::List(items) => items.as_slice(),
                 _ => std::slice::from_ref(node),
@@ -385,37 +385,37 @@ impl<'a> Loader<'a> {
             let more = self.variables(&joined(&origin.folder, path), *span, true, &environment);
             environment = environment.or(more.0);
         }
-        let origin = Rc::new(Origin { folder, environment: Rc::new(environment) });
+        let origin = Arc::new(Origin { folder, environment: Arc::new(environment) });
         self.merged_files(&paths, &origin, open)
     }
 
     /// A tree whose services have what they extend.
-    fn with_extends(&mut self, tree: &Rc<Node>, path: &str) -> Rc<Node> {
+    fn with_extends(&mut self, tree: &Arc<Node>, path: &str) -> Arc<Node> {
         let (Kind::Map(sections), Some(services)) = (&tree.kind, tree.get("services")) else { return tree.clone() };
         let Kind::Map(entries) = &services.kind else { return tree.clone() };
         if !entries.iter().any(|(_, service)| service.get("extends").is_some()) {
             return tree.clone();
         }
         let new = entries.iter().map(|(key, _)| (key.clone(), self.extended(key, services, path, &mut Vec::new())));
-        let new = Rc::new(Node { kind: Kind::Map(new.collect()), span: services.span });
-        let section = |(key, node): &(Key, Rc<Node>)| {
+        let new = Arc::new(Node { kind: Kind::Map(new.collect()), span: services.span });
+        let section = |(key, node): &(Key, Arc<Node>)| {
             (key.clone(), if key.text == "services" { new.clone() } else { node.clone() })
         };
-        Rc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: tree.span })
+        Arc::new(Node { kind: Kind::Map(sections.iter().map(section).collect()), span: tree.span })
     }
 
     /// A service with what it extends, which stands among `services` of the file at `path`.
-    fn extended(&mut self, key: &Key, services: &Rc<Node>, path: &str, chain: &mut Vec<String>) -> Rc<Node> {
+    fn extended(&mut self, key: &Key, services: &Arc<Node>, path: &str, chain: &mut Vec<String>) -> Arc<Node> {
         if let Some(done) = self.extended.get(&key.span) {
             return done.clone();
         }
         let name = key.text.as_str();
         let Some(service) = services.get(name).cloned() else {
-            return Rc::new(Node { kind: Kind::Null, span: services.span });
+            return Arc::new(Node { kind: Kind::Null, span: services.span });
         };
         let (Kind::Map(entries), Some(extends)) = (&service.kind, service.get("extends")) else { return service };
         let own = entries.iter().filter(|(key, _)| key.text != "extends").cloned().collect();
-        let own = Rc::new(Node { kind: Kind::Map(own), span: service.span });
+        let own = Arc::new(Node { kind: Kind::Map(own), span: service.span });
         let identity = format!("{path}: {name}");
         if chain.contains(&identity) || chain.len() >= MAX_NESTING {
             let circle = chain.iter().chain([&identity]).map(String::as_str).collect::<Vec<_>>().join("` → `");
@@ -439,11 +439,11 @@ impl<'a> Loader<'a> {
     /// What a service extends.
     fn base(
         &mut self,
-        extends: &Rc<Node>,
-        services: &Rc<Node>,
+        extends: &Arc<Node>,
+        services: &Arc<Node>,
         path: &str,
         chain: &mut Vec<String>,
-    ) -> Option<Rc<Node>> {
+    ) -> Option<Arc<Node>> {
         let named = if extends.text().is_some() { Some(extends) } else { extends.get("service") };
         let Some((name, span)) = named.and_then(|named| Some((named.text()?, named.span))) else {
             let help = "write `extends: { service: NAME }`, with `file:` where it is in another one";
@@ -481,13 +481,13 @@ impl<'a> Loader<'a> {
     }
 
     /// The tree of a file that is extended from; read once, however many extend from it.
-    fn base_tree(&mut self, path: &str, from: Span, origin: &Rc<Origin>) -> Option<Rc<Node>> {
-        let key = (path.to_string(), Rc::as_ptr(&origin.environment));
+    fn base_tree(&mut self, path: &str, from: Span, origin: &Arc<Origin>) -> Option<Arc<Node>> {
+        let key = (path.to_string(), Arc::as_ptr(&origin.environment));
         if let Some(tree) = self.bases.get(&key) {
             return tree.clone();
         }
         let folder = folder_of(path).to_string();
-        let origin = Rc::new(Origin { folder, environment: origin.environment.clone() });
+        let origin = Arc::new(Origin { folder, environment: origin.environment.clone() });
         let tree = self.tree(path, from, &origin);
         self.bases.insert(key, tree.clone());
         tree

@@ -1,7 +1,7 @@
 //! How one description of a service goes over another: several files, `extends`, `include`.
 //! Reads nothing; both sides are trees in whatever form the user wrote them.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::codes;
 use crate::finding::{Finding, Findings};
@@ -60,22 +60,22 @@ fn rule(path: &[&str]) -> Rule {
     }
 }
 
-fn scalar(text: String, like: &Node) -> Rc<Node> {
-    Rc::new(Node { kind: Kind::Scalar { text, plain: false }, span: like.span })
+fn scalar(text: String, like: &Node) -> Arc<Node> {
+    Arc::new(Node { kind: Kind::Scalar { text, plain: false }, span: like.span })
 }
 
-fn null(like: &Node) -> Rc<Node> {
-    Rc::new(Node { kind: Kind::Null, span: like.span })
+fn null(like: &Node) -> Arc<Node> {
+    Arc::new(Node { kind: Kind::Null, span: like.span })
 }
 
-fn with(kind: Kind, like: &Node) -> Rc<Node> {
-    Rc::new(Node { kind, span: like.span })
+fn with(kind: Kind, like: &Node) -> Arc<Node> {
+    Arc::new(Node { kind, span: like.span })
 }
 
 /// A list of `NAME=value` as a map; a later one replaces an earlier one.
-fn pairs(node: &Rc<Node>) -> Rc<Node> {
+fn pairs(node: &Arc<Node>) -> Arc<Node> {
     let Kind::List(items) = &node.kind else { return node.clone() };
-    let pair = |item: &Rc<Node>| {
+    let pair = |item: &Arc<Node>| {
         let (name, value) = match item.text()?.split_once('=') {
             Some((name, value)) => (name, scalar(value.to_string(), item)),
             None => (item.text()?, null(item)),
@@ -89,22 +89,22 @@ fn pairs(node: &Rc<Node>) -> Rc<Node> {
     }
 }
 
-fn names(node: &Rc<Node>) -> Rc<Node> {
+fn names(node: &Arc<Node>) -> Arc<Node> {
     let Kind::List(items) = &node.kind else { return node.clone() };
-    let name = |item: &Rc<Node>| Some((Key { text: item.text()?.to_string(), span: item.span }, null(item)));
+    let name = |item: &Arc<Node>| Some((Key { text: item.text()?.to_string(), span: item.span }, null(item)));
     items.iter().map(name).collect::<Option<_>>().map_or(node.clone(), |entries| with(Kind::Map(entries), node))
 }
 
-fn texts(node: &Rc<Node>) -> Rc<Node> {
+fn texts(node: &Arc<Node>) -> Arc<Node> {
     match &node.kind {
         Kind::Scalar { .. } => with(Kind::List(vec![node.clone()]), node),
         _ => node.clone(),
     }
 }
 
-fn hosts(node: &Rc<Node>) -> Rc<Node> {
+fn hosts(node: &Arc<Node>) -> Arc<Node> {
     let Kind::Map(entries) = &node.kind else { return node.clone() };
-    let line = |(key, node): &(Key, Rc<Node>)| match &node.kind {
+    let line = |(key, node): &(Key, Arc<Node>)| match &node.kind {
         Kind::List(items) => {
             items.iter().map(|item| scalar(format!("{}={}", key.text, item.text().unwrap_or_default()), item)).collect()
         }
@@ -113,7 +113,7 @@ fn hosts(node: &Rc<Node>) -> Rc<Node> {
     with(Kind::List(entries.iter().flat_map(line).collect()), node)
 }
 
-fn build(node: &Rc<Node>) -> Rc<Node> {
+fn build(node: &Arc<Node>) -> Arc<Node> {
     match &node.kind {
         Kind::Scalar { .. } => {
             with(Kind::Map(vec![(Key { text: "context".into(), span: node.span }, node.clone())]), node)
@@ -123,7 +123,7 @@ fn build(node: &Rc<Node>) -> Rc<Node> {
 }
 
 /// Both in the form in which they can be merged.
-fn alike(rule: Rule, node: &Rc<Node>) -> Rc<Node> {
+fn alike(rule: Rule, node: &Arc<Node>) -> Arc<Node> {
     match rule {
         Rule::Pairs => pairs(node),
         Rule::Names => names(node),
@@ -140,7 +140,7 @@ impl Merging<'_> {
     }
 
     /// `over` on top of `base`. The path is that of both: `["services", "web"]`.
-    pub fn merge(&mut self, base: &Rc<Node>, over: &Rc<Node>, path: &[&str]) -> Rc<Node> {
+    pub fn merge(&mut self, base: &Arc<Node>, over: &Arc<Node>, path: &[&str]) -> Arc<Node> {
         let rule = rule(path);
         if rule == Rule::Replace {
             return over.clone();
@@ -182,12 +182,18 @@ impl Merging<'_> {
         }
     }
 
-    fn maps(&mut self, first: &[(Key, Rc<Node>)], second: &[(Key, Rc<Node>)], like: &Node, path: &[&str]) -> Rc<Node> {
+    fn maps(
+        &mut self,
+        first: &[(Key, Arc<Node>)],
+        second: &[(Key, Arc<Node>)],
+        like: &Node,
+        path: &[&str],
+    ) -> Arc<Node> {
         if !self.count(first.len() + second.len(), like) {
             return with(Kind::Map(second.to_vec()), like);
         }
         let kept = first.iter().filter(|(_, node)| self.mark(node) != Some(Mark::Reset));
-        let mut entries: indexmap::IndexMap<&str, (Key, Rc<Node>)> =
+        let mut entries: indexmap::IndexMap<&str, (Key, Arc<Node>)> =
             kept.map(|(key, node)| (key.text.as_str(), (key.clone(), node.clone()))).collect();
         for (key, node) in second {
             let name = key.text.as_str();
@@ -206,7 +212,7 @@ impl Merging<'_> {
     }
 
     /// Of the earlier subnets only those stay that the later ones give too.
-    fn subnets(&mut self, first: &[Rc<Node>], second: &[Rc<Node>], like: &Node, path: &[&str]) -> Rc<Node> {
+    fn subnets(&mut self, first: &[Arc<Node>], second: &[Arc<Node>], like: &Node, path: &[&str]) -> Arc<Node> {
         let subnet = |node: &Node| node.get("subnet").and_then(|subnet| subnet.text().map(str::to_string));
         let merged = second.iter().map(|over| {
             let same = first.iter().find(|base| subnet(base) == subnet(over));
@@ -238,7 +244,7 @@ fn other_driver(base: &Node, over: &Node) -> bool {
 }
 
 /// A tree without what `!reset` takes away.
-pub fn without_resets(node: &Rc<Node>, marks: &Marks) -> Rc<Node> {
+pub fn without_resets(node: &Arc<Node>, marks: &Marks) -> Arc<Node> {
     if marks.is_empty() {
         return node.clone();
     }

@@ -22,7 +22,7 @@ pub mod values;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use environment::{Environment, variable};
 pub use resources::{FileObject, Network, Volume};
@@ -62,7 +62,7 @@ pub struct Project {
     /// Paths that were written relative to a file of the project: they are beside it, and not on the host.
     pub relative: BTreeSet<String>,
     /// Everything as it was written, with all files put together.
-    pub(crate) tree: Option<Rc<Node>>,
+    pub(crate) tree: Option<Arc<Node>>,
 }
 
 section! {
@@ -122,7 +122,7 @@ impl Project {
         let profiles = environment.get("COMPOSE_PROFILES").unwrap_or_default();
         let profiles = profiles.split(',').map(str::trim).filter(|profile| !profile.is_empty());
         let profiles = profiles.map(str::to_string).collect();
-        let origin = Rc::new(Origin { folder: folder.clone(), environment: Rc::new(environment) });
+        let origin = Arc::new(Origin { folder: folder.clone(), environment: Arc::new(environment) });
         let paths: Vec<(String, Span)> = paths.into_iter().map(|path| (path, from)).collect();
         let tree = loader.files(&paths, &origin)?;
         let root = typed(&tree, reading.at, loader.findings);
@@ -136,20 +136,20 @@ impl Project {
 
     /// Reads services that stand in the lab file itself, by name. What they use they declare by using it.
     /// `service`: the lab's, with what stands under `containers`, `networks` and `volumes`.
-    pub(crate) fn read_inline(name: &str, service: &Rc<Node>, folder: &str, reading: &mut Reading<'_>) -> Project {
+    pub(crate) fn read_inline(name: &str, service: &Arc<Node>, folder: &str, reading: &mut Reading<'_>) -> Project {
         let parts = [("services", "containers"), ("networks", "networks"), ("volumes", "volumes")];
         let part = |(inside, here): (&str, &str)| {
             let node = service.get(here).filter(|node| !node.is_null())?;
             Some((Key { text: inside.into(), span: node.span }, interpolate::dollars(node)))
         };
-        let tree = Rc::new(Node { kind: Kind::Map(parts.into_iter().filter_map(part).collect()), span: service.span });
+        let tree = Arc::new(Node { kind: Kind::Map(parts.into_iter().filter_map(part).collect()), span: service.span });
         // The path of a service in the lab has no `services` of its own below `containers`.
         let mut found = Findings::new();
         let root = typed(&tree, reading.at, &mut found);
         let name = reading.placed.map_or(name.to_string(), |placed| format!("{name}-{placed}"));
         let mut project =
             Project { name: normal_name(&name), folder: folder.to_string(), inline: true, ..Project::of(root) };
-        let origin = Rc::new(Origin { folder: folder.to_string(), environment: Rc::default() });
+        let origin = Arc::new(Origin { folder: folder.to_string(), environment: Arc::default() });
         let at = reading.at.join(".");
         let (sources, allows) = (&mut *reading.sources, &mut *reading.allows);
         let mut loader = Loader::new(reading.files, sources, allows, &mut found, at.clone());
@@ -182,7 +182,7 @@ impl Project {
     }
 }
 
-fn typed(tree: &Rc<Node>, at: &[&str], findings: &mut Findings) -> Root {
+fn typed(tree: &Arc<Node>, at: &[&str], findings: &mut Findings) -> Root {
     let tree = Screen { at: &at.join("."), findings }.project(tree);
     let mut decoder = Decoder::new(findings);
     decoder.under(at, |decoder| Root::from_node(&tree, decoder)).unwrap_or_default()
@@ -228,7 +228,7 @@ fn project_name(name: &str, paths: &[String], files: &dyn Files, environment: &E
 /// that whoever looks at containers sees them wherever they are written.
 pub(crate) fn of_lab(
     placements: &mut [Placement],
-    nodes: &[Option<Rc<Node>>],
+    nodes: &[Option<Arc<Node>>],
     files: &dyn Files,
     sources: &mut Sources,
     allows: &mut Vec<Allow>,

@@ -1,7 +1,7 @@
 //! What is taken out of a tree before it is typed: extensions, keys of old, and keys that are not supported.
 //! The lists here are the whole of what the Compose Specification has and this does not do.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::codes;
 use crate::finding::{Finding, Findings};
@@ -66,18 +66,18 @@ const NAMES: &[&str] = &[
     "aux_addresses",
 ];
 
-fn without_extensions(node: &Rc<Node>, names: bool) -> Rc<Node> {
+fn without_extensions(node: &Arc<Node>, names: bool) -> Arc<Node> {
     match &node.kind {
         Kind::Map(entries) => {
             let kept = entries.iter().filter(|(key, _)| names || !key.text.starts_with("x-"));
-            let inner = |(key, node): &(Key, Rc<Node>)| {
+            let inner = |(key, node): &(Key, Arc<Node>)| {
                 (key.clone(), without_extensions(node, !names && NAMES.contains(&key.text.as_str())))
             };
-            Rc::new(Node { kind: Kind::Map(kept.map(inner).collect()), span: node.span })
+            Arc::new(Node { kind: Kind::Map(kept.map(inner).collect()), span: node.span })
         }
         Kind::List(items) if items.iter().any(|item| matches!(item.kind, Kind::Map(_))) => {
             let items = items.iter().map(|item| without_extensions(item, false)).collect();
-            Rc::new(Node { kind: Kind::List(items), span: node.span })
+            Arc::new(Node { kind: Kind::List(items), span: node.span })
         }
         _ => node.clone(),
     }
@@ -91,7 +91,7 @@ pub struct Screen<'a> {
 
 impl Screen<'_> {
     /// A project's tree of which every key is either supported or a mistake.
-    pub fn project(&mut self, root: &Rc<Node>) -> Rc<Node> {
+    pub fn project(&mut self, root: &Arc<Node>) -> Arc<Node> {
         let root = without_extensions(root, false);
         let root = self.without(&root, "", TOP);
         self.each(&root, |screen, key, node| match key {
@@ -111,7 +111,7 @@ impl Screen<'_> {
         })
     }
 
-    pub fn service(&mut self, name: &str, node: &Rc<Node>) -> Rc<Node> {
+    pub fn service(&mut self, name: &str, node: &Arc<Node>) -> Arc<Node> {
         let at = format!("services.{name}");
         let node = self.without(node, &at, SERVICE);
         self.each(&node, |screen, key, node| match key {
@@ -121,7 +121,7 @@ impl Screen<'_> {
         })
     }
 
-    fn deploy(&mut self, at: &str, node: &Rc<Node>) -> Rc<Node> {
+    fn deploy(&mut self, at: &str, node: &Arc<Node>) -> Arc<Node> {
         let at = format!("{at}.deploy");
         self.each(node, |screen, key, node| match key {
             key if SWARM.contains(&key) => screen.swarm(&format!("{at}.{key}"), key, node),
@@ -137,7 +137,7 @@ impl Screen<'_> {
         })
     }
 
-    fn swarm(&mut self, at: &str, key: &str, node: &Node) -> Option<Rc<Node>> {
+    fn swarm(&mut self, at: &str, key: &str, node: &Node) -> Option<Arc<Node>> {
         let message = format!("only a swarm heeds `deploy.{key}`; it is left out");
         let finding = Finding::warning(codes::COMPOSE_SWARM, format!("{}.{at}", self.at), node.span, message);
         self.findings.push(finding.help("remove it"));
@@ -147,16 +147,16 @@ impl Screen<'_> {
     /// A map whose entries went through `keep`.
     fn each(
         &mut self,
-        node: &Rc<Node>,
-        mut keep: impl FnMut(&mut Self, &str, &Rc<Node>) -> Option<Rc<Node>>,
-    ) -> Rc<Node> {
+        node: &Arc<Node>,
+        mut keep: impl FnMut(&mut Self, &str, &Arc<Node>) -> Option<Arc<Node>>,
+    ) -> Arc<Node> {
         let Kind::Map(entries) = &node.kind else { return node.clone() };
         let entries = entries.iter().filter_map(|(key, node)| Some((key.clone(), keep(self, &key.text, node)?)));
-        Rc::new(Node { kind: Kind::Map(entries.collect()), span: node.span })
+        Arc::new(Node { kind: Kind::Map(entries.collect()), span: node.span })
     }
 
     /// A map without keys that are not supported, each of which is reported.
-    fn without(&mut self, node: &Rc<Node>, at: &str, unsupported: &[(&str, &str)]) -> Rc<Node> {
+    fn without(&mut self, node: &Arc<Node>, at: &str, unsupported: &[(&str, &str)]) -> Arc<Node> {
         let Kind::Map(entries) = &node.kind else { return node.clone() };
         let mut kept = Vec::with_capacity(entries.len());
         for (key, node) in entries {
@@ -168,6 +168,6 @@ impl Screen<'_> {
             let message = format!("`{}` is not supported", key.text);
             self.findings.push(Finding::error(codes::COMPOSE_UNSUPPORTED, at, key.span, message).help(*instead));
         }
-        Rc::new(Node { kind: Kind::Map(kept), span: node.span })
+        Arc::new(Node { kind: Kind::Map(kept), span: node.span })
     }
 }

@@ -1,7 +1,7 @@
 //! A service of a Compose project: every key that is supported, typed.
 //! A new key is one field here; keys that the specification has and this does not are in `screen`.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -346,7 +346,7 @@ pub struct Ulimits(pub IndexMap<String, Ulimit>);
 impl FromNode for Ulimits {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         let Kind::Map(entries) = &node.kind else { return decoder.wrong(node, "a map of limits") };
-        let limit = |(key, node): &(crate::tree::Key, Rc<Node>)| {
+        let limit = |(key, node): &(crate::tree::Key, Arc<Node>)| {
             Some((key.text.clone(), decoder.within(&key.text, |d| Ulimit::from_node(node, d))?))
         };
         Some(Ulimits(entries.iter().filter_map(limit).collect()))

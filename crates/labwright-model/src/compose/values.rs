@@ -2,7 +2,7 @@
 //! Each is shown as `docker compose config` shows it.
 
 use std::borrow::Cow;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -323,7 +323,7 @@ impl<T: FromNode> FromNode for List<T> {
             let help = node.text().map_or(String::new(), |text| format!("write `[{text}]`"));
             return decoder.wrong_help(node, "a list", help);
         };
-        let item = |(number, item): (usize, &Rc<Node>)| {
+        let item = |(number, item): (usize, &Arc<Node>)| {
             decoder.within(&number.to_string(), |decoder| T::from_node(item, decoder))
         };
         Some(List(items.iter().enumerate().filter_map(item).collect()))

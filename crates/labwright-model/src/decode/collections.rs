@@ -2,14 +2,14 @@
 //! Reads whatever is inside through its own `FromNode`; knows no key.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
-use super::{Decoder, FromNode, Part};
+use super::{Decoder, FromNode};
 use crate::span::Spanned;
 use crate::tree::{Key, Kind, Node};
 
@@ -35,8 +35,7 @@ impl<T: FromNode> FromNode for Many<T> {
     fn from_node(node: &Node, decoder: &mut Decoder<'_>) -> Option<Self> {
         match &node.kind {
             Kind::List(items) => {
-                let entry =
-                    |(number, item): (usize, &Rc<Node>)| decoder.inside(Part::Entry(number), |d| T::from_node(item, d));
+                let entry = |(number, item): (usize, &Arc<Node>)| decoder.entry(number, |d| T::from_node(item, d));
                 Some(Many(items.iter().enumerate().filter_map(entry).collect()))
             }
             Kind::Null => Some(Many(Vec::new())),
@@ -167,7 +166,7 @@ impl FromNode for BTreeMap<String, String> {
         let Kind::Map(entries) = &node.kind else {
             return decoder.wrong_help(node, "a map of strings", "write `NAME: value`, one on each line");
         };
-        let read = |(key, node): &(Key, Rc<Node>)| {
+        let read = |(key, node): &(Key, Arc<Node>)| {
             Some((key.text.clone(), decoder.within(&key.text, |d| String::from_node(node, d))?))
         };
         Some(entries.iter().filter_map(read).collect())

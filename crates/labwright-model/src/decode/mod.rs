@@ -6,7 +6,7 @@ mod declare;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use collections::{Foreign, Many, Table, json};
 pub(crate) use declare::{choice, section};
@@ -21,12 +21,18 @@ use crate::tree::{Key, Kind, Node};
 pub struct Decoder<'a> {
     pub findings: &'a mut Findings,
     path: Vec<Part>,
+    /// The text of all keys on the path, one behind the other: a key is come by far too often to be a text of its own.
+    keys: String,
     short: HashSet<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Part {
-    Key(String),
+    /// Its bytes among the path's keys.
+    Key {
+        start: usize,
+        end: usize,
+    },
     Entry(usize),
 }
 
@@ -48,7 +54,7 @@ pub trait Section {
 
 impl<'a> Decoder<'a> {
     pub fn new(findings: &'a mut Findings) -> Self {
-        Decoder { findings, path: Vec::new(), short: HashSet::new() }
+        Decoder { findings, path: Vec::new(), keys: String::new(), short: HashSet::new() }
     }
 
     /// Notes which values a short form gave: those that are not the defaults.
@@ -66,27 +72,40 @@ impl<'a> Decoder<'a> {
 
     /// The path of the value being read: `compute.hosts.docker-01.zone`.
     pub fn at(&self) -> String {
-        let part = |part: &Part| match part {
-            Part::Key(key) => key.clone(),
-            Part::Entry(number) => number.to_string(),
-        };
-        self.path.iter().map(part).collect::<Vec<_>>().join(".")
+        let mut at = String::new();
+        for (depth, part) in self.path.iter().enumerate() {
+            if depth > 0 {
+                at.push('.');
+            }
+            match *part {
+                Part::Key { start, end } => at.push_str(&self.keys[start..end]),
+                Part::Entry(number) => at.push_str(&number.to_string()),
+            }
+        }
+        at
     }
 
     pub fn within<T>(&mut self, key: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.inside(Part::Key(key.to_string()), read)
+        self.under(&[key], read)
     }
 
     /// As `within`, several levels down.
     pub fn under<T>(&mut self, path: &[&str], read: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.extend(path.iter().map(|key| Part::Key(key.to_string())));
+        let (depth, written) = (self.path.len(), self.keys.len());
+        for key in path {
+            let start = self.keys.len();
+            self.keys.push_str(key);
+            self.path.push(Part::Key { start, end: self.keys.len() });
+        }
         let value = read(self);
-        self.path.truncate(self.path.len() - path.len());
+        self.path.truncate(depth);
+        self.keys.truncate(written);
         value
     }
 
-    fn inside<T>(&mut self, part: Part, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.path.push(part);
+    /// As `within`, for an entry of a list, from 0.
+    pub fn entry<T>(&mut self, number: usize, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(Part::Entry(number));
         let value = read(self);
         self.path.pop();
         value
@@ -94,8 +113,8 @@ impl<'a> Decoder<'a> {
 
     /// What a person would call the value being read.
     fn what(&self) -> String {
-        let key = self.path.iter().rev().find_map(|part| match part {
-            Part::Key(key) => Some(key),
+        let key = self.path.iter().rev().find_map(|part| match *part {
+            Part::Key { start, end } => Some(&self.keys[start..end]),
             Part::Entry(_) => None,
         });
         match (self.path.last(), key) {
@@ -129,7 +148,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// The entries of a map whose keys are all among `known`; others are reported with the nearest known one.
-    pub fn known_keys(&mut self, entries: &[(Key, Rc<Node>)], known: &[&str]) {
+    pub fn known_keys(&mut self, entries: &[(Key, Arc<Node>)], known: &[&str]) {
         for (key, node) in entries {
             if known.contains(&key.text.as_str()) {
                 continue;
@@ -164,7 +183,7 @@ impl<'a> Decoder<'a> {
         self.wrong_help(node, "a map", help)
     }
 
-    pub fn field<T: FromNode>(&mut self, node: Option<&Rc<Node>>, key: &str) -> Option<T> {
+    pub fn field<T: FromNode>(&mut self, node: Option<&Arc<Node>>, key: &str) -> Option<T> {
         let node = node?;
         if matches!(node.kind, Kind::Null) {
             return None;

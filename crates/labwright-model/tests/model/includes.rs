@@ -230,3 +230,55 @@ fn paths_are_beside_the_file_that_names_them() {
     assert_eq!(beside("home/lab.yaml", "/etc/a.yaml"), "/etc/a.yaml");
     assert_eq!(beside("home/lab.yaml", "../a.yaml"), "home/../a.yaml");
 }
+
+#[test]
+fn much_text_on_several_files_is_the_same_lab() {
+    let hosts = |from: usize| {
+        let host =
+            |number: usize| format!("    h{number}: {{ zone: z, address: 10.0.{}.{} }}\n", number / 200, number % 200);
+        (from..from + 2000).map(host).collect::<String>()
+    };
+    let first = format!(
+        "lab: home\nnetwork: {{ zones: {{ z: {{ subnet: 10.0.0.0/16 }} }} }}\ncompute:\n  hosts:\n{}",
+        hosts(0)
+    );
+    // The second names a host of the first again, has a key that nobody knows, and accepts a finding.
+    let second = format!(
+        "compute:\n  hosts:\n{}    h7: {{ zone: z }}\nservises: {{}}\nowner: me # labwright: allow LW-LAB-101 because it is meant\n",
+        hosts(2000)
+    );
+    let garbled = [b"lab: \xff\n".as_slice(), "# ".repeat(40_000).as_bytes()].concat();
+    let parts: [(&str, &[u8]); 4] = [
+        ("lab/a.yaml", first.as_bytes()),
+        ("lab/b.yaml", second.as_bytes()),
+        ("lab/c.yaml", &garbled),
+        ("lab/d.sops.yaml", b"sops: { version: 3.9.0, mac: x, age: [{ recipient: age1x, enc: y }] }\n"),
+    ];
+    let mut files = InMemory::default();
+    for (path, bytes) in parts {
+        files.0.insert(path.into(), bytes.to_vec());
+    }
+    // Read side by side from their folder and by one list; one after the other where each includes the next.
+    let of_folder = parse("lab", &files);
+    files.0.insert("list.yaml".into(), b"include: [lab/a.yaml, lab/b.yaml, lab/c.yaml]\n".to_vec());
+    let of_list = parse("list.yaml", &files);
+    for (path, next) in [("lab/a.yaml", "b.yaml"), ("lab/b.yaml", "c.yaml")] {
+        let more = format!("include: {next}\n");
+        files.0.get_mut(path).unwrap().extend_from_slice(more.as_bytes());
+    }
+    let of_chain = parse("lab/a.yaml", &files);
+    let told = shown(&of_chain, &of_chain.findings);
+    for expected in ["`h7` is given in two files", "unknown key `servises`", "`lab/c.yaml` is not UTF-8"] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    assert_eq!(of_chain.lab.compute.hosts.len(), 4000);
+    for other in [&of_folder, &of_list] {
+        assert_eq!(shown(other, &other.findings), told);
+        assert_eq!(other.lab.compute.hosts.len(), 4000);
+        let places = |parsed: &labwright_model::Parsed| {
+            parsed.allows.iter().map(|allow| (allow.code.clone(), parsed.place(allow.span))).collect::<Vec<_>>()
+        };
+        assert_eq!(places(other), places(&of_chain));
+        assert!(other.incomplete);
+    }
+}

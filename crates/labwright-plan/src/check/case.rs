@@ -1,8 +1,7 @@
 //! What a lab is judged and lowered by: itself, and what follows from it, each made once, when it is first asked for.
 //! Judges nothing. Two rules that ask for the same thing see the same one.
 
-use std::cell::OnceCell;
-use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 
 use labwright_model::Parsed;
 
@@ -10,19 +9,21 @@ use super::compute::carried::Carried;
 use super::network::reach::{Placed, Reach};
 use super::network::zone_kind::Kinds;
 use super::protection::places::Places;
+use super::references::{Reference, references};
 use crate::network::Matrix;
 use crate::topology::Topology;
 
 /// A lab with what several rules ask of it.
 pub struct Case<'a> {
     pub parsed: &'a Parsed,
-    topology: OnceCell<Rc<Topology<'a>>>,
-    carried: OnceCell<Carried<'a>>,
-    places: OnceCell<Places<'a>>,
-    reach: OnceCell<Reach<'a>>,
-    kinds: OnceCell<Kinds<'a>>,
-    placed: OnceCell<Placed<'a>>,
-    matrix: OnceCell<Matrix<'a>>,
+    topology: OnceLock<Arc<Topology<'a>>>,
+    carried: OnceLock<Carried<'a>>,
+    places: OnceLock<Places<'a>>,
+    reach: OnceLock<Reach<'a>>,
+    kinds: OnceLock<Kinds<'a>>,
+    placed: OnceLock<Placed<'a>>,
+    references: OnceLock<Vec<Reference<'a>>>,
+    matrix: OnceLock<Matrix<'a>>,
 }
 
 impl<'a> Case<'a> {
@@ -30,13 +31,14 @@ impl<'a> Case<'a> {
     pub fn of(parsed: &'a Parsed) -> Case<'a> {
         Case {
             parsed,
-            topology: OnceCell::new(),
-            carried: OnceCell::new(),
-            places: OnceCell::new(),
-            reach: OnceCell::new(),
-            kinds: OnceCell::new(),
-            placed: OnceCell::new(),
-            matrix: OnceCell::new(),
+            topology: OnceLock::new(),
+            carried: OnceLock::new(),
+            places: OnceLock::new(),
+            reach: OnceLock::new(),
+            kinds: OnceLock::new(),
+            placed: OnceLock::new(),
+            references: OnceLock::new(),
+            matrix: OnceLock::new(),
         }
     }
 
@@ -45,8 +47,8 @@ impl<'a> Case<'a> {
         self.shared_topology()
     }
 
-    fn shared_topology(&self) -> &Rc<Topology<'a>> {
-        self.topology.get_or_init(|| Rc::new(Topology::of(self.parsed)))
+    fn shared_topology(&self) -> &Arc<Topology<'a>> {
+        self.topology.get_or_init(|| Arc::new(Topology::of(self.parsed)))
     }
 
     /// Who may open which connection to whom.
@@ -77,5 +79,10 @@ impl<'a> Case<'a> {
     /// Services as others see them.
     pub(super) fn placed(&self) -> &Placed<'a> {
         self.placed.get_or_init(|| Placed::of(&self.parsed.placements))
+    }
+
+    /// Every reference that must lead somewhere, roles aside.
+    pub(super) fn references(&self) -> &[Reference<'a>] {
+        self.references.get_or_init(|| references(self.parsed))
     }
 }

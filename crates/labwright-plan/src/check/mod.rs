@@ -1,7 +1,7 @@
 //! The rules: what a lab must not say. Pure, offline, one file a rule.
 //! A rule judges the whole lab; faults of the text itself were found when it was read.
 
-use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding};
+use labwright_model::{Finding, Findings, Parsed, Severity, codes, finding, side_by_side};
 
 mod case;
 pub(crate) mod containers;
@@ -152,29 +152,63 @@ pub fn check(parsed: &Parsed) -> Findings {
 
 /// As `check`, for whoever goes on with what the rules made of the lab.
 pub fn judge(case: &Case<'_>) -> Findings {
-    judge_watched(case, None, &mut |_, judge| judge())
+    settled(case, None, found(case))
 }
 
-/// As `judge`, with what whoever runs containers found in the same lab, accepted and told like the rest, and with somebody
-/// around each rule who may look at a clock, which nothing here may. What several rules share is made within the first of
-/// them that asks for it.
+/// As `judge`, with what whoever runs containers found in the same lab, accepted and told like the rest.
+pub fn judge_with(case: &Case<'_>, of_containers: Findings) -> Findings {
+    settled(case, Some(of_containers), found(case))
+}
+
+/// As `judge_with`, one rule after the other, with somebody around each who may look at a clock, which nothing here may.
+/// What several rules share is made within the first of them that asks for it.
 pub fn judge_watched(
     case: &Case<'_>,
-    of_containers: Option<Findings>,
+    of_containers: Findings,
     around: &mut dyn FnMut(&'static str, &mut dyn FnMut()),
 ) -> Findings {
-    let parsed = case.parsed;
-    let mut findings = parsed.findings.clone();
-    let whole = of_containers.is_some();
-    let (acceptable, fixed): (Findings, Findings) =
-        of_containers.into_iter().flatten().partition(|finding| CONTAINERS.contains(&finding.code));
-    findings.extend(acceptable);
-    // Names that a missing file holds would look unknown.
-    if !parsed.incomplete {
+    let mut findings = case.parsed.findings.clone();
+    if !case.parsed.incomplete {
         for rule in RULES {
             around(rule.code(), &mut || rule.check(case, &mut findings));
         }
     }
+    settled(case, Some(of_containers), findings)
+}
+
+/// From how much text on the rules of a lab are shared out: a smaller lab is judged before a thread has begun.
+const SHARED_OUT: usize = 64 << 10;
+
+/// What was found when the lab was read, and what each rule finds, in their order.
+fn found(case: &Case<'_>) -> Findings {
+    let mut findings = case.parsed.findings.clone();
+    // Names that a missing file holds would look unknown.
+    if case.parsed.incomplete {
+        return findings;
+    }
+    let Some((last, others)) = RULES.split_last() else { return findings };
+    let text: usize = case.parsed.sources.iter().map(|source| source.text.len()).sum();
+    if text < SHARED_OUT {
+        others.iter().for_each(|rule| rule.check(case, &mut findings));
+    } else {
+        let judge = |rule: &&dyn Rule| {
+            let mut findings = Findings::new();
+            rule.check(case, &mut findings);
+            findings
+        };
+        findings.extend(side_by_side(others, judge).into_iter().flatten());
+    }
+    last.check(case, &mut findings);
+    findings
+}
+
+/// All findings but those that are accepted, sorted.
+fn settled(case: &Case<'_>, of_containers: Option<Findings>, mut findings: Findings) -> Findings {
+    let parsed = case.parsed;
+    let whole = of_containers.is_some();
+    let (acceptable, fixed): (Findings, Findings) =
+        of_containers.into_iter().flatten().partition(|finding| CONTAINERS.contains(&finding.code));
+    findings.extend(acceptable);
     let judged = |code: &str| {
         let dated = parsed.as_of.is_some() || !DATED.contains(&code);
         let contained = whole || !CONTAINERS.contains(&code);

@@ -1,8 +1,9 @@
 //! Every place where the lab file refers to something by name. Rules judge them; nothing here does.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use foldhash::{HashSet, HashSetExt};
 use labwright_model::lab::{Lab, Service};
 use labwright_model::{Parsed, Placement, Span, Spanned, Table};
 
@@ -10,7 +11,7 @@ use super::spelling::misspelling;
 use crate::mounted::over_network;
 
 /// What a name must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Wanted {
     Host,
     Zone,
@@ -118,7 +119,8 @@ pub struct Reference<'a> {
     pub name: &'a str,
     pub span: Span,
     pub wants: Wanted,
-    pub at: String,
+    /// The path of what refers: `services.wiki.on`.
+    pub at: Cow<'static, str>,
 }
 
 /// Every reference that must lead somewhere, roles aside: a role declares the host that it names.
@@ -130,26 +132,26 @@ pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
         add(&mut out, flow.to.iter(), Wanted::Endpoint, "network.flows.to");
     }
     for (name, host) in lab.compute.hosts.iter() {
-        let at = |key: &str| format!("compute.hosts.{name}.{key}");
-        add(&mut out, &host.zone, Wanted::Zone, &at("zone"));
-        add(&mut out, host.routes.iter(), Wanted::Zone, &at("routes"));
-        add(&mut out, host.vm.iter().flat_map(|vm| &vm.on), Wanted::Host, &at("vm.on"));
-        add(&mut out, host.lxc.iter().flat_map(|lxc| &lxc.on), Wanted::Host, &at("lxc.on"));
-        add(&mut out, &host.backup, Wanted::Policy, &at("backup"));
+        let at = |key: &'static str| move || format!("compute.hosts.{name}.{key}");
+        add(&mut out, &host.zone, Wanted::Zone, at("zone"));
+        add(&mut out, host.routes.iter(), Wanted::Zone, at("routes"));
+        add(&mut out, host.vm.iter().flat_map(|vm| &vm.on), Wanted::Host, at("vm.on"));
+        add(&mut out, host.lxc.iter().flat_map(|lxc| &lxc.on), Wanted::Host, at("lxc.on"));
+        add(&mut out, &host.backup, Wanted::Policy, at("backup"));
     }
     for (name, ring) in lab.compute.updates.iter() {
-        add(&mut out, ring.hosts.iter(), Wanted::Host, &format!("compute.updates.{name}.hosts"));
+        add(&mut out, ring.hosts.iter(), Wanted::Host, || format!("compute.updates.{name}.hosts"));
     }
     of_edge(parsed, &mut out);
     of_platform(parsed, &mut out);
     for (name, repository) in lab.protection.repositories.iter() {
-        add(&mut out, &repository.on, Wanted::Host, &format!("protection.repositories.{name}.on"));
+        add(&mut out, &repository.on, Wanted::Host, || format!("protection.repositories.{name}.on"));
     }
     for (name, policy) in lab.protection.policies.iter() {
-        add(&mut out, policy.to.iter(), Wanted::Repository, &format!("protection.policies.{name}.to"));
+        add(&mut out, policy.to.iter(), Wanted::Repository, || format!("protection.policies.{name}.to"));
     }
     for (name, snapshots) in lab.protection.snapshots.iter() {
-        add(&mut out, snapshots.of.iter(), Wanted::Host, &format!("protection.snapshots.{name}.of"));
+        add(&mut out, snapshots.of.iter(), Wanted::Host, || format!("protection.snapshots.{name}.of"));
     }
     add(&mut out, lab.protection.recovery.iter(), Wanted::Target, "protection.recovery");
     for placement in &parsed.placements {
@@ -160,11 +162,11 @@ pub fn references(parsed: &Parsed) -> Vec<Reference<'_>> {
             name: environment,
             span: entry.span,
             wants: Wanted::Environment,
-            at: format!("services.{name}.environments"),
+            at: format!("services.{name}.environments").into(),
         }));
     }
     // What an environment shares with its service stands in one place.
-    let mut places = BTreeSet::new();
+    let mut places = HashSet::with_capacity(out.len());
     out.retain(|reference| places.insert((reference.span, reference.name, reference.wants)));
     out
 }
@@ -181,7 +183,7 @@ fn of_edge<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
     let cloudflare = parsed.lab.edge.public.iter().flat_map(|public| &public.cloudflare);
     for cloudflare in cloudflare {
         for (name, port) in cloudflare.ports.iter() {
-            add(out, [&port.value.to], Wanted::Service, &format!("edge.public.cloudflare.ports.{name}.to"));
+            add(out, [&port.value.to], Wanted::Service, || format!("edge.public.cloudflare.ports.{name}.to"));
         }
         let environments = cloudflare.standby.iter().flat_map(|standby| standby.environments.iter());
         out.extend(environments.map(|(environment, records)| Reference {
@@ -207,7 +209,7 @@ fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
         (&platform.backup, "backup"),
     ] {
         let service = role.iter().flat_map(|role| &role.service);
-        add(out, service, Wanted::Service, &format!("platform.{key}.service"));
+        add(out, service, Wanted::Service, || format!("platform.{key}.service"));
     }
     for route in platform.monitoring.iter().flat_map(|monitoring| monitoring.routes.iter()) {
         let to = route.to.iter().filter(|to| to.value != "none");
@@ -225,36 +227,53 @@ fn of_platform<'a>(parsed: &'a Parsed, out: &mut Vec<Reference<'a>>) {
                 name: to,
                 span: to.span,
                 wants: Wanted::Target,
-                at: format!("platform.dns.records.{record}"),
+                at: format!("platform.dns.records.{record}").into(),
             });
         }
     }
     for (name, group) in dns.groups.iter() {
         let named = group.clients.iter().filter(|client| !is_address(client) && !client.contains('/'));
-        add(out, named, Wanted::Client, &format!("platform.dns.groups.{name}"));
+        add(out, named, Wanted::Client, || format!("platform.dns.groups.{name}"));
     }
 }
 
 fn of_service<'a>(service: &'a Service, at: &str, out: &mut Vec<Reference<'a>>) {
-    add(out, service.on.iter(), Wanted::Host, &format!("{at}.on"));
-    add(out, service.needs.iter(), Wanted::Service, &format!("{at}.needs"));
+    add(out, service.on.iter(), Wanted::Host, || format!("{at}.on"));
+    add(out, service.needs.iter(), Wanted::Service, || format!("{at}.needs"));
     let routes = service.routes.iter().map(|route| &route.to);
-    add(out, routes, Wanted::Service, &format!("{at}.routes"));
-    add(out, &service.egress, Wanted::Service, &format!("{at}.egress"));
-    add(out, service.backup.iter().flat_map(|backup| &backup.policy), Wanted::Policy, &format!("{at}.backup"));
+    add(out, routes, Wanted::Service, || format!("{at}.routes"));
+    add(out, &service.egress, Wanted::Service, || format!("{at}.egress"));
+    add(out, service.backup.iter().flat_map(|backup| &backup.policy), Wanted::Policy, || format!("{at}.backup"));
     let dumps = service.backup.iter().flat_map(|backup| backup.dump.values());
-    add(out, dumps.flat_map(|dump| &dump.value.service), Wanted::Service, &format!("{at}.backup.dump"));
+    add(out, dumps.flat_map(|dump| &dump.value.service), Wanted::Service, || format!("{at}.backup.dump"));
+}
+
+/// The path of what refers, made where there is something that does.
+trait At {
+    fn path(&self) -> Cow<'static, str>;
+}
+
+impl At for &'static str {
+    fn path(&self) -> Cow<'static, str> {
+        Cow::Borrowed(self)
+    }
+}
+
+impl<F: Fn() -> String> At for F {
+    fn path(&self) -> Cow<'static, str> {
+        Cow::Owned(self())
+    }
 }
 
 fn add<'a>(
     out: &mut Vec<Reference<'a>>,
     names: impl IntoIterator<Item = &'a Spanned<String>>,
     wants: Wanted,
-    at: &str,
+    at: impl At,
 ) {
     for name in names {
         if !name.is_empty() {
-            out.push(Reference { name, span: name.span, wants, at: at.to_string() });
+            out.push(Reference { name, span: name.span, wants, at: at.path() });
         }
     }
 }
@@ -269,13 +288,13 @@ pub fn suspects(parsed: &Parsed) -> Vec<(Reference<'_>, &str)> {
         let mounts = over_network(host).map(|share| (share.server, share.span, format!("mounts.{}", share.path)));
         for (other, span, key) in jumps.chain(mounts) {
             let at = format!("compute.hosts.{name}.{key}");
-            out.push(Reference { name: other, span, wants: Wanted::Host, at });
+            out.push(Reference { name: other, span, wants: Wanted::Host, at: at.into() });
         }
     }
     let cloudflare = lab.edge.public.iter().flat_map(|public| &public.cloudflare);
     for (name, policy) in cloudflare.flat_map(|cloudflare| cloudflare.access.iter()) {
-        let at = format!("edge.public.cloudflare.access.{name}.covers");
-        add(&mut out, policy.covers.iter(), Wanted::Service, &at);
+        let at = || format!("edge.public.cloudflare.access.{name}.covers");
+        add(&mut out, policy.covers.iter(), Wanted::Service, at);
     }
     out.retain(|reference| !reference.wants.has(lab, reference.name) && !is_address(reference.name));
     out.into_iter()

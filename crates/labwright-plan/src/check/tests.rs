@@ -237,3 +237,22 @@ fn one_mistake_is_one_finding() {
     let locked = "owner: joe\ncompute: { hosts: { sec: { address: 192.168.1.12 } } }\nplatform: { secrets: { vault: { on: sec } } }\nprotection: { repositories: { b2: { url: \"b2:x:y\", passphrase: \"${secret.restic}\" } }, policies: { n: { to: b2 } } }\nservices:\n  openbao: { run: bao, on: sec, backup: n, data: [bao] }\n";
     assert_eq!(codes(locked), ["LW-DAT-007"]);
 }
+
+#[test]
+fn rules_that_are_shared_out_find_what_they_find_in_turn() {
+    let mut text = "lab: large\ncompute:\n  hosts:\n".to_string();
+    text.extend((0..60).map(|host| format!("    h{host}: {{ tier: production }}\n")));
+    text += "services:\n";
+    text.extend((0..700).map(|service| {
+        let (on, need) = (service % 60, service + 1);
+        format!(
+            "  s{service}: {{ on: h{on}, containers: {{ app: {{ image: \"app{service}:latest\" }} }}, needs: [s{need}], data: [d], port: 3000 }}\n"
+        )
+    }));
+    assert!(text.len() > super::SHARED_OUT, "{}", text.len());
+    let (parsed, at_once) = found(&text);
+    let in_turn = super::judge_watched(&super::Case::of(&parsed), Findings::new(), &mut |_, judge| judge());
+    let codes: std::collections::BTreeSet<&str> = at_once.iter().map(|finding| finding.code).collect();
+    assert!(codes.len() >= 5 && at_once.len() > 60, "{codes:?}: {}", at_once.len());
+    assert_eq!(at_once, in_turn);
+}

@@ -2,7 +2,7 @@
 //! Judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use labwright_model::lab::{Lab, Role, Service, Tier};
 use labwright_model::{Finding, Parsed, Placement, Severity, Span, Spanned};
@@ -18,7 +18,7 @@ pub struct Core<'a> {
 }
 
 pub struct Carried<'a> {
-    pub topology: Rc<Topology<'a>>,
+    pub topology: Arc<Topology<'a>>,
     /// Services by the host that they are put on.
     on: BTreeMap<&'a str, Vec<&'a Placement>>,
     pub core: Vec<Core<'a>>,
@@ -28,7 +28,7 @@ pub struct Carried<'a> {
 }
 
 impl<'a> Carried<'a> {
-    pub fn of(parsed: &'a Parsed, topology: Rc<Topology<'a>>) -> Carried<'a> {
+    pub fn of(parsed: &'a Parsed, topology: Arc<Topology<'a>>) -> Carried<'a> {
         let mut on: BTreeMap<&str, Vec<&Placement>> = BTreeMap::new();
         for placement in parsed.placements.iter().filter(|placement| placement.entry.external.is_none()) {
             for host in placement.entry.on.iter() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use labwright_model::{Finding, Findings, Severity, Span, role_hosts};
 
-use crate::check::references::{Wanted, endpoint, jump_host, references};
+use crate::check::references::{Wanted, endpoint, jump_host};
 use crate::check::{Case, Examples, Rule};
 use crate::mounted::over_network;
 
@@ -45,45 +45,45 @@ impl Rule for HostAddress {
         let parsed = case.parsed;
         let lab = &parsed.lab;
         let mut reasons: BTreeMap<&str, (String, Span)> = BTreeMap::new();
-        let mut because = |host: &str, reason: String, span: Span| {
+        let mut because = |host: &str, reason: &dyn Fn() -> String, span: Span| {
             if let Some((name, entry)) = lab.compute.hosts.get_key_value(host)
                 && entry.address.is_empty()
                 && !entry.local
             {
-                reasons.entry(name.as_str()).or_insert((reason, span));
+                reasons.entry(name.as_str()).or_insert_with(|| (reason(), span));
             }
         };
         for placement in parsed.placements.iter().filter(|placement| placement.entry.external.is_none()) {
             for on in placement.entry.on.iter() {
-                because(on, format!("service `{}` runs there", placement.service), on.span);
+                because(on, &|| format!("service `{}` runs there", placement.service), on.span);
             }
         }
         for (host, span, role) in role_hosts(lab) {
-            because(&host, format!("it is named by `{role}`"), span);
+            because(&host, &|| format!("it is named by `{role}`"), span);
         }
         let is_only_a_host = |name: &str| !Wanted::Zone.has(lab, name) && !Wanted::Service.has(lab, name);
-        for reference in references(parsed) {
+        for reference in case.references() {
             let (wants, name) = endpoint(reference.name);
             match reference.wants {
                 // A zone or a service of the same name may be what the flow means.
                 Wanted::Endpoint if wants == Wanted::Host || (wants == Wanted::Endpoint && is_only_a_host(name)) => {
-                    because(name, "a flow names it".into(), reference.span);
+                    because(name, &|| "a flow names it".into(), reference.span);
                 }
-                Wanted::Target => because(name, format!("`{}` leads to it", reference.at), reference.span),
+                Wanted::Target => because(name, &|| format!("`{}` leads to it", reference.at), reference.span),
                 _ => {}
             }
         }
         for (name, repository) in lab.protection.repositories.iter() {
             if let Some(on) = &repository.on {
-                because(on, format!("repository `{name}` is on it"), on.span);
+                because(on, &|| format!("repository `{name}` is on it"), on.span);
             }
         }
         for (name, host) in lab.compute.hosts.iter() {
             for jump in host.ssh.jump.iter() {
-                because(jump_host(jump).unwrap_or_default(), format!("`{name}` is reached through it"), jump.span);
+                because(jump_host(jump).unwrap_or_default(), &|| format!("`{name}` is reached through it"), jump.span);
             }
             for share in over_network(host) {
-                because(share.server, format!("`{name}` mounts from it"), share.span);
+                because(share.server, &|| format!("`{name}` mounts from it"), share.span);
             }
         }
         for (name, (reason, place)) in reasons {

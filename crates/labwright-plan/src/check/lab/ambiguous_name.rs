@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use labwright_model::{Finding, Findings};
 
-use crate::check::references::{Wanted, endpoint, references};
+use crate::check::references::{Wanted, endpoint};
 use crate::check::{Case, Examples, Rule};
 
 pub struct AmbiguousName;
@@ -40,7 +40,7 @@ impl Rule for AmbiguousName {
         let parsed = case.parsed;
         // Told once for each name, with all its places.
         let mut told: BTreeMap<&str, Finding> = BTreeMap::new();
-        for reference in references(parsed).into_iter().filter(|reference| reference.wants == Wanted::Endpoint) {
+        for reference in case.references().iter().filter(|reference| reference.wants == Wanted::Endpoint) {
             let (Wanted::Endpoint, name) = endpoint(reference.name) else { continue };
             let kinds =
                 [Wanted::Zone, Wanted::Host, Wanted::Service].into_iter().filter(|kind| kind.has(&parsed.lab, name));
@@ -50,7 +50,7 @@ impl Rule for AmbiguousName {
                 let ways: Vec<String> = words.iter().map(|word| format!("`{word}/{name}`")).collect();
                 let finding = match told.remove(name) {
                     Some(first) => first.related(reference.span, "and here"),
-                    None => Finding::error(CODE, reference.at, reference.span, message)
+                    None => Finding::error(CODE, reference.at.clone(), reference.span, message)
                         .help(format!("write {}", ways.join(" or "))),
                 };
                 told.insert(name, finding);

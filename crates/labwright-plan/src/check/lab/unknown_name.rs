@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use labwright_model::finding::nearest;
 use labwright_model::{Finding, Findings, Parsed, Span, role_hosts};
 
-use crate::check::references::{Reference, Wanted, endpoint, references, suspects};
+use crate::check::references::{Reference, Wanted, endpoint, suspects};
 use crate::check::spelling::misspelling;
 use crate::check::{Case, Examples, Rule};
 
@@ -47,7 +47,7 @@ impl Rule for UnknownName {
         let lab = &parsed.lab;
         // A name that is missing in five places is one fault: the first place tells it, the others are shown.
         let mut told: BTreeMap<(Wanted, &str), Finding> = BTreeMap::new();
-        for reference in references(parsed) {
+        for reference in case.references() {
             let (wants, name) = match reference.wants {
                 Wanted::Endpoint => endpoint(reference.name),
                 wants => (wants, reference.name),
@@ -59,7 +59,7 @@ impl Rule for UnknownName {
             }
             let finding = match told.remove(&(wants, name)) {
                 Some(first) => first.related(reference.span, "and here"),
-                None => unknown(parsed, &reference, wants, name),
+                None => unknown(parsed, reference, wants, name),
             };
             told.insert((wants, name), finding);
         }

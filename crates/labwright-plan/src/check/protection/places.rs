@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use labwright_model::lab::{Repository, Zone};
 use labwright_model::{Parsed, Placement};
@@ -12,7 +12,7 @@ use crate::mounted::{Servers, bare, server, shares};
 use crate::topology::{Domain, Topology};
 
 pub struct Places<'a> {
-    topology: Rc<Topology<'a>>,
+    topology: Arc<Topology<'a>>,
     /// Hosts by their names and addresses, and by those of the services on them.
     names: HashMap<String, &'a str>,
 }
@@ -37,7 +37,7 @@ pub enum Shared<'a> {
 }
 
 impl<'a> Places<'a> {
-    pub fn of(parsed: &'a Parsed, topology: Rc<Topology<'a>>) -> Places<'a> {
+    pub fn of(parsed: &'a Parsed, topology: Arc<Topology<'a>>) -> Places<'a> {
         let lab = &parsed.lab;
         let mut names = Servers::of(lab).0;
         for placement in parsed.placements.iter().filter(|placement| placement.environment.is_none()) {
@@ -238,7 +238,7 @@ services:
   store: { external: x, on: e, url: s3 }
 "#),
         );
-        let places = Places::of(&parsed, Rc::new(Topology::of(&parsed)));
+        let places = Places::of(&parsed, Arc::new(Topology::of(&parsed)));
         for (path, place) in [
             ("/srv", Place::Host("a")),
             ("", Place::Host("a")),
