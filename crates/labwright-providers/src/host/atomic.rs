@@ -20,11 +20,13 @@ impl Entry {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut file = File::from(rustix::fs::openat(&self.dir, new, flags, Mode::RUSR | Mode::WUSR)?);
             io::copy(content, &mut file)?;
-            let now = rustix::fs::fstat(&file)?;
-            let uid = permissions.uid.filter(|uid| *uid != now.st_uid).map(Uid::from_raw);
-            let gid = permissions.gid.filter(|gid| *gid != now.st_gid).map(Gid::from_raw);
-            if uid.is_some() || gid.is_some() {
-                rustix::fs::fchown(&file, uid, gid)?;
+            if permissions.uid.is_some() || permissions.gid.is_some() {
+                let now = rustix::fs::fstat(&file)?;
+                let uid = permissions.uid.filter(|uid| *uid != now.st_uid).map(Uid::from_raw);
+                let gid = permissions.gid.filter(|gid| *gid != now.st_gid).map(Gid::from_raw);
+                if uid.is_some() || gid.is_some() {
+                    rustix::fs::fchown(&file, uid, gid)?;
+                }
             }
             rustix::fs::fchmod(&file, Mode::from_raw_mode(permissions.mode.unwrap_or(0o644)))?;
             Ok(())
@@ -37,11 +39,17 @@ impl Entry {
     }
 
     /// Makes something beside the entry, then renames it over the entry.
-    fn put(&self, make: impl FnOnce(&OsStr) -> io::Result<()>) -> io::Result<()> {
+    fn put(&self, mut make: impl FnMut(&OsStr) -> io::Result<()>) -> io::Result<()> {
         let new = new_name(&self.name);
-        // What a killed run left, or what somebody put in our way: in no case is it written through.
-        self.unlink(&new, AtFlags::empty())?;
-        let made = make(&new).and_then(|()| Ok(rustix::fs::renameat(&self.dir, &new, &self.dir, &self.name)?));
+        let made = match make(&new) {
+            // What a killed run left, or what somebody put in our way: in no case is it written through.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.unlink(&new, AtFlags::empty())?;
+                make(&new)
+            }
+            made => made,
+        };
+        let made = made.and_then(|()| Ok(rustix::fs::renameat(&self.dir, &new, &self.dir, &self.name)?));
         if made.is_err() {
             drop(self.unlink(&new, AtFlags::empty()));
         }

@@ -126,7 +126,7 @@ fn finding(ground: &Ground<'_>, name: &str, declared: &Declared<'_>, span: Span,
 
 /// The keys in the file: all of them where they are exclusive, else those that are asked about.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
-    let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
+    let accounts = sights.accounts(here)?;
     let Some(user) = accounts.user(wanted.id.name()) else { return Ok(None) };
     let asked: BTreeSet<&str> =
         here.asked(wanted, "keys").and_then(Value::list).unwrap_or_default().iter().filter_map(Value::text).collect();

@@ -103,7 +103,7 @@ pub fn permissions_of(
     spec.insert("mode".into(), Value::from(format!("{:04o}", there.mode)));
     for field in ["owner", "group"] {
         let Some(asked) = here.asked(wanted, field) else { continue };
-        let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
+        let accounts = sights.accounts(here)?;
         let name = match field {
             "owner" => accounts.user_name(there.uid, asked.text()),
             _ => accounts.group_name(there.gid, asked.text()),

@@ -165,19 +165,26 @@ pub fn apply(here: &Here, step: &Step, saying: &Saying<'_>) -> Result<(), Provid
     if let Some(Value::Secret(content)) = step.spec.get("content") {
         return secret_file::put(here, step, path, content, saying);
     }
-    if secret_file::is_kept(here, path) {
+    let entry = Entry::open(path).map_err(|error| here.file_error("write", path, &error))?;
+    if secret_file::is_kept_at(here, &entry) {
         return secret_file::end(here, step, path);
     }
-    put(here, step, path, "content", saying)?;
+    put_at(here, step, &entry, "content", saying)?;
     // It may have held a secret until now.
     secret_file::forget(here, path)
 }
 
 /// Makes the file at `path` what the step says, with `field` as its content. Returns whether the content changed.
 pub fn put(here: &Here, step: &Step, path: &Path, field: &str, saying: &Saying<'_>) -> Result<bool, ProviderError> {
+    let entry = Entry::open(path).map_err(|error| here.file_error("write", path, &error))?;
+    put_at(here, step, &entry, field, saying)
+}
+
+/// As `put`, of an entry that is open already.
+fn put_at(here: &Here, step: &Step, entry: &Entry, field: &str, saying: &Saying<'_>) -> Result<bool, ProviderError> {
+    let path = entry.path();
     let failed = |error: io::Error| here.file_error("write", path, &error);
-    let entry = Entry::open(path).map_err(failed)?;
-    let there = make_way(here, step, What::File, &entry, saying)?;
+    let there = make_way(here, step, What::File, entry, saying)?;
     let permissions = permissions(here, &step.spec, there.as_ref())?;
     let content = match step.spec.get(field) {
         Some(value) => Some(value.content().ok_or_else(|| {
@@ -187,11 +194,9 @@ pub fn put(here: &Here, step: &Step, path: &Path, field: &str, saying: &Saying<'
         None if there.is_none() => Some(&b""[..]),
         None => None,
     };
-    if let Some(parent) = path.parent() {
-        here.touched.note(parent);
-    }
+    here.touched.note_beside(entry);
     let same = match (&there, content) {
-        (Some(there), Some(content)) => is_same(&entry, there, content).map_err(failed)?,
+        (Some(there), Some(content)) => is_same(entry, there, content).map_err(failed)?,
         (Some(_), None) => true,
         (None, _) => false,
     };
@@ -200,7 +205,7 @@ pub fn put(here: &Here, step: &Step, path: &Path, field: &str, saying: &Saying<'
         return Ok(false);
     }
     if there.is_some() {
-        save(here, &step.id, field, &entry, saying)?;
+        save(here, &step.id, field, entry, saying)?;
     }
     // A new file takes the old one's place: whatever nobody declared stays as it was.
     let kept = there.map_or(permissions, |there| Permissions {

@@ -47,8 +47,8 @@ pub fn lower(ground: &Ground<'_>) -> Vec<Resource> {
 }
 
 /// The group as `/etc/group` has it.
-pub fn observe(wanted: &Wanted<'_>, sights: &Sights) -> Look {
-    let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
+pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
+    let accounts = sights.accounts(here)?;
     let group = accounts.group(wanted.id.name());
     let spec = |gid: u32| Spec::from([("gid".to_string(), Value::from(gid))]);
     Ok(group.map(|group| Observed { spec: spec(group.gid), data: None }))

@@ -31,8 +31,12 @@ fn place(here: &Here, path: &Path) -> PathBuf {
 
 /// Whether a path is a link to where its content is kept.
 pub fn is_kept(here: &Here, path: &Path) -> bool {
-    let target = Entry::open(path).and_then(|entry| entry.target());
-    target.is_ok_and(|target| target == place(here, path).as_os_str().as_bytes())
+    Entry::open(path).is_ok_and(|entry| is_kept_at(here, &entry))
+}
+
+/// As `is_kept`, of an entry that is open already.
+pub fn is_kept_at(here: &Here, entry: &Entry) -> bool {
+    entry.target().is_ok_and(|target| target == place(here, entry.path()).as_os_str().as_bytes())
 }
 
 /// What is kept for a path that is such a link.
@@ -117,6 +121,9 @@ fn put_in(
 
 /// Removes the content of a path, if any is kept.
 pub fn forget(here: &Here, path: &Path) -> Result<(), ProviderError> {
+    if !here.keeps() {
+        return Ok(());
+    }
     let place = place(here, path);
     match fs::remove_file(&place) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

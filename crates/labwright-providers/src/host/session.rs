@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use labwright_model::side_by_side;
 use labwright_plan::{
     Action, Context, Doors, Facts, Observed, Progress, ProviderError, ResourceId, Seen, Session, Spec, Step, Value,
     Wanted, WayBack,
@@ -30,6 +31,8 @@ pub struct Here {
     pub touched: Touched,
     /// The paths that the lab owns here, made when first asked for.
     owned: OnceLock<HashSet<String>>,
+    /// Whether anything may be kept in memory for this lab, looked at when first asked for.
+    kept: OnceLock<bool>,
     accounts: Mutex<()>,
     /// As they were last read, and by what a change is told.
     known: Mutex<Option<(Edition, Arc<Accounts>)>>,
@@ -41,9 +44,18 @@ pub struct Here {
 
 /// What is read once for all resources that are looked at together.
 pub struct Sights {
-    pub accounts: Result<Arc<Accounts>, ProviderError>,
+    /// Read when the first of the wanted asks.
+    accounts: OnceLock<Result<Arc<Accounts>, ProviderError>>,
     pub units: Result<States, ProviderError>,
     pub packages: Result<BTreeSet<String>, ProviderError>,
+}
+
+impl Sights {
+    /// Users and groups.
+    pub fn accounts(&self, here: &Here) -> Result<&Accounts, ProviderError> {
+        let accounts = self.accounts.get_or_init(|| here.accounts());
+        accounts.as_ref().map(AsRef::as_ref).map_err(Clone::clone)
+    }
 }
 
 /// Says what is going on with one step.
@@ -66,6 +78,7 @@ impl Here {
             context: context.clone(),
             touched: Touched::default(),
             owned: OnceLock::new(),
+            kept: OnceLock::new(),
             accounts: Mutex::default(),
             known: Mutex::default(),
             systemd: Mutex::default(),
@@ -89,6 +102,12 @@ impl Here {
         let is_path = |id: &&ResourceId| matches!(id.kind(), "file" | "directory" | "symlink" | "mount");
         let paths = || self.context.applied.keys().filter(is_path).map(|id| id.name().to_string()).collect();
         self.owned.get_or_init(paths).contains(path)
+    }
+
+    /// Whether anything of this lab may be kept in memory; a path of which something is made now was not kept before.
+    pub fn keeps(&self) -> bool {
+        // What cannot be looked at may be there.
+        *self.kept.get_or_init(|| self.context.secrets_dir.try_exists().unwrap_or(true))
     }
 
     /// A field as it is wanted; where it is no longer declared, as it was last applied.
@@ -140,13 +159,13 @@ impl Here {
         units.extend(names("mount").into_iter().flat_map(mount::unit_names));
         let units = if units.is_empty() { Ok(States::default()) } else { systemd::show(&units) };
         let packages = if packages.is_empty() { Ok(BTreeSet::new()) } else { package::installed(&packages) };
-        Sights { accounts: self.accounts(), units, packages }
+        Sights { accounts: OnceLock::new(), units, packages }
     }
 
     fn look(&self, wanted: &Wanted<'_>, sights: &Sights) -> Look {
         match wanted.id.kind() {
             "package" => package::observe(wanted, sights),
-            "group" => group::observe(wanted, sights),
+            "group" => group::observe(self, wanted, sights),
             "user" => user::observe(self, wanted, sights),
             "authorized_keys" => authorized_keys::observe(self, wanted, sights),
             "directory" => directory::observe(self, wanted, sights),
@@ -173,6 +192,9 @@ impl Here {
     }
 }
 
+/// From how many things on several threads look: fewer are seen before the second thread has begun.
+const MANY: usize = 256;
+
 impl Session for Here {
     fn observe(&self, wanted: &[Wanted<'_>]) -> BTreeMap<ResourceId, Seen> {
         let sights = self.sights(wanted);
@@ -181,7 +203,11 @@ impl Session for Here {
             Ok(None) => Seen::Absent,
             Err(error) => Seen::Unknown(error),
         };
-        wanted.iter().map(|wanted| (wanted.id.clone(), seen(wanted))).collect()
+        let looked_at = |wanted: &Wanted<'_>| (wanted.id.clone(), seen(wanted));
+        match wanted.len() {
+            0..MANY => wanted.iter().map(looked_at).collect(),
+            _ => side_by_side(wanted, looked_at).into_iter().collect(),
+        }
     }
 
     fn apply(&self, step: &Step, progress: &dyn Progress) -> Result<(), ProviderError> {

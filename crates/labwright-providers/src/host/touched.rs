@@ -8,6 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use super::entry::Entry;
+
 #[derive(Default)]
 pub struct Touched {
     /// A folder on each file system, by the file system's device number.
@@ -18,9 +20,20 @@ impl Touched {
     /// Something in this folder was written.
     pub fn note(&self, folder: &Path) {
         if let Ok(metadata) = folder.metadata() {
-            let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-            folders.entry(metadata.dev()).or_insert_with(|| folder.to_path_buf());
+            self.note_on(metadata.dev(), folder);
         }
+    }
+
+    /// As `note`, of the folder that an entry is in.
+    pub fn note_beside(&self, entry: &Entry) {
+        if let (Ok(stat), Some(folder)) = (rustix::fs::fstat(&entry.dir), entry.path().parent()) {
+            self.note_on(stat.st_dev, folder);
+        }
+    }
+
+    fn note_on(&self, device: u64, folder: &Path) {
+        let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        folders.entry(device).or_insert_with(|| folder.to_path_buf());
     }
 
     /// Waits until all of it is on disk. On failure the path says which file system it is about.

@@ -89,7 +89,7 @@ pub fn home_of(name: &str, home: Option<&str>, system: bool) -> Option<String> {
 
 /// The user as `/etc/passwd` has it, and which of the groups asked about it is in.
 pub fn observe(here: &Here, wanted: &Wanted<'_>, sights: &Sights) -> Look {
-    let accounts = sights.accounts.as_ref().map_err(Clone::clone)?;
+    let accounts = sights.accounts(here)?;
     let Some(user) = accounts.user(wanted.id.name()) else { return Ok(None) };
     let asked = |field: &str| here.asked(wanted, field).and_then(Value::text);
     let mut spec = Spec::from([
