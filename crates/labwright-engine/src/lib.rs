@@ -18,4 +18,4 @@ pub use apply::{Outcomes, Sink, Stop, Terms, apply};
 pub use clock::{now, run_id};
 pub use fleet::{Answers, Fleet, Letters, Target, Way, break_leases, leases, observe};
 pub use link::Address;
-pub use running::{Fared, Said, StopLogs, ask, exec, found, logs, running};
+pub use running::{Fared, Said, StopLogs, Word, ask, exec, found, logs, running};

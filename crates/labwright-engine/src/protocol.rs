@@ -69,6 +69,7 @@ pub enum Keys {
     /// No more is typed.
     End,
     Resized(Size),
+    Signal(i32),
 }
 
 #[derive(Debug, Serialize, Deserialize)]

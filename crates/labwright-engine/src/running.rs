@@ -235,17 +235,27 @@ impl Host {
     }
 }
 
-/// Runs a command beside a part, and answers its exit code. `typed` may come from a thread that waits for ever. A word on
-/// `hang_up` ends the command, however much of what was typed it has not taken.
+/// What is said to a command beside what is typed, however much of that it has not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// A signal, by its number.
+    Signal(i32),
+    /// It ends: nobody is left who began it.
+    HangUp,
+}
+
+/// Runs a command beside a part, and answers its exit code. `typed` may come from a thread that waits for ever. `begun` is set
+/// before anything can run: until then whoever is told to end leaves nothing behind.
 pub fn exec(
     target: &Target,
     part: &Part,
     ask: &ExecAsk,
     providers: Providers,
-    (typed, hang_up): (mpsc::Receiver<Typed>, mpsc::Receiver<()>),
+    (typed, words, begun): (mpsc::Receiver<Typed>, mpsc::Receiver<Word>, &AtomicBool),
     tell: &mut dyn FnMut(Told<'_>),
 ) -> Result<i64, ProviderError> {
     let mut link = open(target, providers)?;
+    begun.store(true, Ordering::Release);
     link.send(Request::Exec { part: Box::new(part.clone()), ask: ask.clone() })?;
     let (speaker, mut listener) = link.into_halves();
     // Held to the end: what runs is heard although nothing more can be typed.
@@ -256,9 +266,12 @@ pub fn exec(
     };
     let stop = send.clone();
     std::thread::spawn(move || {
-        if hang_up.recv().is_ok() {
+        while let Ok(word) = words.recv() {
             // A link that is lost ends the command as well.
-            drop(stop(Request::Stop));
+            drop(match word {
+                Word::Signal(number) => stop(Request::Typed(Keys::Signal(number))),
+                Word::HangUp => stop(Request::Stop),
+            });
         }
     });
     let window = Arc::new((Mutex::new(0_usize), Condvar::new()));
@@ -269,6 +282,7 @@ pub fn exec(
             let keys = match next {
                 Typed::End => Keys::End,
                 Typed::Resized(size) => Keys::Resized(size),
+                Typed::Signal(number) => Keys::Signal(number),
                 Typed::Bytes(bytes) => {
                     let mut on_way = window.0.lock().unwrap_or_else(PoisonError::into_inner);
                     while *on_way >= WINDOW {

@@ -243,6 +243,8 @@ pub enum Typed {
     /// No more is typed.
     End,
     Resized(Size),
+    /// A signal for it, by its number; it does not wait for what was typed before.
+    Signal(i32),
 }
 
 /// What comes from a command that runs.

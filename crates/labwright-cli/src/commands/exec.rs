@@ -2,10 +2,12 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use labwright_plan::{ExecAsk, Part, Told, Typed};
+use labwright_engine::Word;
+use labwright_plan::{ErrorKind, ExecAsk, Part, Told, Typed};
 
 use super::looking;
 use crate::error::CliError;
@@ -16,7 +18,9 @@ use crate::terminal::Terminal;
 /// Runs a command in a container of a service, as if you sat there.
 ///
 /// Input, output and errors go through, and the exit code is the command's. With a terminal on both ends, it has one of its
-/// own, and keys go to it as they are. When you are cut off, the command is hung up.
+/// own, and keys go to it as they are: Ctrl-C is a key then. Without one, signals to this program (SIGINT, SIGTERM, SIGHUP,
+/// SIGQUIT, SIGUSR1, SIGUSR2) go to the command, and what it does then counts; told to end a second time, it is hung up. When
+/// you are cut off, the command is hung up.
 #[derive(clap::Args)]
 pub struct Exec {
     /// `SERVICE`, `SERVICE/CONTAINER` where it has several, with `SERVICE@ENVIRONMENT` where it has those.
@@ -68,30 +72,35 @@ impl Exec {
         };
         let (send, typed) = mpsc::sync_channel(1);
         let told_to_end = Arc::new(AtomicI32::new(0));
-        let (gone, hang_up) = mpsc::channel();
-        watch(send.clone(), gone.clone(), tty.is_some(), told_to_end.clone())?;
+        let (gone, words) = mpsc::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        watch(send.clone(), gone.clone(), tty.is_some(), (told_to_end.clone(), begun.clone()))?;
         let raw = tty.map(|_| Raw::enter()).transpose();
         let raw = raw.map_err(|error| CliError::usage(format!("cannot use this terminal: {error}")))?;
         if !self.no_stdin {
             std::thread::spawn(move || read_stdin(&send));
         }
         let (mut out, mut err) = (io::stdout(), io::stderr());
+        let mut unread = false;
         let mut tell = |told: Told<'_>| {
             let written = match told {
                 Told::Stdout(bytes) => out.write_all(bytes).and_then(|()| out.flush()),
                 Told::Stderr(bytes) => err.write_all(bytes).and_then(|()| err.flush()),
                 Told::Taken(_) => Ok(()),
             };
-            let first = |signal| told_to_end.compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire).is_ok();
-            if written.is_err() && first(signal_hook::consts::SIGPIPE) {
+            if written.is_err() && !unread {
                 // Whoever read it is gone, as with any program in a pipe. A link that is over by now ends the command as well.
-                let _ = gone.send(());
+                unread = true;
+                first(&told_to_end, signal_hook::consts::SIGPIPE);
+                let _ = gone.send(Word::HangUp);
             }
         };
-        let ended = labwright_engine::exec(target, &part, &ask, PROVIDERS, (typed, hang_up), &mut tell);
+        let ended = labwright_engine::exec(target, &part, &ask, PROVIDERS, (typed, words, &begun), &mut tell);
         drop(raw);
         match (ended, told_to_end.load(Ordering::Acquire)) {
             (Ok(code), _) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(255))),
+            // It runs on, and whoever told it to end has to know.
+            (Err(error), _) if error.kind == ErrorKind::Rejected => Err(error.into()),
             // As a shell tells it of any program that a signal ended.
             (Err(_), signal @ 1..) => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(255))),
             (Err(error), _) => Err(error.into()),
@@ -133,32 +142,65 @@ fn read_stdin(send: &mpsc::SyncSender<Typed>) {
     }
 }
 
-/// Passes on the terminal's size, and hangs the command up when this program is told to end; the second time it ends at
-/// once. Keys of a terminal are the command's: Ctrl-C is no signal then.
+/// Notes the first signal that anybody's wish to end was: the exit code tells it where nothing better is known.
+fn first(told_to_end: &AtomicI32, signal: i32) {
+    let _ = told_to_end.compare_exchange(0, signal, Ordering::AcqRel, Ordering::Acquire);
+}
+
+/// How long a command that is hung up may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Passes on the terminal's size, and signals. Keys of a terminal are the command's: Ctrl-C is no signal then, and what ends
+/// this program hangs the command up. Without a terminal the command decides what a signal means, and is hung up when it is told
+/// to end once more.
 fn watch(
     send: mpsc::SyncSender<Typed>,
-    gone: mpsc::Sender<()>,
+    gone: mpsc::Sender<Word>,
     tty: bool,
-    told_to_end: Arc<AtomicI32>,
+    (told_to_end, begun): (Arc<AtomicI32>, Arc<AtomicBool>),
 ) -> Result<(), CliError> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH};
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM, SIGWINCH]).map_err(CliError::bug)?;
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+    let all = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH];
+    let mut signals = signal_hook::iterator::Signals::new(all).map_err(CliError::bug)?;
+    let end = |signal: i32| -> ! {
+        raw::restore();
+        lab::sweep();
+        std::process::exit(128 + signal);
+    };
     std::thread::spawn(move || {
+        let mut times = 0;
         for signal in signals.forever() {
-            if signal == SIGWINCH {
-                if let Some(size) = raw::size().filter(|_| tty) {
-                    // Not waited for: one that takes nothing that is typed looks at no size either, and signals go on.
-                    drop(send.try_send(Typed::Resized(size)));
+            match signal {
+                SIGWINCH => {
+                    if let Some(size) = raw::size().filter(|_| tty) {
+                        // Not waited for: one that takes nothing that is typed looks at no size either, and signals go on.
+                        drop(send.try_send(Typed::Resized(size)));
+                    }
+                    continue;
                 }
-                continue;
+                SIGUSR1 | SIGUSR2 => {
+                    let _ = gone.send(Word::Signal(signal));
+                    continue;
+                }
+                _ => times += 1,
             }
-            if told_to_end.swap(signal, Ordering::AcqRel) != 0 {
-                raw::restore();
-                lab::sweep();
-                std::process::exit(128 + signal);
+            first(&told_to_end, signal);
+            if !begun.load(Ordering::Acquire) {
+                // A host that does not answer yet is not waited for.
+                end(signal);
             }
-            let _ = gone.send(());
+            let _ = match (times, tty) {
+                (1, false) => gone.send(Word::Signal(signal)),
+                (1, true) => gone.send(Word::HangUp),
+                (2, false) => {
+                    std::thread::spawn(move || {
+                        std::thread::sleep(PATIENCE);
+                        end(signal)
+                    });
+                    gone.send(Word::HangUp)
+                }
+                _ => end(signal),
+            };
         }
     });
     Ok(())

@@ -9,7 +9,7 @@ use labwright_testkit::{Engine, Host};
 
 use crate::docker::{CHECK, Dock, SERVE};
 use crate::json::holds;
-use crate::world::{Ran, World};
+use crate::world::{Desk, Ran, World};
 
 /// Says a line with its name and a number, ten times a second.
 const TALK: &str = r#"CMD ["/bin/sh","-c","trap exit TERM; n=0; while true; do n=$((n+1)); echo \"$NAME $n\"; echo \"$NAME warns $n\" >&2; sleep 0.1; done"]"#;
@@ -417,6 +417,146 @@ fn a_command_does_not_outlive_whoever_began_it() {
         drop(child.stdout.take());
         assert_eq!(child.wait().unwrap().code(), Some(130), "{script}");
     }
+}
+
+/// Some engines answer nothing about a container while output of a command in it that has ended is left to take.
+#[test]
+fn a_reader_that_takes_its_time_holds_up_nobody_else_and_misses_nothing() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    dock.lab("one: { on: here, containers: { a: { image: \"REG/app:1\" } } }");
+    dock.apply().code(0);
+    let lab = dock.desk.path("lab.yaml").display().to_string();
+    let mut inside = dock.engine.inside().unwrap();
+    // As much as finds room on the way, and its end while all of that waits.
+    let script = "busybox yes abc & sleep 2; kill -9 $!; wait; exit 9";
+    inside.arg(env!("CARGO_BIN_EXE_labwright")).args(["exec", "one", "--lab", &lab, "--", "/bin/sh", "-c", script]);
+    inside.env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
+    let mut child = inside.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = child.stdout.take().unwrap();
+    std::thread::sleep(Duration::from_secs(5));
+    let asked = Instant::now();
+    let processes = dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(5) && !processes.contains("yes abc"), "{processes}");
+    assert!(child.try_wait().unwrap().is_none(), "nothing is thrown away");
+    let mut said = Vec::new();
+    out.read_to_end(&mut said).unwrap();
+    let whole = said.iter().zip(b"abc\n".iter().cycle()).all(|(said, meant)| said == meant);
+    assert!(whole && said.len() > 200_000, "{} bytes", said.len());
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn a_signal_reaches_the_command_as_what_it_is() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    dock.lab("one: { on: here, containers: { a: { image: \"REG/app:1\" } } }");
+    dock.apply().code(0);
+    let lab = dock.desk.path("lab.yaml").display().to_string();
+    let begin = |script: &str| {
+        let mut inside = dock.engine.inside().unwrap();
+        inside.arg(env!("CARGO_BIN_EXE_labwright")).args(["exec", "one", "--lab", &lab, "--", "/bin/sh", "-c", script]);
+        inside.env("LABWRIGHT_STATE_DIR", dock.desk.path("state"));
+        let mut child = inside.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        out.read_line(&mut first).unwrap();
+        assert_eq!(first, "ready\n");
+        (child, out)
+    };
+    // What the command makes of it counts: it tidies up, and says with what it ends.
+    for (signal, code) in [("INT", 11), ("TERM", 12), ("HUP", 13), ("QUIT", 14)] {
+        let script =
+            format!("trap 'echo {signal} came; exit {code}' {signal}; echo ready; while true; do sleep 0.1; done");
+        let (mut child, mut out) = begin(&script);
+        signal_inside(&child, signal);
+        let mut said = String::new();
+        out.read_to_string(&mut said).unwrap();
+        assert_eq!((said.as_str(), child.wait().unwrap().code()), (format!("{signal} came\n").as_str(), Some(code)));
+    }
+    // One that ends nothing ends nothing.
+    let (mut child, mut out) =
+        begin("trap 'echo usr1' USR1; trap 'exit 3' TERM; echo ready; while true; do sleep 0.1; done");
+    for _ in 0..2 {
+        signal_inside(&child, "USR1");
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "usr1\n");
+    }
+    signal_inside(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    // A signal that nobody catches ends it as in a shell.
+    let (mut child, _out) = begin("echo ready; exec sleep 4567");
+    signal_inside(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    // What it starts to tidy up is not told, and what it left running is hung up with its end.
+    let (mut child, mut out) = begin(
+        "trap 'sleep 0.4; echo tidied; exit 5' TERM; (trap '' TERM; while true; do sleep 0.37; done) & echo ready; wait; wait",
+    );
+    signal_inside(&child, "TERM");
+    let mut said = String::new();
+    out.read_to_string(&mut said).unwrap();
+    assert_eq!((said.as_str(), child.wait().unwrap().code()), ("tidied\n", Some(5)));
+    until("what it left is gone", || {
+        !dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("0.37")
+    });
+    // Whoever does not listen is hung up the second time.
+    let runs = |what: &str| dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains(what);
+    let (mut child, _out) = begin("trap '' TERM; echo ready; while true; do sleep 0.31; done");
+    signal_inside(&child, "TERM");
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(runs("0.31") && child.try_wait().unwrap().is_none(), "once is for the command to judge");
+    signal_inside(&child, "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    until("it is gone", || !runs("0.31"));
+    // One that does not listen to that either runs on, and whoever leaves it has to know.
+    let (mut child, _out) = begin("trap '' TERM HUP; echo ready; while true; do sleep 0.43; done");
+    signal_inside(&child, "TERM");
+    std::thread::sleep(Duration::from_millis(700));
+    signal_inside(&child, "TERM");
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("was hung up (SIGHUP), does not listen, and runs on"), "{said}");
+    assert_eq!(child.wait().unwrap().code(), Some(6));
+    assert!(runs("0.43"));
+}
+
+/// Where the engine's numbers of processes mean nothing to the agent, whoever told the command to end has to know.
+#[test]
+fn a_signal_that_cannot_be_passed_on_is_told() {
+    let dock = Dock::new();
+    dock.engine.publish("app:1", &[SERVE]).unwrap();
+    dock.lab("one: { on: here, containers: { a: { image: \"REG/app:1\" } } }");
+    dock.apply().code(0);
+    let mut command = dock.desk.command();
+    command.args(["exec", "one", "--", "/bin/sh", "-c", "echo ready; exec sleep 5678"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    run(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    ran.says("SIGTERM cannot be passed on to the command, which runs on").says("docker top");
+    assert!(dock.engine.docker(&["exec", "one-a-1", "/bin/busybox", "ps"]).unwrap().contains("sleep 5678"));
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_not_waited_for_by_whoever_is_told_to_end() {
+    // Somebody takes the connection, and says nothing: `ssh` waits for its greeting.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let desk = Desk::new(
+        "lab: test\ncompute: { docker_hosts: [far], hosts: { far: { address: 127.0.0.1 } } }\nservices:\n  one: { on: far, containers: { a: { image: \"app:1\" } } }\n",
+    );
+    let port = silent.local_addr().unwrap().port();
+    desk.write("ssh", format!("Host far\n  HostName 127.0.0.1\n  Port {port}\n"));
+    let mut command = desk.command();
+    command.args(["exec", "one", "--ssh-config", "ssh", "--", "/bin/true"]).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let connected = silent.accept().unwrap();
+    let told = Instant::now();
+    run(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(told.elapsed() < Duration::from_secs(3), "{:?}", told.elapsed());
+    drop(connected);
 }
 
 /// `nsenter` waits for what it began, and passes no signals on.

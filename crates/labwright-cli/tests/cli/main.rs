@@ -55,6 +55,8 @@ mod trust;
 mod up;
 mod up_containers;
 mod up_developer;
+mod up_endings;
+mod up_lab;
 mod up_networks;
 mod up_podman;
 mod up_seeds;

@@ -77,18 +77,18 @@ pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-fn is_alive(pid: i64) -> bool {
+pub fn is_alive(pid: i64) -> bool {
     // What has ended and is not asked after yet does not run.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
 }
 
-fn signal(pid: i64, signal: &str) {
+pub fn signal(pid: i64, signal: &str) {
     assert!(Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status().unwrap().success());
 }
 
 /// A process that notes its start and its end.
-fn noting(here: &str, name: &str, more: &str) -> String {
+pub fn noting(here: &str, name: &str, more: &str) -> String {
     format!(
         "  {name}: {{ on: box, run: {{ command: [/bin/sh, -c, \"echo start {name} >> {here}/log; echo hello from {name}; trap \
          'echo stop {name} >> {here}/log; exit 0' TERM; while :; do sleep 0.05; done\"] }}{more} }}\n"
@@ -102,7 +102,7 @@ pub fn server(name: &str, more: &str) -> String {
     )
 }
 
-fn in_order(more: &str) -> Here {
+pub fn in_order(more: &str) -> Here {
     let here = Here::new("");
     let folder = here.desk.dir.path().display().to_string();
     let services: String = [("third", ", needs: [second]"), ("first", ""), ("second", ", needs: [first]")]
@@ -200,45 +200,6 @@ fn who_does_not_stop_in_time_is_told_and_what_is_held_up_starts_again() {
 }
 
 #[test]
-fn in_the_foreground_it_follows_and_ends_with_ctrl_c() {
-    let here = in_order("");
-    let mut up = here.foreground(&[]);
-    until("all are well", || here.read("err").contains("3 of 3 are well"));
-    until("what they say", || here.read("out").contains("second | hello from second"));
-    let pids: Vec<i64> = ["first", "second", "third"].iter().map(|name| here.pid(name)).collect();
-    signal(i64::from(up.id()), "INT");
-    assert_eq!(up.wait().unwrap().code(), Some(0), "{}", here.read("err"));
-    assert!(here.read("err").contains("stopping everything in order"), "{}", here.read("err"));
-    assert!(here.read("log").ends_with("stop third\nstop second\nstop first\n"));
-    assert!(pids.iter().all(|pid| !is_alive(*pid)));
-}
-
-#[test]
-fn a_closed_terminal_ends_everything_and_a_second_signal_kills() {
-    let here = in_order(
-        "  stubborn: { on: box, run: { command: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"] } }\n",
-    );
-    let mut up = here.foreground(&[]);
-    until("all are well", || here.read("err").contains("4 of 4 are well"));
-    let pid = here.pid("stubborn");
-    signal(i64::from(up.id()), "INT");
-    until("it says so", || here.read("err").contains("stopping everything"));
-    signal(i64::from(up.id()), "INT");
-    let began = Instant::now();
-    assert_eq!(up.wait().unwrap().code(), Some(0), "{}", here.read("err"));
-    assert!(began.elapsed() < Duration::from_secs(8) && !is_alive(pid));
-
-    let mut up = here.foreground(&[]);
-    until("all are well again", || here.read("err").contains("4 of 4 are well"));
-    let pids: Vec<i64> = ["first", "third"].iter().map(|name| here.pid(name)).collect();
-    signal(i64::from(up.id()), "HUP");
-    up.wait().unwrap();
-    until("all are gone", || pids.iter().all(|pid| !is_alive(*pid)));
-    until("it is down", || here.desk.run(&["ps"]).code == 7);
-    assert!(here.read("log").ends_with("stop third\nstop second\nstop first\n"), "{}", here.read("log"));
-}
-
-#[test]
 fn a_service_is_well_when_its_probe_is_and_its_port_is_its_own() {
     let probe = ", probe: { path: /, expect: [\"[STATUS] == 200\", \"[CERTIFICATE_EXPIRATION] > 48h\"] }";
     let here = Here::new(&(server("pages-one", probe) + &server("pages-two", ", probe: /, needs: [pages-one]")));
@@ -306,46 +267,6 @@ fn what_hangs_is_told_when_time_is_up() {
 }
 
 #[test]
-fn who_does_not_end_is_killed() {
-    let here = Here::new(
-        "  deaf: { on: box, up: { stop_within: 300ms }, run: { command: [/bin/sh, -c, \"trap '' TERM; while :; do sleep 0.1; done\"] } }\n",
-    );
-    here.up(&[]).code(0);
-    let pid = here.pid("deaf");
-    let began = Instant::now();
-    here.down().code(0);
-    assert!(!is_alive(pid) && began.elapsed() < Duration::from_secs(5));
-    here.desk.run(&["logs", "--here", "deaf"]).says("it did not end when it was told to (SIGTERM), and is killed");
-}
-
-#[test]
-fn a_flood_and_a_binary_log_hold_nobody_up() {
-    let here = Here::new(
-        "  flood: { on: box, run: { command: [/bin/sh, -c, 'exec yes a line that says nothing at all, over and over again'] } }\n\
-         \x20 binary: { on: box, run: { command: [/bin/sh, -c, 'head -c 300000 /dev/urandom; exec sleep infinity'] } }\n\
-         \x20 calm: { on: box, run: { command: [/bin/sh, -c, 'while :; do echo calm; sleep 0.05; done'] } }\n",
-    );
-    here.up(&[]).code(0);
-    std::thread::sleep(Duration::from_secs(3));
-    here.desk.run(&["logs", "--here", "calm", "-n", "3"]).code(0).says("calm | calm");
-    let binary = here.desk.run(&["logs", "--here", "binary"]).code(0);
-    assert!(!binary.out.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')), "nothing that a terminal obeys");
-    let pid = here.state()["pid"].as_i64().unwrap();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let resident: u64 =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok()).unwrap();
-    assert!(resident < 120_000, "{resident} kB");
-    let sizes: Vec<u64> = fs::read_dir(here.folder().join("logs"))
-        .unwrap()
-        .map(|file| file.unwrap())
-        .filter(|file| file.file_name().to_string_lossy().starts_with("flood"))
-        .map(|file| file.metadata().unwrap().len())
-        .collect();
-    assert!(sizes.iter().sum::<u64>() < 20 << 20, "{sizes:?}");
-    here.down().code(0);
-}
-
-#[test]
 fn a_port_that_is_taken_is_told_with_who_has_it() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -370,273 +291,6 @@ fn a_circle_is_a_finding_and_nothing_starts() {
     here.desk.lab(&lab);
     here.up(&[]).code(3).says("nothing was started");
     assert_eq!(here.read("log"), "");
-}
-
-#[test]
-fn a_supervisor_that_is_killed_leaves_nothing_behind() {
-    let more = "  deep: { on: box, run: { command: [/bin/sh, -c, 'setsid sleep 8191 & sleep 8192 & while :; do sleep 0.1; done'] } }\n";
-    let here = in_order(more);
-    let deep = || {
-        let found = Command::new("pgrep").args(["-f", "^sleep 819[12]$"]).output().unwrap();
-        String::from_utf8_lossy(&found.stdout).lines().count()
-    };
-    let mut up = here.foreground(&[]);
-    until("all are well", || here.read("err").contains("4 of 4 are well"));
-    until("they are there", || deep() == 2);
-    let pids: Vec<i64> = ["first", "second", "third", "deep"].iter().map(|name| here.pid(name)).collect();
-    signal(here.state()["pid"].as_i64().unwrap(), "KILL");
-    assert_eq!(up.wait().unwrap().code(), Some(1));
-    assert!(here.read("err").contains("the supervisor was killed"), "{}", here.read("err"));
-    until("all are gone", || pids.iter().all(|pid| !is_alive(*pid)) && deep() == 0);
-
-    // Together with the process that sees to that: the next one does.
-    here.up(&[]).code(0).says("4 of 4 are well");
-    until("they are there", || deep() == 2);
-    let pids: Vec<i64> = ["first", "second", "third", "deep"].iter().map(|name| here.pid(name)).collect();
-    let supervisor = here.state()["pid"].as_i64().unwrap();
-    let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).unwrap();
-    let guard: i64 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
-    assert!(
-        Command::new("kill").args(["-KILL", &guard.to_string(), &supervisor.to_string()]).status().unwrap().success()
-    );
-    until("it is gone", || !is_alive(supervisor) && !is_alive(guard));
-    assert!(pids.iter().any(|pid| is_alive(*pid)), "nobody was there to end them");
-    here.up(&[]).code(0).says("the last run was killed; ended what it had left").says("`deep`").says("4 of 4 are well");
-    assert!(pids.iter().all(|pid| !is_alive(*pid)));
-    assert_eq!(deep(), 2, "those of the new run alone");
-    here.down().code(0);
-    until("all are gone", || deep() == 0);
-}
-
-#[test]
-fn seeds_are_loaded_once_for_each_copy_of_the_data_and_dependents_wait() {
-    let here = Here::new("");
-    let folder = here.desk.dir.path().display().to_string();
-    here.desk.write("seed.sh", format!("sleep 0.3; echo seeded $LABWRIGHT_PORT >> {folder}/log\n"));
-    here.desk.lab(&format!(
-        "lab: test\ncompute: {{ hosts: {{ box: {{ address: 10.9.9.9 }} }} }}\nservices:\n{}{}",
-        server("seeded-db", ", seed: seed.sh"),
-        noting(&folder, "reader", ", needs: [seeded-db]")
-    ));
-    here.up(&[]).code(0).says("3 of 3 are well");
-    let port = here.unit("seeded-db")["port"].as_i64().unwrap();
-    assert_eq!(here.read("log"), format!("seeded {port}\nstart reader\n"));
-    here.down().code(0);
-    fs::remove_file(here.desk.path("log")).unwrap();
-    here.up(&[]).code(0);
-    assert_eq!(here.read("log"), "start reader\n", "the same content is loaded once");
-    here.down().code(0);
-    fs::remove_dir_all(here.folder().join("data/seeded-db")).unwrap();
-    fs::remove_file(here.desk.path("log")).unwrap();
-    here.up(&[]).code(0);
-    assert!(here.read("log").starts_with("seeded"), "a fresh copy is loaded");
-    here.down().code(0);
-    here.desk.write("seed.sh", "echo no table of that name >&2; exit 4\n");
-    here.up(&[])
-        .code(7)
-        .says("was not loaded: it ended with exit code 4")
-        .says("no table of that name")
-        .says("reader is waiting");
-}
-
-#[test]
-fn a_change_of_a_file_restarts_and_a_rebuild_that_fails_does_not() {
-    let here = Here::new(
-        "  app: { on: box, run: { command: [/bin/sleep, infinity] }, up: { directory: ., watch: [\"src/**/*.txt\"], rebuild: [/bin/sh, build.sh] } }\n\
-         \x20 plain: { on: box, run: { command: [/bin/sleep, infinity] }, up: { watch: plain.conf } }\n",
-    );
-    here.desk.write("src/deep/a.txt", "1");
-    here.desk.write("plain.conf", "1");
-    here.desk.write("build.sh", "echo building; exit 0\n");
-    here.up(&[]).code(0);
-    here.desk.write("src/deep/b.md", "no");
-    here.desk.write("src/deep/a.txt", "2");
-    until("it is built and started again", || {
-        here.unit("app")["restarts"] == 1 && here.unit("app")["phase"] == "ready"
-    });
-    assert_eq!(here.unit("plain")["restarts"], 0);
-    let pid = here.pid("app");
-    here.desk.write("build.sh", "echo syntax error >&2; exit 1\n");
-    here.desk.write("src/deep/a.txt", "3");
-    until("it is told", || here.desk.run(&["logs", "--here", "app"]).err.contains("what runs goes on"));
-    assert_eq!(here.pid("app"), pid);
-    here.desk.write("plain.conf", "2");
-    until("it is started again", || here.unit("plain")["restarts"] == 1);
-}
-
-#[test]
-fn names_and_doors_are_served_as_in_the_real_lab() {
-    let here = Here::of(&format!(
-        "lab: test\nplatform:\n  dns: {{ on: box, block: [blocked.txt], upstream: [192.0.2.1] }}\n  reverse_proxy: {{ on: box, http: 28480, https: 28443 }}\n\
-         compute: {{ hosts: {{ box: {{ address: 10.9.9.9 }} }} }}\nservices:\n{}\
-         \x20 pages: {{ site: ./pages, url: pages, expose: lan }}\n",
-        server("answering", ", url: app, expose: lan, needs: [pages]")
-    ));
-    here.desk.write("pages/index.html", "pages from here\n");
-    here.desk.write("blocked.txt", "ads.example.com\n");
-    here.up(&[])
-        .code(0)
-        .says("https://pages.lab.home.arpa:28443/")
-        .says("https://pages.localhost:28443/")
-        .says("4 of 4 are well");
-    let ca = here.folder().join("ca.pem").display().to_string();
-    let curl = |url: &str, arguments: &[&str]| {
-        let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "20", "--cacert", &ca]).args(arguments).arg(url);
-        let output = command.output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-    };
-    let to = "pages.lab.home.arpa:28443:127.0.0.1";
-    assert_eq!(curl("https://pages.lab.home.arpa:28443/", &["--resolve", to]), "pages from here\n");
-    assert_eq!(
-        curl("https://pages.localhost:28443/", &["--resolve", "pages.localhost:28443:127.0.0.1"]),
-        "pages from here\n"
-    );
-    let listing = curl("https://app.lab.home.arpa:28443/", &["--resolve", "app.lab.home.arpa:28443:127.0.0.1"]);
-    assert!(listing.contains("Directory listing"), "{listing}");
-    let moved = curl("http://app.lab.home.arpa:28480/x", &["-i", "--resolve", "app.lab.home.arpa:28480:127.0.0.1"]);
-    assert!(moved.contains("https://app.lab.home.arpa:28443/x"), "{moved}");
-    let port = here.unit("dns")["port"].to_string();
-    let dig = |name: &str| {
-        let output =
-            Command::new("dig").args(["@127.0.0.1", "-p", &port, "+short", "+tries=1", name]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_string()
-    };
-    assert_eq!(dig("app.lab.home.arpa"), "127.0.0.1");
-    until("the list holds", || dig("ads.example.com") == "0.0.0.0");
-    here.desk.run(&["open", "--print", "pages"]).code(0).says("https://pages.localhost:28443/");
-    here.down().code(0);
-}
-
-#[test]
-fn what_cannot_be_here_is_left_out_with_the_reason() {
-    let here = Here::of(
-        "lab: test\nedge: { vpn: tailscale }\ncompute: { proxmox: [pve], docker_hosts: [box], hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
-         \x20 db: { on: box, containers: { db: { image: postgres:16 } } }\n\
-         \x20 wiki: { on: box, run: { command: [/bin/sleep, infinity] }, needs: [db] }\n\
-         \x20 seeds: { on: box, containers: { app: { image: seeds:1 } }, egress: db }\n\
-         \x20 mail: { external: fastmail }\n\
-         \x20 skipped: { on: box, containers: { app: { image: heavy:1 } }, up: { skip: true } }\n\
-         \x20 instead: { on: box, containers: { app: { image: app:1 } }, port: \"app:80\", needs: [mail, skipped], up: { run: [/bin/sleep, infinity] } }\n",
-    );
-    here.up(&[])
-        .code(5)
-        .says("`db` is left out: it runs in containers")
-        .says("hint: say what stands in for it: `up: { run: [PROGRAM, …] }`")
-        .says("`wiki` is left out: it needs `db`, which is left out")
-        .says("`seeds` is left out: its traffic may leave through `db` or not at all, and nothing sees to that here")
-        .says("not here: mail (fastmail runs it, not the lab)")
-        .says("not here: VPN")
-        .says("not here: virtual machines")
-        .says("1 of 1 are well");
-    here.desk.run(&["restart", "db"]).code(2).says("`db` is left out here");
-}
-
-#[test]
-fn references_stand_for_what_is_here() {
-    let here = Here::of(
-        "lab: test\nenvironments: [dev, prod]\ncompute: { hosts: { one: { address: 10.9.9.1 }, two: { address: 10.9.9.2 } } }\nservices:\n\
-         \x20 api-of-two: { on: two, run: { command: [python3, -m, http.server, --bind, 127.0.0.1, \"${port}\"] }, url: api }\n\
-         \x20 shows: { on: one, environments: { dev: {}, prod: {} }, run: { command: [/bin/sh, -c, 'echo $A $B $C; exec sleep infinity'], environment: { A: \"${service.api-of-two.url}\", B: \"${host.two.address}\", C: \"${env}\" } } }\n\
-         \x20 live: { on: two, environments: { prod: {} }, run: { command: [/bin/sleep, infinity] } }\n",
-    );
-    here.up(&[]).code(0).says("not here: `live` (not in the environment `dev`)");
-    let port = here.unit("api-of-two")["port"].as_i64().unwrap();
-    here.desk.run(&["logs", "--here", "shows"]).code(0).says(&format!("http://localhost:{port} 127.0.0.1 dev"));
-    here.down().code(0);
-    here.up(&["--env", "prod", "shows"]).code(0);
-    until("it says so", || here.desk.run(&["logs", "--here", "shows"]).out.contains("127.0.0.1 prod"));
-    here.down().code(0);
-    here.up(&["--env", "test"]).code(2).says("has no environment `test`").says("`dev`, `prod`");
-}
-
-#[test]
-fn a_full_disk_costs_the_log_and_nothing_else() {
-    let here = Here::new(
-        "  loud: { on: box, run: { command: [/bin/sh, -c, 'while :; do head -c 20000 /dev/zero | tr \"\\\\0\" x; echo; sleep 0.02; done'] } }\n",
-    );
-    let state = here.desk.path("state");
-    fs::create_dir_all(&state).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=400k", "none"]).arg(&state).status().unwrap();
-    assert!(mounted.success(), "needs root");
-    let up = here.up(&[]);
-    let end = Instant::now() + Duration::from_secs(30);
-    let mut files = 0;
-    let mut full = || {
-        files += 1;
-        fs::write(state.join(format!("more-{files}")), vec![0; 8 << 10]).is_err()
-    };
-    while !full() && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::thread::sleep(Duration::from_millis(500));
-    let is_full = full();
-    let (phase, log) = (here.unit("loud")["phase"].clone(), here.desk.run(&["logs", "--here", "loud", "-n", "2"]));
-    let down = here.down();
-    assert!(Command::new("umount").arg("-l").arg(&state).status().unwrap().success());
-    up.code(0);
-    assert!(is_full);
-    assert_eq!(phase, "ready");
-    log.code(0).says("xxxx");
-    down.code(0);
-}
-
-#[test]
-fn a_secret_reaches_its_process_and_nobody_else() {
-    let here = Here::of(
-        "lab: test\nplatform: { secrets: { age: secrets.yaml } }\ncompute: { hosts: { box: { address: 10.9.9.9 } } }\nservices:\n\
-         \x20 app: { on: box, run: { command: [/bin/sh, -c, 'test \"$PASSWORD\" = canary-in-a-mine && echo it is the one; exec sleep infinity'], environment: { PASSWORD: \"${secret.pw}\" } } }\n",
-    );
-    here.desk.run(&["secret", "init"]).code(0);
-    let mut set = here.desk.command();
-    set.args(["secret", "set", "pw"]);
-    crate::secrets::feed(set, "canary-in-a-mine").code(0);
-    let up = here.up(&[]).code(0).says_not("canary-in-a-mine");
-    drop(up);
-    here.desk.run(&["logs", "--here", "app"]).code(0).says("it is the one");
-    here.desk.run(&["ps", "--json"]).code(0).says_not("canary-in-a-mine");
-    let supervisor = here.state()["pid"].to_string();
-    for file in ["cmdline", "environ"] {
-        let bytes = fs::read(format!("/proc/{supervisor}/{file}")).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("canary-in-a-mine"), "{file}");
-    }
-    let found = Command::new("grep").args(["-rl", "canary-in-a-mine"]).arg(here.desk.path("state")).output().unwrap();
-    assert!(found.stdout.is_empty(), "{found:?}");
-    here.down().code(0);
-    // Without a key there is no value, and the process says what it waits for.
-    fs::remove_dir_all(here.desk.path("home")).unwrap();
-    here.up(&[]).code(7).says("it needs the secret `pw`, which could not be read");
-}
-
-/// The example as its readers meet it: our own small application, pages, names, doors.
-#[test]
-fn the_starter_runs_on_a_bare_machine() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/starter");
-    let here = Here::of("lab: empty\n");
-    let copy = Command::new("cp").arg("-r").arg(folder.join(".")).arg(here.desk.dir.path()).status().unwrap();
-    assert!(copy.success());
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_labwright")).parent().unwrap().join("examples/guestbook");
-    assert!(program.is_file(), "cargo builds examples together with tests: {}", program.display());
-    let lab = here.read("lab.yaml").replace("../../target/debug/examples/guestbook", &program.display().to_string());
-    here.desk.lab(&lab.replace("tls: internal }", "tls: internal, http: 28580, https: 28543 }"));
-    here.up(&[]).code(0).says("https://guestbook.localhost:28543/").says("5 of 5 are well");
-    let ca = here.folder().join("ca.pem").display().to_string();
-    let curl = |arguments: &[&str]| {
-        let mut command = Command::new("curl");
-        command.args(["-sS", "--max-time", "20", "--cacert", &ca]);
-        command.args(["--resolve", "guestbook.localhost:28543:127.0.0.1"]).args(arguments);
-        let output = command.arg("https://guestbook.localhost:28543/").output().unwrap();
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-    };
-    let page = curl(&[]);
-    assert!(page.contains("be the first to write <b>the lab</b>"), "{page}");
-    curl(&["--data-urlencode", "name=<me>", "--data-urlencode", "text=I was here & left"]);
-    let page = curl(&[]);
-    assert!(page.contains("I was here &amp; left <b>&lt;me&gt;</b>"), "{page}");
-    here.down().code(0);
-    here.up(&[]).code(0);
-    assert_eq!(curl(&[]).matches("<li>").count(), 2, "the data stays, and the first entry is not made twice");
-    here.down().code(0);
 }
 
 #[test]

@@ -182,7 +182,8 @@ pub fn unseal(providers: Providers) -> Result<usize, ProviderError> {
         labs => labs.map_err(|error| state_error(&agent.state, &error))?,
     };
     let mut restored = 0;
-    for lab in labs.flatten() {
+    for lab in labs {
+        let lab = lab.map_err(|error| state_error(&agent.state, &error))?;
         let Ok(lab) = lab.file_name().into_string() else { continue };
         let ledger = agent.ledger(&lab)?;
         // Secrets are sealed for a host by name; a machine that had two names has two letters.

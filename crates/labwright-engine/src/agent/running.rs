@@ -203,6 +203,7 @@ impl Keys {
             Keys::Bytes(bytes) => Typed::Bytes(BASE64.decode(bytes).unwrap_or_default()),
             Keys::End => Typed::End,
             Keys::Resized(size) => Typed::Resized(size),
+            Keys::Signal(number) => Typed::Signal(number),
         }
     }
 }

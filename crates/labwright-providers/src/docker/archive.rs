@@ -5,6 +5,7 @@ use std::io::Read;
 use bollard::Docker;
 use bollard::query_parameters::DownloadFromContainerOptionsBuilder;
 use futures_util::StreamExt;
+use labwright_plan::ProviderError;
 
 use super::engine::{status, told};
 use super::session::Look;
@@ -29,15 +30,46 @@ pub async fn file(docker: &Docker, container: &str, path: &str) -> Look<Vec<u8>>
             return Ok(None);
         }
     }
-    Ok(first(&archive))
+    first(&archive).map_err(|error| {
+        ProviderError::rejected(format!("what the engine hands out of `{path}` in `{container}` is not whole: {error}"))
+    })
 }
 
-fn first(archive: &[u8]) -> Option<Vec<u8>> {
+/// An archive that ends in the middle says nothing about the file.
+fn first(archive: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     let mut archive = tar::Archive::new(archive);
-    let mut entry = archive.entries().ok()?.next()?.ok()?;
+    let Some(entry) = archive.entries()?.next() else {
+        return Err(std::io::Error::other("it holds nothing"));
+    };
+    let mut entry = entry?;
     let mut content = Vec::new();
+    entry.read_to_end(&mut content)?;
+    if content.len() as u64 != entry.size() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
     // A folder, or a link to somewhere else, has no content of its own.
     let is_file = entry.header().entry_type().is_file();
-    entry.read_to_end(&mut content).ok().filter(|_| is_file && content.len() <= LARGEST)?;
-    Some(content)
+    Ok(Some(content).filter(|content| is_file && content.len() <= LARGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archive_that_was_cut_is_no_missing_file() {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_ustar();
+        header.set_size(2000);
+        header.set_cksum();
+        builder.append_data(&mut header, "passwd", [b'x'; 2000].as_slice()).unwrap();
+        let whole = builder.into_inner().unwrap();
+        assert_eq!(first(&whole).unwrap(), Some(vec![b'x'; 2000]));
+        for cut in [0, 100, 512, 600, 2511] {
+            assert!(first(&whole[..cut]).is_err(), "{cut}");
+        }
+        let mut builder = tar::Builder::new(Vec::new());
+        builder.append_dir("etc", "/").unwrap();
+        assert_eq!(first(&builder.into_inner().unwrap()).unwrap(), None, "a folder");
+    }
 }

@@ -26,8 +26,13 @@ pub async fn of_port(docker: &Docker, spec: &Spec, error: ProviderError) -> Prov
         let by = match container_with(docker, number, protocol).await {
             Some(name) => format!("container `{name}`"),
             None => match sockets::listener(number, protocol == "udp") {
-                Some(program) => program,
-                None => continue,
+                Ok(Some(program)) => program,
+                Ok(None) => continue,
+                Err(why) => {
+                    let message = format!("{}; who has port {number} cannot be told: {why}", error.message);
+                    let help = "`sudo ss -ltnup` on the host names who listens where";
+                    return ProviderError { message, ..error }.help(help);
+                }
             },
         };
         let help = format!("{by} has port {number}/{protocol}: stop it, or choose another port in `ports`");

@@ -3,23 +3,25 @@
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use futures_util::StreamExt;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join, select};
 use labwright_plan::{ErrorKind, ExecAsk, Part, ProviderError, Size, Told, Typed};
-use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::container;
 use super::engine::{self, json, told};
+use super::{container, signal};
 
 /// How many pieces of what a command prints wait for whoever reads them; the engine cuts them to 32 KiB at most.
 const PIECES_HELD: usize = 32;
+/// How many more are held once the command has ended. All that it left on the way here fits: the kernel and the engine keep a few
+/// megabytes of it at most.
+const PIECES_LEFT: usize = 1024;
 
 /// What there is to tell.
 enum Piece {
@@ -97,10 +99,16 @@ async fn attend(
     }
     // What is typed comes from a thread that waits for it; here both directions are waited for, and neither holds up the other.
     let (forward, mut typed_here) = tokio::sync::mpsc::unbounded_channel();
+    let (signal, signals) = tokio::sync::mpsc::unbounded_channel();
     let (hang, hung) = oneshot::channel();
     std::thread::spawn(move || {
         while let Ok(next) = typed.recv() {
-            if forward.send(next).is_err() {
+            let taken = match next {
+                // Not behind what was typed: a command that reads nothing may be told to end all the same.
+                Typed::Signal(number) => signal.send(number).is_ok(),
+                next => forward.send(next).is_ok(),
+            };
+            if !taken {
                 return;
             }
         }
@@ -131,18 +139,39 @@ async fn attend(
                 }
                 Typed::End => drop(input.shutdown().await),
                 Typed::Resized(size) => resize(docker, &made, size).await,
+                Typed::Signal(_) => {}
             }
         }
         std::future::pending::<()>().await;
     };
-    let write = pin!(write);
-    match select(pin!(hear), select(write, hung)).await {
-        Either::Left((heard, _)) => heard?,
-        Either::Right(_) => {
-            hang_up(docker, &made, id).await;
-            return Err(ProviderError::new(ErrorKind::Unreachable, "the command was hung up"));
+    let inside = signal::Inside::new(docker, &made, id);
+    // What is left of its output is taken whether or not somebody reads it: until then the engine keeps the whole container, and
+    // nobody else can stop it or run anything in it.
+    let take_the_rest = async {
+        inside.ended().await;
+        room.add_permits(PIECES_LEFT);
+        std::future::pending::<()>().await;
+    };
+    // In a scope of their own: what one of them has begun to ask of the engine goes with it.
+    let over = {
+        // These go on for as long as the command does; only the last ends early, where it cannot be told anything.
+        let (write, pass_on) = (pin!(join(write, take_the_rest)), pin!(inside.pass_on(signals)));
+        match select(pin!(hear), select(select(write, pass_on), hung)).await {
+            Either::Left((heard, _)) => Some(heard),
+            Either::Right((Either::Left((Either::Right((unheard, _)), _)), _)) => Some(Err(unheard)),
+            Either::Right(_) => None,
         }
-    }
+    };
+    let Some(over) = over else {
+        inside.hang_up().await?;
+        // One that waits to be read is not one that does not listen.
+        drop((output, input));
+        return Err(inside
+            .outlived()
+            .await
+            .unwrap_or_else(|| ProviderError::new(ErrorKind::Unreachable, "the command was hung up")));
+    };
+    over?;
     let ended = json(&docker.inspect_exec(&made).await.map_err(failed)?);
     Ok(ended["ExitCode"].as_i64().unwrap_or(-1))
 }
@@ -156,38 +185,4 @@ async fn resize(docker: &Docker, exec: &str, size: Size) {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// How long the engine may take to note the number of a process that it began.
-const NOTED: Duration = Duration::from_secs(10);
-
-/// The number of the process of a command that runs. What it prints can come before the engine has noted its number.
-async fn number(docker: &Docker, exec: &str) -> Option<i32> {
-    let begun = Instant::now();
-    while begun.elapsed() < NOTED {
-        let state = docker.inspect_exec(exec).await.ok()?;
-        let number = state.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1);
-        if number.is_some() || state.running != Some(true) {
-            return number.filter(|_| state.running == Some(true));
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    None
-}
-
-/// The engine has no word for ending a command, so its process is told. Only if it is the one: numbers are used again, and
-/// may mean something else where the engine has processes of its own.
-async fn hang_up(docker: &Docker, exec: &str, container: &str) {
-    let Some(number) = number(docker, exec).await else { return };
-    let Some(pid) = Pid::from_raw(number) else { return };
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    let group = std::fs::read_to_string(format!("/proc/{number}/cgroup")).unwrap_or_default();
-    if !group.contains(container) {
-        return;
-    }
-    // What a shell began ends with the shell: what the engine runs leads a group of its own. Gone already is as good.
-    let _ = match getpgid(Some(pid)) {
-        Ok(leader) if leader == pid => kill_process_group(pid, Signal::HUP),
-        _ => pidfd_send_signal(process, Signal::HUP),
-    };
 }

@@ -23,6 +23,7 @@ mod exec;
 mod logs;
 mod parts;
 mod runtime;
+mod signal;
 pub mod up;
 
 mod archive;

@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use serde_json::Value as Json;
 
 use super::sockets;
+use crate::host::errors::has_ended;
 
 /// How often we look whether a container listens on anything new, a few reads of `/proc`: each pause a fortieth of the time gone
 /// by, within these.
@@ -171,7 +172,7 @@ fn listens(id: &str, pid: u32, known: &BTreeSet<u64>) -> Option<BTreeSet<u64>> {
     if !group.contains(id) {
         return None;
     }
-    let family = family(pid);
+    let family = family(pid).ok()?;
     let asked: std::io::Result<Vec<BTreeSet<u64>>> =
         family.iter().map(|process| sockets::listened(*process, known)).collect();
     if let Ok(asked) = asked {
@@ -179,25 +180,39 @@ fn listens(id: &str, pid: u32, known: &BTreeSet<u64>) -> Option<BTreeSet<u64>> {
     }
     // Where nobody may ask another's sockets, the kernel's table and their numbers tell the same.
     let listening: BTreeSet<u64> =
-        sockets::listening(&pid.to_string(), false).into_iter().map(|socket| socket.inode).collect();
-    if listening.is_empty() {
-        return Some(listening);
+        sockets::listening(&pid.to_string(), false).ok()?.into_iter().map(|socket| socket.inode).collect();
+    let mut own = BTreeSet::new();
+    for process in family.into_iter().filter(|_| !listening.is_empty()) {
+        own.extend(sockets::open(&process.to_string()).ok()?);
     }
-    let own = family.into_iter().flat_map(|process| sockets::open(&process.to_string()));
-    Some(own.filter(|inode| listening.contains(inode)).collect())
+    Some(own.intersection(&listening).copied().collect())
 }
 
-/// A process and its children, theirs too.
-fn family(pid: u32) -> Vec<u32> {
+/// A process and its children, theirs too; one that ends meanwhile has none.
+///
+/// # Errors
+/// The kernel does not tell: there may be more.
+fn family(pid: u32) -> std::io::Result<Vec<u32>> {
     let mut all = vec![pid];
     let mut next = 0;
     while let Some(pid) = all.get(next).copied().filter(|_| all.len() < MANY) {
-        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { break };
-        for task in tasks.flatten() {
-            let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        next += 1;
+        let tasks = match std::fs::read_dir(format!("/proc/{pid}/task")) {
+            Err(error) if has_ended(&error) => continue,
+            tasks => tasks?,
+        };
+        for task in tasks {
+            let task = match task {
+                Err(error) if has_ended(&error) => break,
+                task => task?.path(),
+            };
+            let children = match std::fs::read_to_string(task.join("children")) {
+                // A kernel without `CONFIG_PROC_CHILDREN` has the task, and not the file.
+                Err(error) if has_ended(&error) && !task.exists() => continue,
+                children => children?,
+            };
             all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
         }
-        next += 1;
     }
-    all
+    Ok(all)
 }

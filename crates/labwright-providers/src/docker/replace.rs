@@ -73,9 +73,17 @@ pub async fn replace(
         Ok(new_id) => new_id,
         // What was not touched yet needs no way back, unless it is cut off already.
         Err(error) => {
-            return Err(match revive::heirs(docker, step, old, saying).await.unwrap_or_default() {
-                Some(_) => come_back(docker, step, (old, None), error, saying).await,
-                None => error,
+            return Err(match revive::heirs(docker, step, old, saying).await {
+                Ok(Some(_)) => come_back(docker, step, (old, None), error, saying).await,
+                Ok(None) => error,
+                Err(unseen) => {
+                    let message = format!(
+                        "{}; whether `{name}` still has what it lives in cannot be told: {}",
+                        error.message, unseen.message
+                    );
+                    ProviderError { message, ..error }
+                        .help(format!("on the host: `docker ps` and `docker restart {name}`"))
+                }
             });
         }
     };

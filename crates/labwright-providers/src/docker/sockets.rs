@@ -11,9 +11,7 @@ use std::path::Path;
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-/// ENOENT and ESRCH, errno(3): what a process's folder in `/proc` says once it has ended.
-const NO_FILE: i32 = rustix::io::Errno::NOENT.raw_os_error();
-const NO_PROCESS: i32 = rustix::io::Errno::SRCH.raw_os_error();
+use crate::host::errors::has_ended;
 
 /// A socket that somebody listens at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +20,20 @@ pub struct Listening {
     pub inode: u64,
 }
 
-/// What is listened at in the network of a process; `self` is this one's. TCP, and UDP where `udp`.
-pub fn listening(process: &str, udp: bool) -> Vec<Listening> {
+/// What is listened at in the network of a process; `self` is this one's. TCP, and UDP where `udp`. Nothing where it has ended,
+/// and where the kernel has no IPv6 nothing of that.
+///
+/// # Errors
+/// The kernel's table cannot be read: somebody may listen.
+pub fn listening(process: &str, udp: bool) -> io::Result<Vec<Listening>> {
     // 0A is LISTEN; a UDP socket that is bound and connected to nobody is 07.
     let (tables, state) = if udp { (["udp", "udp6"], "07") } else { (["tcp", "tcp6"], "0A") };
     let mut all = Vec::new();
     for table in tables {
-        let text = fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap_or_default();
+        let text = match fs::read_to_string(format!("/proc/{process}/net/{table}")) {
+            Err(error) if has_ended(&error) => continue,
+            text => text?,
+        };
         all.extend(text.lines().skip(1).filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let port = u16::from_str_radix(words.get(1)?.rsplit(':').next()?, 16).ok()?;
@@ -36,22 +41,35 @@ pub fn listening(process: &str, udp: bool) -> Vec<Listening> {
             (*words.get(3)? == state).then_some(Listening { port, inode })
         }));
     }
-    all
+    Ok(all)
 }
 
-/// The sockets that a process has open, by inode.
-pub fn open(process: &str) -> BTreeSet<u64> {
-    opened(process).unwrap_or_default().into_iter().map(|(_, inode)| inode).collect()
+/// The sockets that a process has open, by inode; none of one that has ended.
+///
+/// # Errors
+/// They cannot be seen: it may have any.
+pub fn open(process: &str) -> io::Result<BTreeSet<u64>> {
+    match opened(process) {
+        Err(error) if has_ended(&error) => Ok(BTreeSet::new()),
+        sockets => Ok(sockets?.into_iter().map(|(_, inode)| inode).collect()),
+    }
 }
 
 /// The same with its numbers of them.
 fn opened(process: &str) -> io::Result<Vec<(RawFd, u64)>> {
-    let socket = |file: fs::DirEntry| {
-        let target = fs::read_link(file.path()).ok()?;
-        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()?;
-        Some((file.file_name().to_str()?.parse().ok()?, inode))
-    };
-    Ok(fs::read_dir(format!("/proc/{process}/fd"))?.flatten().filter_map(socket).collect())
+    let mut all = Vec::new();
+    for file in fs::read_dir(format!("/proc/{process}/fd"))? {
+        let file = file?;
+        let target = match fs::read_link(file.path()) {
+            // Closed since.
+            Err(error) if has_ended(&error) => continue,
+            target => target?,
+        };
+        let inode = target.to_str().and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+        let number = file.file_name().to_str().and_then(|name| name.parse().ok());
+        all.extend(number.zip(inode));
+    }
+    Ok(all)
 }
 
 /// The TCP sockets that a process listens at, by inode; those in `known` are not asked again. Each socket is asked itself
@@ -59,9 +77,8 @@ fn opened(process: &str) -> io::Result<Vec<(RawFd, u64)>> {
 /// where it was made for many connections, and all that is wanted here is of one process. An error where the kernel lets
 /// nobody ask, and nothing of a process that has ended.
 pub fn listened(process: u32, known: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>> {
-    let gone = |error: &io::Error| matches!(error.raw_os_error(), Some(NO_FILE | NO_PROCESS));
     let sockets = match opened(&process.to_string()) {
-        Err(error) if gone(&error) => return Ok(BTreeSet::new()),
+        Err(error) if has_ended(&error) => return Ok(BTreeSet::new()),
         sockets => sockets?,
     };
     let (mut all, unknown): (BTreeSet<u64>, Vec<(RawFd, u64)>) = (
@@ -92,24 +109,38 @@ pub fn listened(process: u32, known: &BTreeSet<u64>) -> io::Result<BTreeSet<u64>
 }
 
 /// The program that listens on a port of this host, with its process number: ``nginx` (process 812)`; `None`: nobody does.
-pub fn listener(port: u16, udp: bool) -> Option<String> {
+///
+/// # Errors
+/// Whether anybody does cannot be told, or it is not seen who.
+pub fn listener(port: u16, udp: bool) -> io::Result<Option<String>> {
     let wanted: BTreeSet<u64> =
-        listening("self", udp).into_iter().filter(|socket| socket.port == port).map(|socket| socket.inode).collect();
+        listening("self", udp)?.into_iter().filter(|socket| socket.port == port).map(|socket| socket.inode).collect();
     if wanted.is_empty() {
-        return None;
+        return Ok(None);
     }
-    for process in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(number) = process.file_name().to_str().filter(|name| name.parse::<u32>().is_ok()).map(str::to_string)
-        else {
-            continue;
-        };
-        if !open(&number).is_disjoint(&wanted) {
-            let name = fs::read_to_string(Path::new("/proc").join(&number).join("comm")).unwrap_or_default();
-            return Some(format!("`{}` (process {number})", name.trim()));
+    let (mut hidden, mut unread) = (false, None);
+    for process in fs::read_dir("/proc")? {
+        let name = process?.file_name();
+        let Some(number) = name.to_str().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+        match open(number) {
+            Ok(sockets) if sockets.is_disjoint(&wanted) => {}
+            Ok(_) => {
+                let name = fs::read_to_string(Path::new("/proc").join(number).join("comm"));
+                return Ok(Some(match name {
+                    Ok(name) => format!("`{}` (process {number})", name.trim()),
+                    Err(_) => format!("process {number}"),
+                }));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => hidden = true,
+            Err(error) => unread = Some(error),
         }
     }
-    // Whoever is not root sees that a port is taken, and not by whom.
-    Some("a process that you may not look into (`sudo ss -ltnup` names it)".to_string())
+    match unread {
+        Some(error) => Err(error),
+        // Whoever is not root sees that a port is taken, and not by whom.
+        None if hidden => Ok(Some("a process that you may not look into (`sudo ss -ltnup` names it)".to_string())),
+        None => Ok(Some("the kernel itself, or a process that is not seen from here,".to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -122,13 +153,27 @@ mod tests {
         let udp = std::net::UdpSocket::bind("[::1]:0").unwrap();
         let own = format!("(process {})", std::process::id());
         for (port, is_udp) in [(tcp.local_addr().unwrap().port(), false), (udp.local_addr().unwrap().port(), true)] {
-            let found = listener(port, is_udp).unwrap();
+            let found = listener(port, is_udp).unwrap().unwrap();
             assert!(found.ends_with(&own), "{found}");
-            assert!(!open("self").is_disjoint(&listening("self", is_udp).iter().map(|one| one.inode).collect()));
+            let all = listening("self", is_udp).unwrap();
+            assert!(!open("self").unwrap().is_disjoint(&all.iter().map(|one| one.inode).collect()));
         }
         let port = tcp.local_addr().unwrap().port();
         drop(tcp);
-        assert_eq!(listener(port, false), None);
+        assert_eq!(listener(port, false).unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_nothing() {
+        // A file where a process's folder would be: neither ended nor empty.
+        for error in [open("version").unwrap_err(), listening("version", false).unwrap_err()] {
+            assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+        }
+        let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let number = child.id().to_string();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((open(&number).unwrap(), listening(&number, false).unwrap()), (BTreeSet::new(), Vec::new()));
     }
 
     #[test]
@@ -155,7 +200,8 @@ mod tests {
         assert_eq!(listened(pid, &BTreeSet::new()).unwrap(), two);
         assert_eq!(listened(pid, &two).unwrap(), two, "and what is known stays");
         // What the kernel's table says of them is the same.
-        let table: BTreeSet<u64> = listening(&pid.to_string(), false).into_iter().map(|one| one.inode).collect();
+        let table: BTreeSet<u64> =
+            listening(&pid.to_string(), false).unwrap().into_iter().map(|one| one.inode).collect();
         assert!(two.is_subset(&table), "{two:?} {table:?}");
         child.kill().unwrap();
         child.wait().unwrap();

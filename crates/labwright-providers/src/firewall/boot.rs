@@ -62,9 +62,10 @@ pub fn see_to_it() -> Result<(), ProviderError> {
 /// Takes the unit away.
 pub fn remove() -> Result<(), ProviderError> {
     let path = Path::new(UNITS).join(UNIT);
-    if !path.exists() {
-        return Ok(());
-    }
+    match path.try_exists() {
+        Ok(false) => return Ok(()),
+        there => there.map_err(|error| failed("look at", &path, &error))?,
+    };
     systemd::set_enabled("disable", UNIT)?;
     fs::remove_file(&path).map_err(|error| failed("remove", &path, &error))?;
     systemd::daemon_reload()?;

@@ -64,6 +64,11 @@ fn missing(path: &Path) -> Option<String> {
     absent.map(|folder| folder.display().to_string())
 }
 
+/// Whether reading in a process's folder in `/proc` failed because it has ended, or never was: ENOENT and ESRCH, errno(3).
+pub fn has_ended(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::SRCH))
+}
+
 /// Where the file system of a path is mounted; the nearest part that exists speaks for what does not.
 pub fn mount_point(path: &Path) -> PathBuf {
     let mut at = path;

@@ -26,7 +26,7 @@ mod atomic;
 pub(crate) mod command;
 pub(crate) mod content;
 pub(crate) mod entry;
-mod errors;
+pub(crate) mod errors;
 mod lockout;
 pub(crate) mod paths;
 mod public_key;

@@ -18,6 +18,7 @@ use super::command::{SHORT, run};
 use super::content;
 use super::directory::look;
 use super::entry::{Entry, Permissions, What};
+use super::errors::has_ended;
 use super::lockout;
 use super::lower::{Ground, sorted};
 use super::replaced;
@@ -328,6 +329,20 @@ fn listen_addresses(effective: &str) -> Vec<SocketAddr> {
     lines.filter_map(|line| line.trim().parse().ok()).map(home).collect()
 }
 
+const PID_FILE: &str = "/run/sshd.pid";
+
+/// The server that a pid file names; `None`: none is named, or it runs no more.
+fn running(pid_file: &Path) -> io::Result<Option<Pid>> {
+    let text = |path: &Path| match fs::read_to_string(path) {
+        Err(error) if has_ended(&error) => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("`{}`: {error}", path.display()))),
+        Ok(text) => Ok(Some(text)),
+    };
+    let Some(pid) = text(pid_file)?.and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?)) else { return Ok(None) };
+    let name = text(Path::new(&format!("/proc/{}/comm", pid.as_raw_nonzero())))?;
+    Ok(Some(pid).filter(|_| name.is_some_and(|name| name.trim() == "sshd")))
+}
+
 /// Makes a running sshd read its configuration again; connections that are open stay open.
 fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
     if Path::new("/run/systemd/system").is_dir() {
@@ -346,11 +361,13 @@ fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
         saying.say(what);
         return Ok(());
     }
-    let pid = fs::read_to_string("/run/sshd.pid").ok().and_then(|pid| Pid::from_raw(pid.trim().parse().ok()?));
-    let is_sshd = |pid: &Pid| {
-        fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero())).is_ok_and(|name| name.trim() == "sshd")
+    let failed = |error: io::Error| {
+        ProviderError::rejected(format!(
+            "cannot tell whether an SSH server runs that has to read its settings: {error}"
+        ))
+        .help("`kill -HUP` to the sshd that listens makes it read them")
     };
-    match pid.filter(is_sshd) {
+    match running(Path::new(PID_FILE)).map_err(failed)? {
         Some(pid) => rustix::process::kill_process(pid, Signal::HUP).map_err(|errno| {
             ProviderError::rejected(format!("cannot make sshd read its settings: {}", io::Error::from(errno)))
         }),
@@ -364,6 +381,20 @@ fn reload(saying: &Saying<'_>) -> Result<(), ProviderError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_whose_number_cannot_be_read_may_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("sshd.pid");
+        assert_eq!(running(&file).unwrap(), None);
+        fs::write(&file, "4194304\n").unwrap();
+        assert_eq!(running(&file).unwrap(), None, "no process has that number");
+        // This one is not an sshd.
+        fs::write(&file, std::process::id().to_string()).unwrap();
+        assert_eq!(running(&file).unwrap(), None);
+        let error = running(dir.path()).unwrap_err();
+        assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
+    }
 
     #[test]
     fn the_drop_ins_must_be_included_for_everybody() {

@@ -102,6 +102,14 @@ fn line(key: &str, value: &str) -> String {
     format!("{key} = {value}\n")
 }
 
+/// Whether a file is there and holds exactly this.
+fn has(file: &Path, line: &str) -> io::Result<bool> {
+    match fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        bytes => Ok(bytes? == line.as_bytes()),
+    }
+}
+
 /// The value in the kernel, and whether the file for the next boot has what is wanted.
 pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
     let key = wanted.id.name();
@@ -112,7 +120,8 @@ pub fn observe(here: &Here, wanted: &Wanted<'_>) -> Look {
         Err(error) => return Err(here.file_error("read", &live(key), &error)),
     };
     let asked = here.asked(wanted, "value").and_then(Value::text).unwrap_or(&value);
-    let persisted = fs::read_to_string(file_of(key)).is_ok_and(|text| text == line(key, asked));
+    let file = file_of(key);
+    let persisted = has(&file, &line(key, asked)).map_err(|error| here.file_error("read", &file, &error))?;
     let spec =
         Spec::from([("persisted".to_string(), Value::Bool(persisted)), ("value".to_string(), Value::Text(value))]);
     Ok(Some(Observed { spec, data: None }))
@@ -161,6 +170,18 @@ fn refused(here: &Here, key: &str, value: &str, live: &Path, error: &io::Error) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_one_that_lacks_the_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("60-labwright-a.conf");
+        assert!(!has(&file, "a = 1\n").unwrap());
+        fs::write(&file, b"\xff").unwrap();
+        assert!(!has(&file, "a = 1\n").unwrap());
+        fs::write(&file, "a = 1\n").unwrap();
+        assert!(has(&file, "a = 1\n").unwrap());
+        assert!(has(dir.path(), "a = 1\n").is_err());
+    }
 
     #[test]
     fn keys_lead_below_proc_sys_and_nowhere_else() {

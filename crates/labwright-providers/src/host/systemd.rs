@@ -105,9 +105,7 @@ pub fn show(names: &[String]) -> Result<States, ProviderError> {
     }
     // Of scripts in the manner of System V, only their own tool knows.
     for (name, state) in states.iter_mut().filter(|(_, state)| state.file == "generated") {
-        if let Ok(file) = is_enabled(name) {
-            state.file = file;
-        }
+        state.file = is_enabled(name)?;
     }
     Ok(States(states))
 }
@@ -119,8 +117,18 @@ pub fn is_template(name: &str) -> bool {
 
 /// The word of `systemctl is-enabled`; empty where there is no such unit.
 fn is_enabled(name: &str) -> Result<String, ProviderError> {
-    let output = run("systemctl", &["is-enabled", "--", name], SHORT)?;
-    Ok(output.stdout.trim().to_string())
+    enabled_word(&run("systemctl", &["is-enabled", "--", name], SHORT)?)
+}
+
+/// Its word, or that there is no such unit: since systemd 253 `not-found`, before that only in an error. Any other silence says
+/// nothing about the unit.
+fn enabled_word(output: &Output) -> Result<String, ProviderError> {
+    match output.stdout.trim() {
+        "not-found" => Ok(String::new()),
+        "" if output.stderr.contains("No such file or directory") => Ok(String::new()),
+        "" => Err(output.error()),
+        word => Ok(word.to_string()),
+    }
 }
 
 /// Blocks of `Name=value`, one for each unit. An alias is shown under its unit's own name, with all its names.
@@ -217,6 +225,19 @@ mod tests {
 
     /// From systemd 252 on Debian 12: `systemctl show --property=… -- cron.service nosuch.service sshd.service one.service`.
     const SHOWN: &str = include_str!("samples/systemctl-show.txt");
+
+    #[test]
+    fn a_manager_that_cannot_be_asked_says_nothing_of_a_unit() {
+        let word = |script: &str| enabled_word(&run("sh", &["-c", script], SHORT).unwrap());
+        assert_eq!(word("echo static").unwrap(), "static");
+        assert_eq!(word("echo disabled; exit 1").unwrap(), "disabled");
+        // systemd 252, and 257.
+        let missing = "echo 'Failed to get unit file state for a@.service: No such file or directory' >&2; exit 1";
+        assert_eq!(word(missing).unwrap(), "");
+        assert_eq!(word("echo not-found; exit 4").unwrap(), "");
+        let error = word("echo 'Failed to connect to bus: Connection refused' >&2; exit 1").unwrap_err();
+        assert!(error.message.contains("Failed to connect to bus"), "{}", error.message);
+    }
 
     #[test]
     fn units_are_found_by_any_of_their_names() {

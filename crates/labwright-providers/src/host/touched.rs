@@ -17,9 +17,10 @@ pub struct Touched {
 }
 
 impl Touched {
-    /// Something in this folder was written.
+    /// Something in this folder was written. One that is gone since is spoken for by what is above it.
     pub fn note(&self, folder: &Path) {
-        if let Ok(metadata) = folder.metadata() {
+        let there = folder.ancestors().find_map(|folder| Some((folder, folder.metadata().ok()?)));
+        if let Some((folder, metadata)) = there {
             self.note_on(metadata.dev(), folder);
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use labwright_plan::ProviderError;
 use labwright_plan::network::Try;
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, recv, sendto, socket_with};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,6 +25,8 @@ const PATIENT: Duration = Duration::from_secs(3);
 /// Tries that sleep side by side; nearly all of them only wait.
 const THREADS: usize = 128;
 const CHUNK: usize = 6;
+/// How often a datagram is tried that finds no room on the way out.
+const ROOM_TRIES: usize = 200;
 
 /// Everybody's open doors. Connections wait in the queue: that they came is all there is to know.
 struct Doors {
@@ -128,7 +131,11 @@ fn streams_and_echoes(
     let worker = || {
         while let Some((source, chunk)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
             let work = || {
-                Ok(chunk.iter().map(|number| (*number, one(&expected.tries[*number], patience))).collect::<Vec<_>>())
+                let one = |number: &usize| {
+                    let tried = &expected.tries[*number];
+                    one(tried, patience).map(|outcome| (*number, outcome)).map_err(|error| untried(tried, &error))
+                };
+                chunk.iter().map(one).collect::<Result<Vec<_>, _>>()
             };
             let done = inside(&stage.nodes[*source].namespace, work);
             let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -145,31 +152,53 @@ fn streams_and_echoes(
     }
 }
 
-fn one(tried: &Tried, patience: Duration) -> Outcome {
+fn one(tried: &Tried, patience: Duration) -> io::Result<Outcome> {
     let through = match tried.what {
         Try::Tcp(port) => match TcpStream::connect_timeout(&SocketAddr::from((tried.address, port)), patience) {
             Ok(_) => true,
             // Somebody there said no: it came as far as that.
-            Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => true,
+            Err(error) => nothing_went_out(error)?,
         },
-        Try::Ping => echo(tried.address, patience).unwrap_or(false),
+        Try::Ping => match echo(tried.address, patience)? {
+            Ok(answered) => answered,
+            Err(errno) => nothing_went_out(errno.into())?,
+        },
         Try::Udp(_) => false,
     };
-    if through { Outcome::Through } else { Outcome::Blocked }
+    Ok(if through { Outcome::Through } else { Outcome::Blocked })
 }
 
-/// An echo request over a socket that needs no right of its own.
-fn echo(address: IpAddr, patience: Duration) -> rustix::io::Result<bool> {
+/// What was never sent was not blocked by anybody: too few sockets or too little memory say nothing about the rules. All else, such
+/// as no route, no address to send from, or a packet that the own ruleset drops, is what is asked for: it did not come through.
+fn nothing_went_out(error: io::Error) -> io::Result<bool> {
+    let own = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::AFNOSUPPORT];
+    match Errno::from_io_error(&error) {
+        Some(errno) if own.contains(&errno) => Err(error),
+        _ => Ok(false),
+    }
+}
+
+fn untried(tried: &Tried, error: &io::Error) -> ProviderError {
+    ProviderError::rejected(format!("cannot try {:?} to `{}`: {error}", tried.what, tried.address))
+        .help("`ulimit -n` says how many sockets may be open; `free -m` shows the memory")
+}
+
+/// An echo request over a socket that needs no right of its own. The outer error: there is none to ask with.
+fn echo(address: IpAddr, patience: Duration) -> io::Result<rustix::io::Result<bool>> {
     let (family, protocol, kind) = match address {
         IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP, 8),
         IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6, 128),
     };
     let socket: OwnedFd = socket_with(family, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(protocol))?;
     set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
-    sendto(&socket, &[kind, 0, 0, 0, 0, 0, 0, 1], SendFlags::empty(), &SocketAddr::from((address, 0)))?;
-    let mut answer = [0u8; 64];
-    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
-    Ok(length >= 8 && answer[0] == if kind == 8 { 0 } else { 129 })
+    let asked = || {
+        sendto(&socket, &[kind, 0, 0, 0, 0, 0, 0, 1], SendFlags::empty(), &SocketAddr::from((address, 0)))?;
+        let mut answer = [0u8; 64];
+        let (length, _) = recv(&socket, &mut answer[..], RecvFlags::empty())?;
+        Ok(length >= 8 && answer[0] == if kind == 8 { 0 } else { 129 })
+    };
+    Ok(asked())
 }
 
 /// Sends everything, then looks what has come, answers it, and looks which answers came back.
@@ -186,12 +215,16 @@ fn datagrams(
     let mut clients: Vec<UdpSocket> = Vec::new();
     let mut arrived: HashSet<usize> = HashSet::new();
     for (source, numbers) in &by_source {
+        let wants = |is_v4: bool| numbers.iter().find(|number| expected.tries[**number].address.is_ipv4() == is_v4);
         let sockets = inside(&stage.nodes[*source].namespace, || {
+            // One for each family that anything is sent in.
             let client = |any: IpAddr| {
-                let socket = UdpSocket::bind(SocketAddr::from((any, 0))).ok()?;
-                socket.set_nonblocking(true).ok().map(|()| socket)
+                let Some(number) = wants(any.is_ipv4()) else { return Ok(None) };
+                let socket = UdpSocket::bind(SocketAddr::from((any, 0)));
+                let socket = socket.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+                socket.map(Some).map_err(|error| untried(&expected.tries[*number], &error))
             };
-            Ok((client(Ipv4Addr::UNSPECIFIED.into()), client(Ipv6Addr::UNSPECIFIED.into())))
+            Ok((client(Ipv4Addr::UNSPECIFIED.into())?, client(Ipv6Addr::UNSPECIFIED.into())?))
         })?;
         // In portions: what waits to be read at a door is bounded.
         for portion in numbers.chunks(2048) {
@@ -200,8 +233,8 @@ fn datagrams(
                 let Try::Udp(port) = tried.what else { continue };
                 let socket = if tried.address.is_ipv4() { &sockets.0 } else { &sockets.1 };
                 if let Some(socket) = socket {
-                    // What is refused at once has not arrived.
-                    let _ = socket.send_to(&(*number as u64).to_be_bytes(), SocketAddr::from((tried.address, port)));
+                    let to = SocketAddr::from((tried.address, port));
+                    send(socket, *number, to).map_err(|error| untried(tried, &error))?;
                 }
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -227,6 +260,18 @@ fn datagrams(
     Ok(arrived.into_iter().filter(ok).collect())
 }
 
+/// Sends a datagram. What is refused at once has not arrived; what finds no room on the way out waits for it.
+fn send(socket: &UdpSocket, number: usize, to: SocketAddr) -> io::Result<()> {
+    for _ in 0..ROOM_TRIES {
+        match socket.send_to(&(number as u64).to_be_bytes(), to) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return nothing_went_out(error).map(drop),
+        }
+    }
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
 /// Reads every door, and answers.
 fn collect(expected: &Expected, doors: &Doors, arrived: &mut HashSet<usize>) {
     let mut buffer = [0u8; 64];
@@ -247,4 +292,28 @@ fn collect(expected: &Expected, doors: &Doors, arrived: &mut HashSet<usize>) {
 
 fn number_in(bytes: &[u8]) -> Option<usize> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_never_sent_is_not_called_blocked() {
+        for errno in [Errno::HOSTUNREACH, Errno::NETUNREACH, Errno::PERM, Errno::ACCESS, Errno::TIMEDOUT, Errno::AGAIN]
+        {
+            assert!(!nothing_went_out(errno.into()).unwrap(), "{errno}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS] {
+            assert!(nothing_went_out(errno.into()).is_err(), "{errno}");
+        }
+        // A socket of one family cannot send in the other: nothing goes out, and that is told.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(send(&socket, 1, "[::1]:9".parse().unwrap()).is_err());
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        send(&socket, 7, other.local_addr().unwrap()).unwrap();
+        let mut bytes = [0; 8];
+        other.recv(&mut bytes).unwrap();
+        assert_eq!(number_in(&bytes), Some(7));
+    }
 }

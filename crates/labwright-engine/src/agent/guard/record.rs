@@ -201,9 +201,13 @@ pub fn readable(state: &Path) -> io::Result<(Vec<Record>, Vec<Unreadable>)> {
     Ok((records, unreadable))
 }
 
-/// Whether the agent that made the change is there and waits.
+/// Whether the agent that made the change is there and waits. Where that cannot be told, it may: the host's own timer takes the
+/// change back if not.
 pub fn is_awaited(state: &Path, ticket: &str) -> bool {
-    let Ok(awaited) = File::open(folder(state, ticket).join("awaited")) else { return false };
+    let awaited = match File::open(folder(state, ticket).join("awaited")) {
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+        Ok(awaited) => awaited,
+    };
     rustix::fs::flock(&awaited, FlockOperation::NonBlockingLockShared).is_err()
 }
 

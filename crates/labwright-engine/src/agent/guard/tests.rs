@@ -154,6 +154,20 @@ fn only_what_nobody_waits_for_is_settled() {
     assert_eq!(ground.content(), "old");
 }
 
+/// Somebody may be there and confirm it; the host's own timer takes it back if not.
+#[test]
+fn what_may_be_waited_for_is_not_settled() {
+    let ground = Ground::new();
+    let (ticket, _awaited) = ground.simple("20261121T100000.000Z", "new");
+    let place = ground.state().join("reverts").join(&ticket).join("awaited");
+    fs::remove_file(&place).unwrap();
+    std::os::unix::fs::symlink(&place, &place).unwrap();
+    assert!(pending(&ground.state()).unwrap()[0].awaited);
+    assert_eq!((settle(&ground.state()).unwrap().len(), ground.content().as_str()), (0, "new"));
+    fs::remove_file(&place).unwrap();
+    assert_eq!((settle(&ground.state()).unwrap().len(), ground.content().as_str()), (1, "old"));
+}
+
 #[test]
 fn a_way_back_that_fails_says_so_and_stays_pending() {
     let ground = Ground::new();

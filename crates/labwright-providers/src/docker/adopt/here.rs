@@ -168,11 +168,12 @@ fn read(name: &str, files: &[String], folder: &str) -> Result<(Project, BTreeSet
     let one = Project::read(name, &[first], Span::NONE, &mut reading);
     let read = disk.0.borrow().clone();
     if let Some(other) = files.iter().find(|file| !read.contains(*file)) {
-        return Err(match Path::new(other).exists() {
-            true => format!(
+        return Err(match Path::new(other).try_exists() {
+            Ok(true) => format!(
                 "`{other}` was read over its first file (`-f`), and a lab names one; write `include:` in one of your own"
             ),
-            false => format!("`{other}` is no longer there"),
+            Ok(false) => format!("`{other}` is no longer there"),
+            Err(error) => format!("`{other}` cannot be looked at: {error}"),
         });
     }
     let project = one.ok_or_else(|| format!("`{first}` cannot be read"))?;
@@ -201,8 +202,12 @@ fn beside(
     let mounted = mounted.filter(|source| project.relative.contains(&source.value));
     let more = touched.iter().cloned().chain(given.chain(mounted).map(|path| path.value.clone()));
     for path in more.collect::<BTreeSet<String>>() {
-        if !paths.contains(&path) && Path::new(&path).is_file() {
-            paths.push(path);
+        match std::fs::metadata(&path) {
+            Ok(there) if there.is_file() && !paths.contains(&path) => paths.push(path),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                notes.push(format!("`{path}` cannot be looked at, and does not go along: {error}"));
+            }
+            _ => {}
         }
     }
     let top = format!("{}/", folder.trim_end_matches('/'));

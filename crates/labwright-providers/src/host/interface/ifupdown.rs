@@ -12,6 +12,7 @@ use labwright_plan::{Call, ProviderError};
 use super::{Setup, live, way};
 use crate::host::command::{SHORT, run};
 use crate::host::entry::{Entry, Permissions};
+use crate::host::errors::has_ended;
 use crate::host::session::{Here, Saying};
 
 const MAIN: &str = "/etc/network/interfaces";
@@ -64,7 +65,8 @@ fn others(name: &str) -> Result<Vec<(PathBuf, String)>, ProviderError> {
         };
         let mut beside: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
         beside.sort();
-        paths.extend(beside.into_iter().filter(|beside| *beside != path(name) && beside.is_file()));
+        // A folder is none of these; what cannot be looked at may be one, and reading it says why it cannot.
+        paths.extend(beside.into_iter().filter(|beside| *beside != path(name) && !beside.is_dir()));
     }
     let mut found = Vec::new();
     for path in paths {
@@ -233,35 +235,60 @@ pub fn files(name: &str) -> Result<Vec<PathBuf>, ProviderError> {
 }
 
 /// The client that renews a lease: it would bring its address back.
-fn lease_client(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(format!("/run/dhclient.{name}.pid"));
-    let pid = fs::read_to_string(&path).ok()?;
-    let command = fs::read_to_string(format!("/proc/{}/comm", pid.trim())).ok()?;
-    (command.trim() == "dhclient").then_some(path)
+///
+/// # Errors
+/// Whether one runs cannot be told.
+fn lease_client(name: &str) -> Result<Option<PathBuf>, ProviderError> {
+    client_of(format!("/run/dhclient.{name}.pid").into())
+}
+
+fn client_of(path: PathBuf) -> Result<Option<PathBuf>, ProviderError> {
+    let text = |path: &Path| match fs::read_to_string(path) {
+        Err(error) if has_ended(&error) => Ok(None),
+        text => text.map(Some).map_err(|error| {
+            let message = format!(
+                "cannot tell whether a DHCP client would bring its address back: `{}`: {error}",
+                path.display()
+            );
+            ProviderError::rejected(message).help("`pgrep -a dhclient` on the host shows what runs")
+        }),
+    };
+    let Some(pid) = text(&path)? else { return Ok(None) };
+    let command = text(Path::new(&format!("/proc/{}/comm", pid.trim())))?;
+    Ok(command.is_some_and(|command| command.trim() == "dhclient").then_some(path))
 }
 
 /// By `ip`, and without the client that would bring a lease back.
 pub fn make(name: &str, setup: &Setup) -> Result<(), ProviderError> {
-    if let Some(pid) = lease_client(name) {
+    if let Some(pid) = lease_client(name)? {
         run("dhclient", &["-x", "-pf", &pid.to_string_lossy(), name], SHORT)?.require()?;
     }
     live::set(name, setup)
 }
 
 /// Where a lease was, its client comes back with the old files; all else `ip` sets.
-pub fn back(name: &str) -> Vec<Call> {
-    match lease_client(name) {
-        Some(_) => {
-            let limit = IFUP.as_secs().min(50).to_string();
-            vec![Call::new("timeout", &[&limit, "ifup", "--force", name]).may_fail()]
-        }
-        None => Vec::new(),
-    }
+pub fn back(name: &str) -> Result<Vec<Call>, ProviderError> {
+    let again = |_| {
+        let limit = IFUP.as_secs().min(50).to_string();
+        Call::new("timeout", &[&limit, "ifup", "--force", name]).may_fail()
+    };
+    Ok(lease_client(name)?.map(again).into_iter().collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_client_that_cannot_be_seen_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("dhclient.eth0.pid");
+        assert_eq!(client_of(file.clone()).unwrap(), None);
+        fs::write(&file, "4194304\n").unwrap();
+        assert_eq!(client_of(file).unwrap(), None, "no process has that number");
+        let error = client_of(dir.path().into()).unwrap_err();
+        assert!(error.message.contains("bring its address back"), "{}", error.message);
+    }
 
     /// As Debian's installer writes it, with what people add.
     const INSTALLED: &str = "# This file describes the network interfaces\nsource /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n\n# The primary network interface\nallow-hotplug eth0\niface eth0 inet static\n\taddress 10.0.0.5/24\n\tgateway 10.0.0.1\n\t# dns-* options are implemented by the resolvconf package, if installed\n\tdns-nameservers 10.0.0.2\n\tmtu 9000\n\tpost-up ip route add 10.4.0.0/16 \\\n\t    via 10.0.0.9\niface eth0 inet6 auto\n\niface eth0.10 inet manual\n";

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use labwright_plan::{Call, ProviderError};
 
 use super::{Setup, ifupdown, networkd};
-use crate::host::command::{SHORT, run};
+use crate::host::command::{Output, SHORT, run};
 use crate::host::session::{Here, Saying};
 use crate::host::systemd;
 
@@ -50,10 +50,22 @@ pub fn of(here: &Here, name: &str) -> Result<Keeper, ProviderError> {
     .help("start one of them (`systemctl enable --now systemd-networkd`); in a container, its host may give it its addresses"))
 }
 
-/// Whether NetworkManager has an interface in its care; 10 is its word for one that it leaves alone.
+/// Whether NetworkManager has an interface in its care.
 fn manages(name: &str) -> Result<bool, ProviderError> {
-    let output = run("nmcli", &["-g", "GENERAL.STATE", "device", "show", name], SHORT)?;
-    Ok(output.ok() && !output.stdout.trim_start().starts_with("10"))
+    told(&run("nmcli", &["-g", "GENERAL.STATE", "device", "show", name], SHORT)?, name)
+}
+
+/// nmcli(1), exit status: 8, it does not run; 10, it has no such device. Any other failure says nothing: two who set up one
+/// interface would undo each other's work.
+fn told(output: &Output, name: &str) -> Result<bool, ProviderError> {
+    match output.status.code() {
+        // `100 (connected)`; 10 is its word for one that it leaves alone.
+        Some(0) => Ok(output.stdout.split_whitespace().next() != Some("10")),
+        Some(8 | 10) => Ok(false),
+        _ => Err(output
+            .error()
+            .help(format!("`nmcli device show {name}` on the host shows whether NetworkManager keeps it"))),
+    }
 }
 
 impl Keeper {
@@ -90,9 +102,9 @@ impl Keeper {
     }
 
     /// What makes it read its files again, once they are back.
-    pub fn back(self, name: &str) -> Vec<Call> {
+    pub fn back(self, name: &str) -> Result<Vec<Call>, ProviderError> {
         match self {
-            Keeper::Networkd => networkd::back(name),
+            Keeper::Networkd => Ok(networkd::back(name)),
             Keeper::Ifupdown => ifupdown::back(name),
         }
     }
@@ -106,5 +118,24 @@ impl Keeper {
                 format!("`ip address show dev {name}` and `journalctl -u networking` on the host say more")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_be_asked_may_keep_it() {
+        let says = |script: &str| told(&run("sh", &["-c", script], SHORT).unwrap(), "eth0");
+        assert!(says("echo '100 (connected)'").unwrap());
+        assert!(!says("echo '10 (unmanaged)'").unwrap());
+        assert!(!says("echo \"Error: Device 'eth0' not found.\" >&2; exit 10").unwrap());
+        assert!(!says("echo 'Error: NetworkManager is not running.' >&2; exit 8").unwrap());
+        let error = says("echo 'Error: Timeout expired' >&2; exit 3").unwrap_err();
+        assert!(
+            error.message.contains("Timeout expired") && error.help.contains("nmcli device show eth0"),
+            "{error:?}"
+        );
     }
 }

@@ -216,7 +216,7 @@ pub fn way_back(here: &Here, step: &Step) -> Result<(Vec<PathBuf>, Vec<Call>), P
     let name = step.id.name();
     let keeper = keeper::of(here, name)?;
     let live = live::required(name)?;
-    let mut calls = keeper.back(name);
+    let mut calls = keeper.back(name)?;
     let (addresses, state) = (live.addresses.join(" "), if live.up { "up" } else { "down" });
     let script = |when: &str| Call::new("sh", &["-c", RESTORE, "sh", name, &addresses, state, when]);
     calls.push(script("now"));
