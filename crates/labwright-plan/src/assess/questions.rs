@@ -125,6 +125,8 @@ pub struct Flows<'a> {
     to: HashMap<&'a str, Led>,
     /// What is said of alerts that nobody receives.
     pub dropped: Option<String>,
+    /// Services that probe others by themselves, by their names: Uptime Kuma, Gatus.
+    pub probers: Vec<&'a str>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -137,7 +139,12 @@ pub struct Led {
 
 impl<'a> Flows<'a> {
     pub fn of(parsed: &'a Parsed) -> Flows<'a> {
-        let mut flows = Flows { dropped: crate::check::says(parsed, "LW-PLT-016"), ..Flows::default() };
+        let probers = parsed.placements.iter().filter(|placement| crate::check::is_prober(parsed, placement));
+        let mut flows = Flows {
+            dropped: crate::check::says(parsed, "LW-PLT-016"),
+            probers: probers.map(|placement| placement.service.as_str()).collect(),
+            ..Flows::default()
+        };
         for flow in parsed.lab.network.flows.iter() {
             let any = |traffic: &labwright_model::units::Traffic| *traffic == labwright_model::units::Traffic::Any;
             let wide = flow.allow.is_empty() || flow.allow.iter().any(|allow| any(allow));

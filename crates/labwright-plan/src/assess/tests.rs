@@ -375,3 +375,21 @@ fn every_answer_but_yes_names_the_way_to_it() {
         }
     }
 }
+
+#[test]
+fn a_service_that_probes_others_watches() {
+    let lab = "owner: me\ncompute: { hosts: { a: { address: 10.0.0.1 } } }\nservices:\n  wiki: { run: wiki, on: a, probe: / }\n  up: { on: a, containers: { k: { image: \"louislam/uptime-kuma:1\" } } }\n";
+    let of = |lab: &str| {
+        let assessment = assess(&self::lab(lab), &Evidence::File);
+        let answers = assessment.services.iter().filter_map(|service| service.answer(Question::Detect));
+        let told = answers.map(|detect| (detect.verdict, detect.evidence.join("\n"), detect.wanting.join("\n")));
+        told.collect::<Vec<_>>()
+    };
+    let all = of(lab);
+    let (verdict, evidence, wanting) = &all[0];
+    assert_eq!(*verdict, Verdict::Partly);
+    assert!(evidence.contains("`up` probes") && wanting.contains("say who is told"), "{evidence}\n{wanting}");
+    assert_eq!(all[1].0, Verdict::No, "nobody watches itself");
+    let dashboard = lab.replace("louislam/uptime-kuma", "dashboard").replace("up:", "board:");
+    assert_eq!(of(&dashboard)[0].0, Verdict::No);
+}

@@ -86,6 +86,9 @@ pub fn effects(world: &World, down: &Down) -> Vec<Hit> {
                 if let Some((_, from)) = world.mounts[n].iter().find(|(_, from)| down.hosts[*from].is_some()) {
                     add(Urgency::Degraded, Node::Host(n), Why::Mounts(*from));
                 }
+                if let Some(role) = down.tunnel(world, n) {
+                    add(Urgency::Degraded, Node::Host(n), Why::Tunnel(role));
+                }
                 if let Some(jump) = world.jumps[n].iter().find(|jump| down.hosts[**jump].is_some()) {
                     add(Urgency::Held, Node::Host(n), Why::Jump(*jump));
                 }
@@ -272,6 +275,8 @@ fn of_placed(world: &World, down: &Down, gate: &Gate, n: usize, add: &mut impl F
             let cut = egress.filter(|egress| egress.iter().all(|other| down.placed[*other].is_some()));
             if let Some(through) = cut.and_then(|egress| egress.first()) {
                 add(Urgency::Degraded, node, Why::Egress(*through));
+            } else if let Some(role) = down.all_tunnelled(world, &placed.hosts) {
+                add(Urgency::Degraded, node, Why::Tunnel(role));
             } else if let Some(router) = down.uplink.filter(|_| egress.is_some()) {
                 add(Urgency::Degraded, node, Why::Uplink(router));
             }
@@ -341,7 +346,20 @@ fn unreachable(world: &World, down: &Down, gate: &Gate, n: usize) -> Option<Why>
     let inside = placed.hosts.iter().any(|host| !world.beyond[*host]);
     let others_name = world.roles.iter().any(|role| role.kind == RoleKind::Dns) && !placed.named_here;
     let outside = matches!(expose, Expose::Public | Expose::Vpn) || others_name;
-    through.or_else(|| down.uplink.filter(|_| inside && outside).map(Why::Uplink))
+    let uplink = || down.uplink.filter(|_| inside && outside).map(Why::Uplink);
+    through.or_else(|| answers_nobody(world, down, n)).or_else(uplink)
+}
+
+/// Why a service answers none of those who come to it: what it says goes out through a VPN that is lost.
+fn answers_nobody(world: &World, down: &Down, n: usize) -> Option<Why> {
+    let placed = &world.placed[n];
+    let role = down.all_tunnelled(world, &placed.hosts)?;
+    let beside = |host: &usize| placed.hosts.iter().any(|own| world.is_beside(*own, *host));
+    let proxy = world.roles.iter().find(|role| role.kind == RoleKind::ReverseProxy);
+    let by_door = proxy.is_some_and(|proxy| proxy.hosts.iter().any(beside));
+    let by_itself = placed.placement.entry.expose == Expose::Lan
+        && placed.hosts.iter().any(|host| world.zone[*host].is_none_or(|zone| world.people[zone]));
+    (!by_door && !by_itself).then_some(Why::Tunnel(role))
 }
 
 /// Why a placement's copies in one repository are out of reach.
@@ -349,6 +367,13 @@ fn copies_lost(world: &World, down: &Down, n: usize, repository: usize) -> Optio
     let from = &world.placed[n].hosts;
     match world.repositories[repository].host {
         Some(host) if down.hosts[host].is_some() => Some(Why::Copies(repository, host)),
+        Some(host)
+            if let Some(role) = down.all_tunnelled(world, from)
+                && !from.iter().any(|from| world.is_beside(*from, host)) =>
+        {
+            Some(Why::CopiesOver(repository, role))
+        }
+        None if let Some(role) = down.all_tunnelled(world, from) => Some(Why::CopiesOver(repository, role)),
         Some(host) if down.uplink.is_some() && from.iter().all(|from| world.beyond[*from] != world.beyond[host]) => {
             down.uplink.filter(Option::is_none).map(|_| Why::CopiesBeyond(repository)).or_else(|| {
                 let (_, router) = from.first().and_then(|from| down.apart(world, *from, host))?;

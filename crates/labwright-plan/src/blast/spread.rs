@@ -55,6 +55,8 @@ pub enum Why {
     CopiesOver(usize, usize),
     /// It mounts from this host, which only this role, a VPN, leads to.
     MountsOver(usize, usize),
+    /// All of its traffic goes through this role, a VPN.
+    Tunnel(usize),
     /// It is told through this placement.
     Told(usize),
     /// It is told on this host.
@@ -112,6 +114,23 @@ impl Down {
         closed(to).or_else(|| closed(from))
     }
 
+    /// The VPN that all of a host's traffic goes through, while that is lost.
+    pub fn tunnel(&self, world: &World, host: usize) -> Option<usize> {
+        let role = world.vpn().filter(|_| world.tunnelled[host] && self.hosts[host].is_none())?;
+        let lost = match self.roles[role]? {
+            // Who is on the endpoint's side of the uplink still gets to it.
+            Why::Uplink(_) => world.roles[role].hosts.iter().all(|end| world.beyond[*end] != world.beyond[host]),
+            _ => true,
+        };
+        lost.then_some(role)
+    }
+
+    /// The same for something that is on several hosts: none of them is left.
+    pub fn all_tunnelled(&self, world: &World, hosts: &[usize]) -> Option<usize> {
+        let first = self.tunnel(world, *hosts.first()?)?;
+        hosts.iter().all(|host| self.tunnel(world, *host).is_some()).then_some(first)
+    }
+
     /// The zone that a host cannot leave, with the router that is missing.
     pub fn closed(&self, world: &World, host: usize) -> Option<(usize, usize)> {
         world.zone[host].and_then(|zone| self.zones[zone].map(|router| (zone, router)))
@@ -166,6 +185,18 @@ pub fn spread(world: &World, failed: &Thing) -> Down {
                 && let Some(why) = kept_apart(world, &down, n)
             {
                 down.placed[n] = Some(why);
+                open.push(n);
+            }
+        }
+    }
+    let endpoint = world.vpn().filter(|role| {
+        let hosts = &world.roles[*role].hosts;
+        !hosts.is_empty() && hosts.iter().all(|host| down.hosts[*host].is_some())
+    });
+    if let Some(role) = endpoint {
+        for n in 0..world.placed.len() {
+            if down.placed[n].is_none() && needs_the_tunnel(world, n) {
+                down.placed[n] = Some(Why::Tunnel(role));
                 open.push(n);
             }
         }
@@ -253,6 +284,20 @@ fn kept_apart(world: &World, down: &Down, n: usize) -> Option<Why> {
         let (other, zone, router) = *apart.iter().flatten().next()?;
         apart.iter().all(Option::is_some).then_some(Why::Apart(other, zone, router))
     })
+}
+
+/// Whether a placement reaches something that it needs only through the VPN that all of its traffic goes through.
+fn needs_the_tunnel(world: &World, n: usize) -> bool {
+    let placed = &world.placed[n];
+    let own = &placed.hosts;
+    if own.is_empty() || !own.iter().all(|host| world.tunnelled[*host]) {
+        return false;
+    }
+    let beside = |other: &usize| {
+        let to = &world.placed[*other].hosts;
+        to.iter().any(|to| own.iter().any(|from| world.is_beside(*from, *to)))
+    };
+    placed.needs.iter().any(|need| !need.is_empty() && !need.iter().any(beside))
 }
 
 /// What somebody else runs is out of reach; so is what a placement needs on the other side of the uplink.

@@ -26,6 +26,7 @@ pub(super) fn told(world: &World, down: &Down, mut hits: Vec<Hit>, fails: &Thing
                 | Why::Door(_)
                 | Why::Uplink(_)
                 | Why::Across(_)
+                | Why::Tunnel(_)
         );
         if hit.urgency == Urgency::Dark && !cut_off && !down_itself.contains(&told.thing) {
             down_itself.push(told.thing.clone());
@@ -210,6 +211,9 @@ impl Words<'_, '_> {
                 let role = world.roles[role].kind.word();
                 link("mounts", "mount", &format!("from {}, found through the {role}", host(from)))
             }
+            Why::Tunnel(role) => {
+                link("sends", "send", &format!("all traffic through the {}", world.roles[role].kind.word()))
+            }
             Why::Told(through) => link("goes", "go", &format!("through {}", placed(through))),
             Why::ToldOn(on) => link("goes", "go", &format!("to {}", host(on))),
             Why::Dumps(of) => link("has", "have", &format!("its database in {}", placed(of))),
@@ -233,7 +237,7 @@ impl Words<'_, '_> {
                 self.down.placed[n].map(|why| (Node::Placed(n), why))
             }
             Why::Told(n) => why_dark(world, self.down, n).map(|why| (Node::Placed(n), why)),
-            Why::Through(n) | Why::CopiesOver(_, n) | Why::MountsOver(_, n) => {
+            Why::Through(n) | Why::CopiesOver(_, n) | Why::MountsOver(_, n) | Why::Tunnel(n) => {
                 self.down.roles[n].map(|why| (Node::Role(n), why))
             }
             Why::Across(_) | Why::CopiesBeyond(_) | Why::Uplink(None) => None,
@@ -320,6 +324,10 @@ impl Words<'_, '_> {
             (Node::Host(n), Why::Mounts(from)) => {
                 let paths = world.mounts[n].iter().filter(|(_, host)| *host == from).map(|(path, _)| *path);
                 format!("loses {}", list(&paths.collect::<Vec<_>>(), "and"))
+            }
+            (Node::Host(_), Why::Tunnel(_)) => "no way to the internet or to another network".to_string(),
+            (Node::Placed(_), Why::Tunnel(_)) if hit.urgency == Urgency::Degraded => {
+                "no way to the internet".to_string()
             }
             (Node::Host(_), Why::Jump(_)) => "cannot be changed or looked at".to_string(),
             (Node::Placed(_), Why::Egress(_)) => "no way to the internet".to_string(),
@@ -410,7 +418,12 @@ impl Words<'_, '_> {
             RoleKind::Dns => format!("no name of `{}` resolves", self.world.parsed.lab.domain.value),
             RoleKind::ReverseProxy => "no name leads to its service".to_string(),
             RoleKind::Identity => "nobody new can log in where it is asked".to_string(),
-            RoleKind::Vpn => "no way in for administration from outside".to_string(),
+            RoleKind::Vpn => match list(&self.world.tunnelled_devices, "and") {
+                devices if devices.is_empty() => "no way in for administration from outside".to_string(),
+                devices => format!(
+                    "no way in for administration from outside; {devices}: no internet until the VPN is switched off there"
+                ),
+            },
             RoleKind::Tunnel => "the internet reaches nothing here".to_string(),
             RoleKind::Backup => "what it keeps is out of reach".to_string(),
             RoleKind::Monitoring => match self.world.parsed.lab.platform.monitoring.as_ref() {

@@ -8,7 +8,7 @@ use labwright_model::{Parsed, Placement, Spanned};
 
 use super::outside::{Receiver, authority, beyond, fetches, folders, is_application, own_router, receivers};
 use crate::application;
-use crate::check::policy_of;
+use crate::check::{policy_of, repository_hosts};
 use crate::mounted::{Servers, server, shares};
 
 /// What keeps the lab going, in the order in which its loss is felt.
@@ -144,6 +144,10 @@ pub struct World<'a> {
     pub people: Vec<bool>,
     /// Whether each host is itself a member of a mesh VPN.
     pub meshed: Vec<bool>,
+    /// Whether each host sends all of its traffic through the WireGuard endpoint.
+    pub tunnelled: Vec<bool>,
+    /// Devices that do so and are no hosts of the lab: telephones.
+    pub tunnelled_devices: Vec<&'a str>,
     /// The host that the public tunnel ends on.
     pub tunnel: Option<usize>,
     /// Whether each host is at the other end of the lab's uplink.
@@ -185,6 +189,8 @@ impl<'a> World<'a> {
             jumps: Vec::new(),
             people: Vec::new(),
             meshed: vec![false; hosts.len()],
+            tunnelled: vec![false; hosts.len()],
+            tunnelled_devices: Vec::new(),
             tunnel: None,
             beyond: Vec::new(),
             private: Vec::new(),
@@ -250,14 +256,40 @@ impl<'a> World<'a> {
                 world.meshed[host] = true;
             }
         }
-        for (name, repository) in lab.protection.repositories.iter() {
-            world.repositories.push(Repository { name, host: repository.on.as_ref().and_then(number) });
+        let wireguard = lab.edge.vpn.iter().filter_map(|vpn| vpn.wireguard.as_ref());
+        for (name, peer) in wireguard.flat_map(|wireguard| wireguard.peers.iter()).filter(|(_, peer)| peer.full_tunnel)
+        {
+            match &peer.on {
+                None => world.tunnelled_devices.push(name),
+                Some(on) => {
+                    if let Some(host) = number(on) {
+                        world.tunnelled[host] = true;
+                    }
+                }
+            }
+        }
+        for (name, host) in lab.protection.repositories.keys().zip(repository_hosts(parsed)) {
+            world.repositories.push(Repository { name, host: host.and_then(|host| host_numbers.get(host).copied()) });
         }
         world.host_numbers = host_numbers;
         world.place(&servers);
         world.play(router);
         world.receivers = receivers(lab, &world.host_numbers, &world.services, &servers);
         world
+    }
+
+    /// Whether two hosts reach each other without leaving their network, which a tunnel for all traffic leaves alone.
+    pub fn is_beside(&self, a: usize, b: usize) -> bool {
+        match (self.zone[a], self.zone[b]) {
+            _ if a == b => true,
+            (Some(from), Some(to)) => from == to && !self.private[from],
+            _ => self.beyond[a] == self.beyond[b],
+        }
+    }
+
+    /// The role whose loss cuts off who sends all traffic through it.
+    pub fn vpn(&self) -> Option<usize> {
+        self.roles.iter().position(|role| role.kind == RoleKind::Vpn)
     }
 
     pub fn host(&self, name: &str) -> Option<usize> {

@@ -229,6 +229,8 @@ pub(crate) fn says(parsed: &Parsed, code: &str) -> Option<String> {
 }
 
 pub(crate) use network::is_public;
+pub(crate) use platform::is_prober;
+pub(crate) use protection::places::repository_hosts;
 pub(crate) use protection::policies::of as policy_of;
 pub(crate) use protection::says_no_encryption;
 pub(crate) use services::{keeps_nothing, names_digests};

@@ -354,6 +354,7 @@ fn rules_look_into_compose_files() {
     }
     expect![[r#"
         lab.yaml:5 warning LW-SVC-003: production service `wiki` has no backup
+        lab.yaml:5 advice LW-PLT-016: production service `wiki` has a probe, and no host of the lab watches: nobody hears when it fails
         lab.yaml:7 advice LW-SVC-006: service `two` runs `x:latest`, which changes by itself
         wiki/.env:2 error LW-PLT-005: a GitHub token stands here in the clear
         wiki/compose.yaml:3 warning LW-SVC-006: production service `wiki` runs `wiki:latest`, which changes by itself

@@ -20,7 +20,17 @@ pub fn points(asked: &Asked) -> Points {
         points.should(Err(format!("have {vendor} tell you of logins that are not yours")));
         return points;
     }
+    let own = asked.placement.service.as_str();
+    let probers: Vec<&str> = asked.flows.probers.iter().copied().filter(|prober| *prober != own).collect();
     match &platform.monitoring {
+        None if !probers.is_empty() => {
+            points.must(Ok(format!("{} probes", crate::blast::listed(&probers))));
+            // Whom it calls stands in its own database.
+            points.should(Err(
+                "say who is told: `platform: { monitoring: { on: HOST, notify: { phone: \"ntfy://ntfy.sh/TOPIC\" } } }`"
+                    .to_string(),
+            ));
+        }
         None => points.must(Err("let something watch: `platform: { monitoring: HOST }`".to_string())),
         Some(monitoring) => {
             let watchers: Vec<&str> = monitoring.on.iter().map(|on| on.value.as_str()).collect();

@@ -8,6 +8,7 @@ use super::*;
 mod names;
 mod roles;
 mod storage;
+mod tunnel;
 mod ways;
 
 struct One<'a>(&'a str);

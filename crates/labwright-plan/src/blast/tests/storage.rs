@@ -71,3 +71,16 @@ services:
     dark.sort_unstable();
     assert_eq!(dark, ["a", "b", "c", "d-smb", "e", "nfs", "smb"]);
 }
+
+#[test]
+fn a_repository_that_an_address_leads_to_is_on_that_host() {
+    let lab = "compute: { hosts: { a: { address: 10.0.0.1 }, keeper: { address: 10.0.0.2 } } }\nservices:\n  wiki: { run: wiki, on: a, data: [/srv], backup: n }\nprotection: { repositories: { r: { url: \"rest:http://10.0.0.2:8000/\" } }, policies: { n: { to: r } } }\n";
+    takes(
+        lab,
+        "keeper",
+        expect![[r#"
+        host keeper: repository `r`
+        unprotected service wiki [no copy is within reach] is backed up to `r` on `keeper`
+    "#]],
+    );
+}

@@ -86,6 +86,11 @@ fn standing_on<'a>(carried: &Carried<'a>, name: &'a str) -> (Vec<&'a str>, bool)
             relied_on |= carried.production;
         }
     }
+    // A router that is a guest has every zone behind it.
+    if labwright_model::router(&carried.topology.parsed.lab) == Some(name) {
+        things.push("edge.router");
+        relied_on |= carried.production;
+    }
     let mut seen = BTreeSet::new();
     for placement in carried.on(name) {
         if placement.entry.on.iter().any(|host| elsewhere(host)) {

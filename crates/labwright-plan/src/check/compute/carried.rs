@@ -7,6 +7,8 @@ use std::sync::Arc;
 use labwright_model::lab::{Lab, Role, Service, Tier};
 use labwright_model::{Finding, Parsed, Placement, Severity, Span, Spanned};
 
+use crate::application;
+use crate::check::containers::{Container, containers};
 use crate::topology::Topology;
 
 /// A role that the rest of the lab leans on, and who plays it, with the places that say so.
@@ -130,20 +132,43 @@ pub fn players<'a>(role: &'a Role, topology: &Topology<'a>) -> Vec<(&'a str, Spa
 }
 
 /// Names and catalogue entries of what platforms are made of: beside a role, these are the role and no experiment.
-const PLATFORM: &str = "adguard alerts alertmanager alloy auth authelia authentik bind blocky caddy cadvisor cloudflared \
-    coredns dashboard ddns dns dnsmasq dockge dozzle gatus glance grafana haproxy harbor healthchecks homepage identity \
-    jaeger kanidm keycloak lldap loki metrics monitoring netdata nginx nodeexporter ntfy openbao pihole pocketid portainer \
-    prometheus proxy registry resolver reverseproxy secrets sso status swag technitium traefik unbound uptimekuma vault \
-    victoriametrics watchtower zot";
+const PLATFORM: &str = "adguard alertmanager alerts alloy auth authelia authentik bind blocky caddy cadvisor \
+    cloudflared cockpit coredns dashboard ddns dns dnsmasq dockge dozzle gatus glance gotify grafana guacamole \
+    haproxy harbor headscale healthchecks homepage identity jaeger kanidm keycloak lldap loki metrics monitoring \
+    netdata nginx nodeexporter ntfy openbao pihole pocketid portainer prometheus proxy registry resolver \
+    reverseproxy secrets sso status swag technitium traefik unbound uptimekuma vault victoriametrics watchtower \
+    zot";
 
 /// Whether a service is a usual part of a platform, by its name or its catalogue entry.
 pub fn is_platform(name: &str, service: &Service) -> bool {
-    let known = |name: &str| {
-        let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
-        // `grafana-agent` is Grafana's; short names are beginnings of too much, as `vault` is of `vaultwarden`.
-        PLATFORM.split_whitespace().any(|part| plain == part || (part.len() >= 6 && plain.starts_with(part)))
+    is_part(name) || service.catalogue.as_ref().is_some_and(|entry| is_part(entry))
+}
+
+fn is_part(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    // `grafana-agent` is Grafana's; short names are beginnings of too much, as `vault` is of `vaultwarden`.
+    PLATFORM.split_whitespace().any(|part| plain == part || (part.len() >= 6 && plain.starts_with(part)))
+}
+
+/// The same of a placed service, which may be known by its images, by what runs it, or by the role that names it.
+pub fn is_of_platform(parsed: &Parsed, placement: &Placement) -> bool {
+    let platform = &parsed.lab.platform;
+    let roles = [&platform.identity, &platform.runners, &platform.telemetry, &platform.backup];
+    let mut named = roles
+        .into_iter()
+        .flatten()
+        .filter_map(|role| role.service.as_ref())
+        .chain(platform.dns.iter().filter_map(|dns| dns.service.as_ref()))
+        .chain(platform.reverse_proxy.iter().filter_map(|proxy| proxy.service.as_ref()));
+    let image = |container: Container<'_>| {
+        container.image().is_some_and(|image| is_part(&application::of_image(image.repository)))
     };
-    known(name) || service.catalogue.as_ref().is_some_and(|entry| known(entry))
+    let entry = &placement.entry;
+    is_part(&placement.service)
+        || entry.catalogue.as_ref().is_some_and(|entry| is_part(entry))
+        || named.any(|name| name.value == placement.service)
+        || entry.built_in.as_ref().is_some_and(|name| is_part(name))
+        || containers(parsed, placement).next().is_some_and(image)
 }
 
 /// "`a`", "`a` and `b`", "`a`, `b`, `c` and 3 more".

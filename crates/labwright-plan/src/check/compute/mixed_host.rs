@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use labwright_model::lab::{Os, Tier};
 use labwright_model::{Findings, Span};
 
-use super::carried::{Carried, by_tier, is_platform, is_production, list, told};
+use super::carried::{Carried, by_tier, is_of_platform, is_production, list, told};
 use crate::check::{Case, Examples, Rule};
 
 pub struct MixedHost;
@@ -60,7 +60,7 @@ impl Rule for MixedHost {
                 // A machine's own SSH or web interface that has a name is no experiment.
                 let port = placement.entry.port.as_ref().and_then(|port| port.rsplit(':').next());
                 let own = placement.entry.built_in.is_some() && matches!(port, Some("22" | "8006"));
-                if own || is_production(placement) || spared || is_platform(&placement.service, &placement.entry) {
+                if own || is_production(placement) || spared || is_of_platform(parsed, placement) {
                     continue;
                 }
                 let on = placement.entry.on.iter().find(|on| on.value == *name).map_or(Span::NONE, |on| on.span);

@@ -79,6 +79,9 @@ fn page<'a>(case: &Case<'a>, placement: &'a Placement) -> Option<Page<'a>> {
         let (host, _) = lab.compute.hosts.get_key_value(&on.value)?;
         let what = match port {
             22 => format!("SSH of `{host}`"),
+            _ if super::administration_in_browser::of_its_host(own) => {
+                format!("the page that `{host}` is administered by ({})", own.value)
+            }
             _ => of(case, host, port).filter(|_| case.kinds().is_hypervisor(host))?,
         };
         Some(Page { what, host, span: own.span, speaks_http: port != 22 })

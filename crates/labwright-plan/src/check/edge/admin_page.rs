@@ -126,6 +126,34 @@ pub const PAGES: &[Page] = &[
         source: "https://docs.docker.com/engine/security/protect-access/",
     },
     Page {
+        name: "Guacamole",
+        images: &["guacamole/guacamole", "flcontainers/guacamole"],
+        ports: &[8080],
+        asks: Asks::Password,
+        source: "https://guacamole.apache.org/doc/gug/guacamole-docker.html",
+    },
+    Page {
+        name: "the shell of ttyd",
+        images: &["tsl0922/ttyd"],
+        ports: &[7681],
+        asks: Asks::Password,
+        source: "https://github.com/tsl0922/ttyd",
+    },
+    Page {
+        name: "the shell of WeTTY",
+        images: &["wettyoss/wetty"],
+        ports: &[3000],
+        asks: Asks::Password,
+        source: "https://github.com/butlerx/wetty",
+    },
+    Page {
+        name: "the editor and the shell of code-server",
+        images: &["linuxserver/code-server", "codercom/code-server"],
+        ports: &[8443, 8080],
+        asks: Asks::Password,
+        source: "https://docs.linuxserver.io/images/docker-code-server/",
+    },
+    Page {
         name: "Dockge",
         images: &["louislam/dockge"],
         ports: &[5001],
@@ -185,13 +213,13 @@ impl Rule for AdminPage {
          - asking nobody who they are: Traefik's API with `--api.insecure` 8080, Redis Commander 8081, a proxy of Docker's \
          socket 2375, Dozzle 8080 without its `DOZZLE_AUTH_PROVIDER`;\n\
          - behind a password: Portainer 9000 and 9443, the console of MinIO 9001, UniFi 8443, Nginx Proxy Manager 81, Adminer \
-         8080, phpMyAdmin 80, pgAdmin 80 and 443, mongo-express 8081, RabbitMQ's management 15672, Dockge 5001;\n\
+         8080, phpMyAdmin 80, pgAdmin 80 and 443, mongo-express 8081, RabbitMQ's management 15672, Dockge 5001, Guacamole 8080, ttyd 7681, WeTTY 3000, code-server 8443 and 8080;\n\
          - databases: Elasticsearch 9200, Redis 6379, MongoDB 27017, PostgreSQL 5432.\n\n\
          What asks nobody is told wherever it is published on more than the host itself. The others are told where the internet \
          reaches them (an address of the host, a flow, or a name that is `access: everyone`), or guests, devices and users who are let through with \
          everything or stand beside them in a lab that has a zone for management or a VPN to come from instead. In one flat zone nothing is said of them.\n\n\
          A name that leads to a machine's own page (`door: { to: \"https://pve:8006\" }`) is one as well: that of a hypervisor, of \
-         the router, or of what stands in a management zone. It is told where everybody on the internet may come by it, and \
+         the router, of what stands in a management zone, and Cockpit or Webmin as `built_in`. It is told where everybody on the internet may come by it, and \
          with `expose: lan` where there are several zones, and a VPN or one for management to come from.\n\n\
          An open port on the internet is a warning, and an error in production where nobody is asked who they are; the rest is advice, \
          and a warning in production. A flow that leads to the web interface of Proxmox is LW-EDGE-003's, and a database that nobody elsewhere needs \
@@ -244,6 +272,12 @@ struct Told {
 }
 
 impl Page {
+    /// Whether a container is this program, with its page there.
+    pub fn is_of_container(&self, container: &Container<'_>) -> bool {
+        let is_it = |image: crate::check::image::Image<'_>| self.is_of(application::path(image.repository));
+        container.image().is_some_and(is_it) && self.is_open(container).is_some()
+    }
+
     fn is_of(&self, path: &str) -> bool {
         let path = path.strip_prefix("library/").unwrap_or(path);
         // A mirror keeps the owner's name before the image's; an image of one word stands alone.

@@ -6,6 +6,7 @@ use labwright_model::lab::{Lab, Os};
 use labwright_model::units::Traffic;
 use labwright_model::{Finding, Findings};
 
+use super::administration_in_browser;
 use crate::check::network::management::{administers, opened};
 use crate::check::network::reach::{End, Reach, sole, traffic};
 use crate::check::network::telling::{Stake, listed};
@@ -32,6 +33,11 @@ impl Rule for AdministrationPastVpn {
          Or there is no VPN at all, and hosts at another site, in no zone that they share with the others, are administered \
          over SSH without going through another host: then their SSH is open to the way between, which as a rule is the \
          internet.\n\n\
+         Or the way past it is a page: a service that is `expose: public` with a name gives a shell, a desktop or the command of \
+         other programs to whoever gets in. Known by their images are Guacamole, WeTTY, ttyd, Sshwifty, Nexterm, code-server, \
+         Webtop, Portainer, Dockge and Nginx Proxy Manager (where the name leads to its own container), and Cockpit, Webmin and \
+         Proxmox as `built_in`. An access policy, a login or a password before it is one lock before everything, and the \
+         VPN a second; who means just that, accepts it. What asks nobody is LW-EDGE-012, and with `expose: vpn` or `lan` nothing is said.\n\n\
          Document 0: a VPN for administrative entry, SSH with keys only, prefer VPN-only ways. Document 1 puts every machine, \
          the one at the other house among them, on Tailscale. Document 3 leaves no management surface open.\n\n\
          Advice; a warning where it leads to something with `tier: production`. A flow from one host or service is a machine \
@@ -48,6 +54,7 @@ impl Rule for AdministrationPastVpn {
     }
 
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
+        findings.extend(administration_in_browser::told(case, CODE));
         let parsed = case.parsed;
         let lab = &parsed.lab;
         if lab.edge.vpn.as_ref().is_some_and(|vpn| vpn.wireguard.is_some() || vpn.tailscale.is_some()) {

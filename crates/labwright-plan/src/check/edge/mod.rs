@@ -4,6 +4,7 @@ pub(super) mod admin_page;
 pub(super) mod names;
 
 mod admin_door;
+mod administration_in_browser;
 mod administration_past_vpn;
 mod certificate;
 mod door;

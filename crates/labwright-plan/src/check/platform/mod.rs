@@ -23,6 +23,7 @@ mod secrets_bootstrap;
 mod silent_alerts;
 mod told_resolver;
 mod undecided_role;
+mod unnamed_role;
 mod watcher;
 
 pub use backup_bootstrap::BackupBootstrap;
@@ -47,4 +48,4 @@ pub use secrets_bootstrap::SecretsBootstrap;
 pub use silent_alerts::SilentAlerts;
 pub use told_resolver::ToldResolver;
 pub use undecided_role::UndecidedRole;
-pub use watcher::Watcher;
+pub use watcher::{Watcher, is_prober};

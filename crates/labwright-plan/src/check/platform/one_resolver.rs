@@ -2,6 +2,7 @@
 
 use labwright_model::Findings;
 
+use super::unnamed_role;
 use crate::check::compute::carried::{by_tier, told};
 use crate::check::{Case, Examples, Rule};
 
@@ -43,6 +44,10 @@ impl Rule for OneResolver {
         let router = lab.edge.router.as_ref().and_then(|router| router.on.as_ref());
         let named = parsed.placements.iter().any(|placement| !placement.entry.url.is_empty());
         if !named || router.is_some_and(|router| router.value == only.value) {
+            return;
+        }
+        // There is a second one, and `platform.dns` leaves it out: LW-PLT-001 says so.
+        if unnamed_role::leaves_out_a_resolver(parsed) {
             return;
         }
         let carried = case.carried();

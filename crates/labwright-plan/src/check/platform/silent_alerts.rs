@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use labwright_model::lab::{AlertRoute, Monitoring};
-use labwright_model::{Finding, Findings, Severity, Span, Spanned};
+use labwright_model::{Finding, Findings, Placement, Severity, Span, Spanned};
 
+use super::unnamed_role;
 use super::watcher::{ends, is_prober};
-use crate::check::compute::carried::{Carried, by_tier, list, told};
+use crate::check::compute::carried::{Carried, by_tier, is_production, list, told};
 use crate::check::{Case, Examples, Rule};
 
 pub struct SilentAlerts;
@@ -31,7 +32,9 @@ impl Rule for SilentAlerts {
          above the one for critical alerts.\n\
          - Every receiver is a service or a machine of the lab itself (a ntfy, a Gotify, a mail server): what takes that down \
          takes its own alert along. Nothing is said where a `heartbeat` to somebody outside stops with the same machine.\n\
-         - Routes go by severity, and no route takes the severity that an alert of the lab has.\n\n\
+         - Routes go by severity, and no route takes the severity that an alert of the lab has.\n\
+         - A production service has a probe, and nothing in the lab watches: no `monitoring`, no Uptime Kuma, Gatus or \
+         Prometheus, nobody outside. The probe is then asked by updates and restore drills alone. This is advice.\n\n\
          Document 1 sends alerts to a telephone and drops those of laptops alone, on purpose. Document 2 asks whether a \
          failure would be noticed. Alertmanager reads its routes in the same way: from the first, until one matches.\n\n\
          A route that hides a later one is a warning; what drops alerts otherwise is a warning where the lab has something \
@@ -50,7 +53,10 @@ impl Rule for SilentAlerts {
 
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
-        let Some(monitoring) = &parsed.lab.platform.monitoring else { return };
+        let Some(monitoring) = &parsed.lab.platform.monitoring else {
+            findings.extend(probed_by_nobody(case));
+            return;
+        };
         let Some(watcher) = monitoring.on.first() else { return };
         let production = case.carried().production;
         let routed = monitoring.routes.iter().flat_map(|route| route.to.iter()).any(|to| to.value != "none");
@@ -71,6 +77,37 @@ impl Rule for SilentAlerts {
         critical(monitoring, production, findings);
         unrouted(monitoring, production, findings);
     }
+}
+
+/// Services that people rely on, with probes that nobody runs.
+fn probed_by_nobody(case: &Case<'_>) -> Option<Finding> {
+    let parsed = case.parsed;
+    let probed = |placement: &&Placement| {
+        is_production(placement) && placement.entry.external.is_none() && placement.entry.probe.is_some()
+    };
+    let relied_on: Vec<&Placement> = parsed.placements.iter().filter(probed).collect();
+    let first = relied_on.first()?;
+    let watched = |placement: &Placement| is_prober(parsed, placement) || unnamed_role::watches(parsed, placement);
+    if parsed.placements.iter().any(watched) {
+        return None;
+    }
+    let carried = case.carried();
+    let services: BTreeSet<&str> = relied_on.iter().map(|placement| placement.service.as_str()).collect();
+    let one = services.len() == 1;
+    let (noun, what, one) =
+        if one { ("service", "has a probe", "it") } else { ("services", "have probes", "one of them") };
+    let message = format!(
+        "production {noun} {} {what}, and no host of the lab watches: nobody hears when {one} fails",
+        list(services.iter().copied())
+    );
+    let own = first.entry.on.first().map(|on| carried.machine(&on.value));
+    let host = own.and_then(|own| carried.elsewhere(own)).or(own).unwrap_or("HOST");
+    let help = format!(
+        "name one and somebody to tell: `platform: {{ monitoring: {{ on: {host}, notify: {{ phone: \"ntfy://ntfy.sh/TOPIC\" }} }} }}`"
+    );
+    let span = parsed.span_of(&["services", &first.service, "probe"]);
+    let at = "platform.monitoring".to_string();
+    Some(told(CODE, Severity::Advice, at, span, message, help))
 }
 
 /// Alerts that pass through what they report on, all of them.
@@ -211,6 +248,28 @@ mod tests {
             ),
             golden,
         );
+    }
+
+    #[test]
+    fn probes_that_nobody_runs() {
+        let lab = |rest: &str| {
+            format!(
+                "owner: me\ncompute: {{ hosts: {{ a: {{ address: 10.0.0.1 }}, b: {{ address: 10.0.0.2 }} }} }}\nservices:\n  wiki: {{ run: wiki, on: a, tier: production, probe: / }}\n{rest}"
+            )
+        };
+        says(
+            &lab(""),
+            expect![[r#"
+            4:54 advice LW-PLT-016: production service `wiki` has a probe, and no host of the lab watches: nobody hears when it fails
+                help: name one and somebody to tell: `platform: { monitoring: { on: a, notify: { phone: "ntfy://ntfy.sh/TOPIC" } } }`
+        "#]],
+        );
+        let typed = "platform: { monitoring: { on: b, notify: { phone: \"ntfy://ntfy.sh/TOPIC\" } } }\n";
+        for watched in [typed, "  up: { use: gatus, on: b }\n", "  far: { external: uptimerobot }\n"] {
+            let (_, findings) = crate::check::tests::found(&lab(watched));
+            assert!(findings.iter().all(|finding| finding.code != super::CODE), "{watched}");
+        }
+        says(&lab("").replace("tier: production, ", ""), expect![[""]]);
     }
 
     #[test]

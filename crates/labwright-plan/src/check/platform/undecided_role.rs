@@ -6,13 +6,14 @@ use labwright_model::lab::{Expose, Host, Lab, Role};
 use labwright_model::units::Protocol;
 use labwright_model::{Finding, Findings, Parsed, Placement, Severity, Span, Spanned};
 
+use super::unnamed_role::{self, Role as Known};
 use crate::check::network::is_public;
 use crate::check::network::reach::{End, lets};
 use crate::check::{Case, Examples, Rule};
 
 pub struct UndecidedRole;
 
-const CODE: &str = "LW-PLT-001";
+pub(super) const CODE: &str = "LW-PLT-001";
 
 impl Rule for UndecidedRole {
     fn code(&self) -> &'static str {
@@ -32,8 +33,16 @@ impl Rule for UndecidedRole {
          - secrets without a place to keep them, a Vault that is nowhere;\n\
          - backup policies without any repository, alerts routed without any receiver;\n\
          - a role with settings and no hosts.\n\n\
-         Two lesser faults are warnings: services with names of the lab's own and no `platform.dns` to answer them, and a \
+         Two lesser faults are warnings: services with names of the lab's own and no `platform.dns` to answer them (names \
+         that the internet opens are answered there), and a \
          host that one role lists twice, which usually comes from two files that say the same.\n\n\
+         Or somebody plays the role, and `platform` does not name them. Known by their images are resolvers (Pi-hole, AdGuard \
+         Home, Technitium, Blocky, and Unbound where it is the only one), reverse proxies (Traefik, Nginx Proxy Manager, \
+         SWAG, and Caddy where it is not part of an application), identity (Authelia, Authentik, Keycloak, Kanidm, Pocket ID, \
+         Zitadel), and, where there is something in production, what watches (Prometheus, VictoriaMetrics, Checkmk). Everything that other rules say of the role, the only resolver, a recovery order, a watcher in the domain \
+         that it watches, they then cannot say, nor `blast`. That is advice, and a warning where names lean on such a \
+         resolver. Keycloak and Zitadel \
+         count where they have a name (`url`). Uptime Kuma and Gatus are seen as they are (LW-PLT-013).\n\n\
          What is missing is told once, with everything that leans on it.\n\n\
          It comes from document 0, which names the host of each platform role in its inventory and asks to keep \
          dependencies on DNS, secrets and backup explicit.\n\n\
@@ -51,7 +60,14 @@ impl Rule for UndecidedRole {
         let parsed = case.parsed;
         exposure(case, findings);
         edge(parsed, findings);
-        names(parsed, findings);
+        let named = unnamed_role::unnamed(parsed);
+        let resolver = named.as_ref().is_some_and(|(_, roles)| roles.contains(&Known::Dns));
+        let leaning = names(parsed);
+        match named {
+            Some((finding, _)) if resolver && leaning.is_some() => findings.push(unnamed_role::leant_on(finding)),
+            Some((finding, _)) => findings.extend([finding].into_iter().chain(leaning)),
+            None => findings.extend(leaning),
+        }
         secrets(parsed, findings);
         protection(parsed, findings);
         alerts(parsed, findings);
@@ -199,23 +215,25 @@ fn edge(parsed: &Parsed, findings: &mut Findings) {
     }
 }
 
-fn names(parsed: &Parsed, findings: &mut Findings) {
+fn names(parsed: &Parsed) -> Option<Finding> {
     let lab = &parsed.lab;
     if lab.platform.dns.is_some() {
-        return;
+        return None;
     }
     let domain = format!(".{}", lab.domain.value);
     let own = |url: &Spanned<String>| !url.contains('.') || url.ends_with(&domain);
+    // What the internet opens it finds by names that others answer.
     let named = services(parsed, |placement| {
-        placement.entry.external.is_none() && placement.entry.url.iter().any(|url| !url.is_empty() && own(url))
+        let inside = placement.entry.external.is_none() && placement.entry.expose != Expose::Public;
+        inside && placement.entry.url.iter().any(|url| !url.is_empty() && own(url))
     });
-    findings.extend(leaning(
+    leaning(
         &named,
         Severity::Warning,
         "platform.dns",
         "{services} {is} reached by a name of the lab's own, and nothing answers for it",
         "name the hosts that answer: `platform: { dns: HOST }`",
-    ));
+    )
 }
 
 fn secrets(parsed: &Parsed, findings: &mut Findings) {

@@ -37,8 +37,9 @@ impl Rule for Watcher {
          Document 2 asks of every system: if it failed tomorrow, would I notice? Document 0: design around failure domains. \
          The documentation of Prometheus (practices, alerting) names the remedy, monitoring of the monitoring from outside, \
          and Alertmanager's users call it a dead man's switch.\n\n\
-         Where the lab has no `monitoring`, a service that probes others (Uptime Kuma, Gatus) is what watches, and standing \
-         on the one machine that all production services stand on is told of it.\n\n\
+         Where the lab has no `monitoring`, a service that probes others (Uptime Kuma, Gatus) is what watches: one that stands \
+         on a machine that something in production stands on, or at the site that all of that is at while the lab has another one. \
+         Whom it calls stands in its own database and not in the file, so nothing is said of that.\n\n\
          Standing in one basket with production services is a warning; the rest is advice.\n\n\
          The way out: `heartbeat: { to: \"https://hc-ping.com/${secret.heartbeat}\", every: 5m }`, to somebody who calls when \
          it stops; or a second watcher elsewhere, `monitoring: { on: [mon-01, OTHER] }`."
@@ -139,20 +140,42 @@ fn by_services(case: &Case<'_>) -> Option<Finding> {
         .filter(|placement| is_production(placement) && placement.entry.external.is_none())
         .collect();
     let all = machines(&relied_on);
-    let machine = all.first().filter(|_| all.len() == 1 && machines(&probers) == all)?;
+    let from = machines(&probers);
+    let machine = from.first().filter(|_| from.len() == 1 && !all.is_empty())?;
     let services: BTreeSet<&str> = relied_on.iter().map(|placement| placement.service.as_str()).collect();
-    let message = format!(
-        "`{}` stands on `{machine}`, and so does all that people rely on: {}",
-        first.service,
-        list(services.iter().copied())
-    );
+    let names = list(services.iter().copied());
+    let together = all == from;
+    // The machine that a watcher has to itself takes down nothing that it would have to tell of.
+    let beside = relied_on.iter().filter(|other| machines(&[**other]).contains(machine));
+    let beside: BTreeSet<&str> = beside.map(|placement| placement.service.as_str()).collect();
+    let site = carried
+        .topology
+        .site(machine)
+        .filter(|site| is_all_at(carried, || relied_on.iter().flat_map(|placement| placement.entry.on.iter()), site));
+    let message = match site {
+        _ if together => {
+            format!("`{}` stands on `{machine}`, and so does all that people rely on: {names}", first.service)
+        }
+        _ if !beside.is_empty() => format!(
+            "`{}` watches {names} and stands on `{machine}`, as {} does: what takes `{machine}` down takes the alert along",
+            first.service,
+            list(beside.iter().copied())
+        ),
+        Some(site) => format!(
+            "`{}` and all that people rely on ({names}) are at site `{site}`: what takes it down takes the alert along",
+            first.service
+        ),
+        None => return None,
+    };
     let other = carried.elsewhere(machine);
+    let outside = "let somebody outside look at it and say so under `services`: `outside: { external: { provider: healthchecks } }`";
     let help = match other {
-        Some(other) => format!("let it look from another machine, `on: {other}`, or let somebody outside look at it"),
-        None => "let somebody outside look at it, or probe from another machine".to_string(),
+        Some(other) if together => format!("let it look from another machine, `on: {other}`; or {outside}"),
+        _ => outside.to_string(),
     };
     let span = first.entry.on.first().map(|on| on.span)?;
-    Some(told(CODE, by_tier(other.is_some()), format!("services.{}.on", first.service), span, message, help))
+    let severity = by_tier(together && other.is_some());
+    Some(told(CODE, severity, format!("services.{}.on", first.service), span, message, help))
 }
 
 /// A sign of life that ends where it begins: on a machine that monitoring itself stands on.
@@ -260,7 +283,7 @@ fn is_watched(carried: &Carried<'_>, monitoring: &Monitoring, machine: &str) -> 
 }
 
 /// Whether a service probes others, by its name, its catalogue entry or its provider.
-pub(super) fn is_prober(parsed: &Parsed, placement: &Placement) -> bool {
+pub fn is_prober(parsed: &Parsed, placement: &Placement) -> bool {
     let entry = &placement.entry;
     let provider = entry.external.as_ref().and_then(|external| external.provider.as_ref());
     let names = [entry.catalogue.as_ref(), provider].into_iter().flatten().map(|name| name.value.as_str());
@@ -351,11 +374,21 @@ services: { game: { run: game, on: desk } }
         says(
             &lab("containers: { k: { image: \"louislam/uptime-kuma:1\" } }, on: app"),
             expect![[r#"
-            5:69 warning LW-PLT-013: `up` stands on `app`, and so does all that people rely on: `photos`
-                help: let it look from another machine, `on: pi`, or let somebody outside look at it
-        "#]],
+                5:69 warning LW-PLT-013: `up` stands on `app`, and so does all that people rely on: `photos`
+                    help: let it look from another machine, `on: pi`; or let somebody outside look at it and say so under `services`: `outside: { external: { provider: healthchecks } }`
+            "#]],
         );
         says(&lab("containers: { k: { image: \"louislam/uptime-kuma:1\" } }, on: pi"), expect![[""]]);
+        let beside = lab(
+            "containers: { k: { image: \"louislam/uptime-kuma:1\" } }, on: pi }\n  notes: { run: notes, on: pi, tier: production",
+        );
+        says(
+            &beside,
+            expect![[r#"
+            5:69 advice LW-PLT-013: `up` watches `notes` and `photos` and stands on `pi`, as `notes` does: what takes `pi` down takes the alert along
+                help: let somebody outside look at it and say so under `services`: `outside: { external: { provider: healthchecks } }`
+        "#]],
+        );
         says(&lab("containers: { k: { image: \"dashboard:1\" } }, on: app"), expect![[""]]);
         says(&lab("use: gatus, on: app }\n  theirs: { external: UptimeRobot"), expect![[""]]);
     }

@@ -14,6 +14,7 @@ mod unencrypted;
 mod unused;
 
 mod interval;
+pub(super) mod into_itself;
 pub(super) mod places;
 pub(super) mod policies;
 

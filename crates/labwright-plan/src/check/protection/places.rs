@@ -36,6 +36,22 @@ pub enum Shared<'a> {
     Domain(&'a str),
 }
 
+/// The host of the lab that each repository is on, in the order of the file, whether it says so by name or by address.
+pub fn repository_hosts(parsed: &Parsed) -> Vec<Option<&str>> {
+    let repositories = parsed.lab.protection.repositories.values();
+    // Most name their host, and then nobody has to look for it.
+    let places = repositories
+        .clone()
+        .any(|repository| repository.url.is_some())
+        .then(|| Places::of(parsed, Arc::new(Topology::of(parsed))));
+    let on = |repository: &'_ Repository| match places.as_ref().map(|places| places.repository(repository)) {
+        Some(Place::Host(host)) if repository.on.is_none() => Some(host),
+        _ => None,
+    };
+    let named = |name: &str| parsed.lab.compute.hosts.get_key_value(name).map(|(name, _)| name.as_str());
+    repositories.map(|repository| repository.on.as_ref().map_or_else(|| on(repository), |name| named(name))).collect()
+}
+
 impl<'a> Places<'a> {
     pub fn of(parsed: &'a Parsed, topology: Arc<Topology<'a>>) -> Places<'a> {
         let lab = &parsed.lab;

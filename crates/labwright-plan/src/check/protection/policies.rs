@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use labwright_model::lab::{Policy, Repository};
 use labwright_model::{Parsed, Placement, Span, Spanned};
 
+use super::into_itself::own;
 use super::snapshot_as_backup::is_snapshot;
 use crate::check::keeps_nothing;
 use crate::check::services::told::{distinct, is_production};
@@ -57,7 +58,8 @@ pub fn used(parsed: &Parsed) -> Vec<Used<'_>> {
     let protection = &parsed.lab.protection;
     let mut placements: HashMap<&str, Vec<&Placement>> = HashMap::new();
     for placement in &parsed.placements {
-        if let Some(policy) = of(parsed, placement) {
+        // What is copied into itself is told as that alone.
+        if let Some(policy) = of(parsed, placement).filter(|policy| own(parsed, placement, policy).is_none()) {
             placements.entry(&policy.value).or_default().push(placement);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use labwright_model::{Finding, Findings, Parsed, Placement};
 
+use super::into_itself;
 use super::places::{Place, Places, Shared};
 use super::policies::{Used, used};
 use crate::check::services::told::{at_tier, distinct, is_production, place, services};
@@ -31,6 +32,9 @@ impl Rule for SharedFate {
          Where data is follows from `data`, and from the host's `mounts`: a path that is mounted from another machine is \
          there. A repository's `url` that leads to a host or a service of the lab counts as being on it. What cannot be \
          told is not judged; a site in common is LW-DAT-003, and snapshots for copies are LW-DAT-002.\n\n\
+         A service that keeps a repository (a Proxmox Backup Server, restic's REST server, MinIO: the repository's `url` is its \
+         name or a port that it publishes, or its folder is in the service's `data`) and is copied into that repository is told by \
+         itself: each copy then holds the copies before it. Data of that kind is copies already, and needs none by LW-SVC-002.\n\n\
          For production a copy on the same machine or storage is an error, and one under the same hypervisor or in the \
          same failure domain a warning; in the lab tier they are a warning and advice.\n\n\
          It comes from document 0: a backup target is apart and has other ways to fail than what it protects, and a \
@@ -48,6 +52,10 @@ impl Rule for SharedFate {
 
     fn check(&self, case: &Case<'_>, findings: &mut Findings) {
         let parsed = case.parsed;
+        if parsed.lab.protection.repositories.is_empty() {
+            return;
+        }
+        into_itself::told(parsed, CODE, findings);
         let used = used(parsed);
         if used.is_empty() {
             return;

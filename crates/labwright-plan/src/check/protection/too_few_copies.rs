@@ -239,7 +239,7 @@ services:
     fn one_service_whose_data_is_with_its_copies_hides_no_other() {
         let services = |tier: &str| {
             format!(
-                "{AROUND}protection:{REPOSITORIES}  policies: {{ n: {{ to: nas, drill: weekly }} }}\nservices:\n  photos: {{ run: photos, on: nas, data: [/b], backup: n }}\n  login: {{ run: login, on: d-01, data: [/srv], backup: n, tier: {tier} }}\n"
+                "{AROUND}protection:{REPOSITORIES}  policies: {{ n: {{ to: nas, drill: weekly }} }}\nservices:\n  photos: {{ run: photos, on: nas, data: [/photos], backup: n }}\n  login: {{ run: login, on: d-01, data: [/srv], backup: n, tier: {tier} }}\n"
             )
         };
         let codes = |tier: &str| -> Vec<&'static str> {

@@ -6,6 +6,7 @@ use labwright_model::{Finding, Findings, Parsed, Placement};
 
 use super::state::{State, dumped, state};
 use super::told::{at_tier, distinct, fold, is_production, place, place_in, places, quoted, services};
+use crate::check::protection::into_itself::keeps_any as keeps_copies;
 use crate::check::protection::policies::is_copied;
 use crate::check::{Case, Examples, Rule};
 
@@ -61,6 +62,8 @@ impl Rule for Unprotected {
                 Some(backup) if backup.policy.is_some() => continue,
                 Some(_) if told.insert(name) => findings.push(at_tier(production, never_runs(parsed, placement))),
                 Some(_) => {}
+                // What keeps a repository has nothing but copies.
+                None if keeps_copies(parsed, placement) => {}
                 None if dumped.contains(name) || told.contains(name) || is_copied(parsed, placement) => {}
                 None => match state(parsed, placement) {
                     State::Catalogue | State::Nothing | State::Unknown => {}
