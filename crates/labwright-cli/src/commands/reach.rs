@@ -78,6 +78,10 @@ pub fn refused(name: &str, why: Nobody) -> CliError {
                 None => error.hint("write `HOST:443`, `HOST:53/udp`, `HOST:https` or `HOST:icmp`"),
             }
         }
+        Nobody::Zoneless(interface) => CliError::usage(format!(
+            "`{name}` is an address of WireGuard `{interface}`, and no zone of the lab is that VPN"
+        ))
+        .hint(format!("give it one: `network: {{ zones: {{ vpn: {{ subnet: …, interface: {interface} }} }} }}`")),
         Nobody::Homeless => CliError::usage(format!("`{name}` runs on no host of the lab"))
             .hint("a service that somebody else runs is on the internet: ask for `internet`"),
     }

@@ -31,6 +31,12 @@ pub fn text(report: &Report, color: bool, width: usize) -> String {
         (&report.leaks, "Leaks", Ink::Red, "denied, and through all the same"),
         (&report.false_blocks, "False blocks", Ink::Red, "allowed, and not through"),
         (&report.lost, "Lost", Ink::Yellow, "open, and not working while it is stopped"),
+        (
+            &report.unanswered,
+            "Not answered",
+            Ink::Yellow,
+            "allowed, and the answer takes another way (`labwright explain LW-NET-020`)",
+        ),
     ] {
         if !all.is_empty() {
             let _ = writeln!(out, "{}: {meaning}", ink(color, paint, name));
@@ -80,7 +86,12 @@ pub fn summary(report: &Report) -> String {
 
 pub fn markdown(report: &Report) -> String {
     let mut out = format!("# Rehearsal\n\n{}\n", summary(report));
-    for (all, name) in [(&report.leaks, "Leaks"), (&report.false_blocks, "False blocks"), (&report.lost, "Lost")] {
+    for (all, name) in [
+        (&report.leaks, "Leaks"),
+        (&report.false_blocks, "False blocks"),
+        (&report.lost, "Lost"),
+        (&report.unanswered, "Not answered"),
+    ] {
         let row = |one: &Mismatch| {
             vec![one.from.clone(), one.to.clone(), one.address.clone(), ports(&one.ports), one.because.clone()]
         };

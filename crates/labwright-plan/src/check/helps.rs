@@ -139,6 +139,19 @@ const WAYS: &[Way] = &[
     ),
     ("LW-NET-017", "write a router in one of them", &[("gateway: 10.0.30.1", "gateway: 10.0.20.1")]),
     ("LW-NET-018", "`subnet: 10.0.50.0/24`", &[("interface: eth9", "interface: eth9, subnet: 10.0.50.0/24")]),
+    (
+        "LW-NET-019",
+        "`vpn: { subnet: 10.8.0.0/24, interface: wg0 }`",
+        &[("  zones:\n", "  zones:\n    vpn: { subnet: 10.8.0.0/24, interface: wg0 }\n")],
+    ),
+    (
+        "LW-NET-020",
+        "`interfaces: { NAME: { addresses: …, routes: { \"10.8.0.0/24\": \"10.0.30.9\" } } }`",
+        &[(
+            "10.0.30.5 }",
+            "10.0.30.5, interfaces: { eth0: { addresses: 10.0.30.5/24, routes: { \"10.8.0.0/24\": \"10.0.30.9\" } } } }",
+        )],
+    ),
 ];
 
 /// Rules whose help names a work order for somebody else's device, and nothing that is typed into the lab file.

@@ -82,6 +82,8 @@ pub const RULES: &[&dyn Rule] = &[
     &network::LockedOut,
     &network::InterfaceSetup,
     &network::Nameless,
+    &network::VpnZone,
+    &network::VpnWayBack,
     &compute::ZoneOfHost,
     &compute::HostAddress,
     &compute::OnlyARole,

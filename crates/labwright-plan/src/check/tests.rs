@@ -61,6 +61,14 @@ pub(super) fn says(text: &str, golden: Expect) {
     told(&parsed, &findings, &golden);
 }
 
+/// As `says`, of one rule alone.
+#[track_caller]
+pub(super) fn says_only(code: &str, text: &str, golden: Expect) {
+    let (parsed, mut findings) = found(text);
+    findings.retain(|finding| finding.code == code);
+    told(&parsed, &findings, &golden);
+}
+
 /// What a lab and its store of secrets are told.
 #[track_caller]
 pub(super) fn says_of(lab: &str, store: &str, golden: Expect) {

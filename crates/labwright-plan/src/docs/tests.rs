@@ -594,10 +594,11 @@ fn named(names: &[String], net: u8) -> String {
 
 proptest! {
     /// Two labs of one shape have one public edition, whatever they call their things.
+    /// No name holds a word that says what a zone is for: `dmz883` does, and then the two are of different shapes.
     #[test]
     fn the_public_edition_does_not_depend_on_any_name(
-        one in prop::collection::hash_set("[a-z][a-z0-9]{7,11}", 19),
-        other in prop::collection::hash_set("[a-z][a-z0-9]{7,11}", 19),
+        one in prop::collection::hash_set("q[a-z]{7,11}", 19),
+        other in prop::collection::hash_set("q[a-z]{7,11}", 19),
         net in 1..250u8,
     ) {
         let one: Vec<String> = one.into_iter().collect();

@@ -10,6 +10,7 @@ use super::known::Unknown;
 use super::matrix::{Grant, Matrix, Why};
 use super::parties::{End, Party};
 use super::ports;
+use super::vpn_routes::Astray;
 use crate::check::containers::containers;
 use crate::check::network::reach::End as Named;
 
@@ -67,6 +68,8 @@ pub enum Nobody {
     },
     /// A service without a host of this lab.
     Homeless,
+    /// An address of a VPN that is no zone of the lab; the VPN's interface.
+    Zoneless(String),
 }
 
 /// Who is meant, and the ports that a service says.
@@ -90,6 +93,10 @@ pub enum Sought {
 pub fn somebody(matrix: &Matrix<'_>, name: &str, sought: Sought) -> Result<Vec<Somebody>, Nobody> {
     let plain = |party| Somebody { party, ports: Allowed::default(), contained: false };
     if let Ok(address) = name.trim_matches(['[', ']']).parse() {
+        let wireguard = matrix.parties.lab().edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref());
+        if let Some(wireguard) = wireguard.filter(|_| matrix.parties.is_zoneless(address)) {
+            return Err(Nobody::Zoneless(wireguard.interface.value.clone()));
+        }
         return Ok(vec![plain(matrix.parties.who(address))]);
     }
     let lab = matrix.parties.lab();
@@ -191,6 +198,9 @@ impl Matrix<'_> {
 
     /// The hosts that pass a connection on.
     pub fn forwarders(&self, from: Party, to: Party) -> Vec<usize> {
+        if let Some(hub) = self.parties.meets_at(from, to) {
+            return vec![hub];
+        }
         let router = |from, to| self.parties.router.filter(|_| self.crosses_router(from, to));
         match self.parties.gate(from, to) {
             None => router(from, to).into_iter().collect(),
@@ -241,11 +251,13 @@ impl Matrix<'_> {
             (true, true) => !allowed.is_empty(),
             (true, false) => allowed.covers(wanted),
         };
-        let allowed = myself
+        let opened = myself
             || match asked.is_empty() {
                 false => asked.iter().all(|one| open.lets(*one)),
                 true => serves(&open),
             };
+        let unanswered = if itself { None } else { self.unanswered(from, to.party) };
+        let allowed = opened && unanswered.is_none();
         let overlaps = |grant: &&Grant| match (asked.is_empty(), wanted.is_empty()) {
             (true, false) => grant.allowed.any || grant.allowed.minus(wanted) != grant.allowed,
             _ => serves(&grant.allowed),
@@ -263,7 +275,8 @@ impl Matrix<'_> {
             ([], false) => Some(wanted.to_string()),
             (asked, _) => Some(asked.iter().map(Try::to_string).collect::<Vec<_>>().join(", ")),
         };
-        let turn = match (myself, allowed) {
+        let turn = match (myself, opened) {
+            (false, true) if let Some(astray) = &unanswered => self.bring_back(astray),
             (true, _) => "nothing: a host is never denied to itself".to_string(),
             (false, true) if within && because.is_empty() => {
                 "nothing: what runs on a host is open to the containers on it".to_string()
@@ -318,6 +331,25 @@ impl Matrix<'_> {
         let mut open = Allowed::default();
         self.working(from, to).into_iter().for_each(|grant| open.extend(&grant.allowed));
         open
+    }
+
+    /// What to add so that an answer comes back the way that the question went.
+    fn bring_back(&self, astray: &Astray) -> String {
+        let router = self.parties.router.map_or("the router", |router| self.parties.hosts[router].name);
+        let gate = self.parties.hosts[astray.gate].name;
+        let who = self.parties.party_name(astray.who);
+        let routes: Vec<String> = astray.routes.iter().map(|(net, via)| format!("\"{net}\": \"{via}\"")).collect();
+        let routes = routes.join(", ");
+        let what = match astray.who {
+            Party::Host(_) => {
+                format!("give `{who}` the way back: `interfaces: {{ NAME: {{ …, routes: {{ {routes} }} }} }}`")
+            }
+            _ => format!("give it the way back (a route, or DHCP option 121): `{routes}`"),
+        };
+        format!(
+            "a flow allows it, but one way goes past `{router}`, which sees half of the connection and drops it: {what}; \
+             or put `{gate}` into a zone of its own"
+        )
     }
 
     /// What to add to the file so that a way that is allowed already works.

@@ -9,6 +9,7 @@ use super::allowed::Allowed;
 use super::answer::Told;
 use super::matrix::{Matrix, Why};
 use super::parties::Party;
+use crate::check::network::reach::wireguard_zone;
 use crate::check::network::zone_kind::ZoneKind;
 
 /// What one kind of stranger can reach.
@@ -61,7 +62,16 @@ pub fn exposed(matrix: &Matrix<'_>) -> Vec<Exposed> {
         }
         Exposed { from: name, kind, reaches }
     };
-    sources.into_iter().map(of).collect()
+    let mut all: Vec<Exposed> = sources.into_iter().map(of).collect();
+    // A VPN that is no zone stands in no flow, so no firewall lets it anywhere; that it is there is told all the same.
+    let lab = parties.lab();
+    if let Some(wireguard) = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref())
+        && wireguard_zone(lab).is_none()
+    {
+        let from = format!("WireGuard `{}`, which is no zone", wireguard.interface.value);
+        all.insert(1, Exposed { from, kind: "vpn", reaches: Vec::new() });
+    }
+    all
 }
 
 /// Services whose names lead to the proxy on this host, where its ports are open.

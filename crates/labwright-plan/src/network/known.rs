@@ -105,7 +105,7 @@ impl Matrix<'_> {
 mod tests {
     use labwright_model::{Files, Parsed, parse};
 
-    use crate::network::answer::{Answer, Sought, somebody, target};
+    use crate::network::answer::{Answer, Nobody, Sought, somebody, target};
     use crate::network::exposed::exposed;
     use crate::network::nft::ruleset;
     use crate::network::work_order::{markdown, work_order};
@@ -306,5 +306,73 @@ compute:
         let answer = reach(&matrix, "internet", "vps:443");
         assert_eq!((hops(&answer).as_str(), answer.enforced), ("internet > vps", false));
         assert_eq!(hops(&reach(&matrix, "lan", "vps:443")), "another device in lan > gw! > vps");
+    }
+
+    #[test]
+    fn a_vpn_that_is_no_zone_is_not_the_internet() {
+        let text = format!(
+            r#"
+edge: {{ router: gw, vpn: {{ wireguard: {{ address: 10.9.0.1, peers: {{ phone: {{ address: 10.9.0.2, public_key: "{KEY}", networks: 10.77.0.0/24 }} }} }} }} }}
+network:
+  firewall: enforce
+  zones: {{ lan: {{ subnet: 10.1.1.0/24, kind: clients }} }}
+  flows: [{{ from: internet, to: web, allow: https }}, {{ from: lan, to: internet, allow: ssh }}]
+compute:
+  hosts:
+    gw: {{ zone: lan, address: 10.1.1.1 }}
+    web: {{ zone: lan, address: 10.1.1.9 }}
+"#
+        );
+        let parsed = lab(&text);
+        let matrix = Matrix::of(&parsed);
+        for address in ["10.9.0.2", "10.77.0.9"] {
+            let who = somebody(&matrix, address, Sought::AtHome).err();
+            assert_eq!(who, Some(Nobody::Zoneless("wg0".to_string())), "{address}");
+        }
+        assert!(somebody(&matrix, "10.9.0.3", Sought::AtHome).is_ok_and(|all| all[0].party == Party::Internet));
+        // No firewall takes it for the internet, either way.
+        let router = ruleset(&matrix, "gw").unwrap();
+        let lab4 = router.split("set lab4 {").nth(1).unwrap().split("\t}\n").next().unwrap();
+        assert!(lab4.contains("10.9.0.1-10.9.0.2") && lab4.contains("10.77.0.0/24"), "{lab4}");
+        let all = exposed(&matrix);
+        let vpn = all.iter().find(|one| one.kind == "vpn").unwrap();
+        assert_eq!((vpn.from.as_str(), vpn.reaches.len()), ("WireGuard `wg0`, which is no zone", 0));
+        // With a zone it is somebody.
+        let parsed = lab(&text.replace("zones: {", "zones: { away: { subnet: 10.9.0.0/24 },"));
+        let matrix = Matrix::of(&parsed);
+        assert_eq!(
+            matrix.parties.who("10.9.0.2".parse().unwrap()),
+            Party::Device(matrix.parties.zone("away").unwrap())
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_vpn_is_known_by_its_address_inside() {
+        let text = format!(
+            r#"
+edge: {{ router: gw, vpn: {{ wireguard: {{ peers: {{ cabin: {{ address: 10.9.0.4, public_key: "{KEY}" }} }} }} }} }}
+network:
+  firewall: enforce
+  zones:
+    lan: {{ subnet: 10.1.1.0/24, kind: clients }}
+    vpn: {{ subnet: 10.9.0.0/24, interface: wg0 }}
+  flows: [{{ from: gw, to: cabin, allow: 9100/tcp }}, {{ from: vpn, to: cabin, allow: https }}]
+compute:
+  hosts:
+    gw: {{ zone: lan, address: 10.1.1.1 }}
+    cabin: {{ zone: vpn, address: 10.9.0.4 }}
+"#
+        );
+        let parsed = lab(&text);
+        let matrix = Matrix::of(&parsed);
+        let gw = matrix.parties.host("gw").unwrap();
+        assert_eq!(matrix.parties.who("10.9.0.1".parse().unwrap()), Party::Host(gw));
+        // By that address it comes, with its own rights and not with those of the VPN.
+        let rules = ruleset(&matrix, "cabin").unwrap();
+        assert!(rules.contains("10.9.0.1 . 9100 ") && !rules.contains("10.9.0.1 . 443 "), "{rules}");
+        assert!(rules.contains("10.9.0.2-10.9.0.255 . 443 "), "{rules}");
+        // Said otherwise it is another one.
+        let parsed = lab(&text.replace("wireguard: {", "wireguard: { address: 10.9.0.77,"));
+        assert_eq!(Matrix::of(&parsed).parties.who("10.9.0.77".parse().unwrap()), Party::Host(gw));
     }
 }

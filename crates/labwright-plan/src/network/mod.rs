@@ -12,6 +12,7 @@ pub mod parties;
 pub mod ports;
 pub mod ranges;
 pub mod tailscale;
+pub mod vpn_routes;
 pub mod work_order;
 
 mod derive;

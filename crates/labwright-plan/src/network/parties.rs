@@ -51,6 +51,7 @@ impl ZoneParty<'_> {
 pub struct HostParty<'a> {
     pub name: &'a str,
     pub entry: &'a Host,
+    /// Those of the lab file; behind them that of the VPN which ends at the host.
     pub addresses: Vec<IpAddr>,
     /// The zones whose flows are its flows.
     pub zones: BTreeSet<usize>,
@@ -97,11 +98,18 @@ pub struct Parties<'a> {
     /// Whether the router is a Linux host under our SSH.
     pub router_is_ours: bool,
     pub gates: Vec<Gate>,
+    /// Where WireGuard ends and its peers meet: the host, the router as well, and the zone that the VPN is.
+    pub hub: Option<(usize, usize)>,
+    /// Hosts that a tailnet comes in by, the router as well, with the zone that the tailnet is. What they pass on has their
+    /// own address.
+    pub subnet_routers: Vec<(usize, usize)>,
     zone_numbers: HashMap<&'a str, usize>,
     host_numbers: HashMap<&'a str, usize>,
     by_address: HashMap<IpAddr, usize>,
     lab: [Ranges; 2],
     inside: [Ranges; 2],
+    /// Addresses of a VPN that is no zone, and of networks behind its peers.
+    zoneless: [Ranges; 2],
 }
 
 impl<'a> Parties<'a> {
@@ -117,6 +125,7 @@ impl<'a> Parties<'a> {
         let carriers: BTreeSet<&str> = carriers(lab);
         let names: BTreeMap<&str, &Host> =
             lab.compute.hosts.iter().map(|(name, host)| (name.as_str(), &host.value)).collect();
+        let end = end(lab, router_name);
         let hosts: Vec<HostParty<'_>> = names
             .into_iter()
             .map(|(name, entry)| {
@@ -132,6 +141,9 @@ impl<'a> Parties<'a> {
                         addresses.push(address.value);
                     }
                 }
+                // Where WireGuard ends, the host speaks into the VPN by an address there, wherever else it is at home.
+                let end = end.filter(|(on, own)| *on == name && !addresses.is_empty() && !addresses.contains(own));
+                addresses.extend(end.map(|(_, own)| own));
                 let foreign = router_name == Some(name) && !linux;
                 HostParty {
                     name,
@@ -154,7 +166,9 @@ impl<'a> Parties<'a> {
             });
         }
         let router = router_name.and_then(|name| host_numbers.get(name)).copied();
-        let gates = gates(lab, &zone_numbers, &host_numbers, router);
+        let hub = hub(lab, &zone_numbers, &host_numbers, router);
+        let subnet_routers = subnet_routers(lab, &zone_numbers, &host_numbers, router);
+        let gates = gates(hub, &subnet_routers, router);
         let router_is_ours = linux && router.is_some_and(|router| hosts[router].guard != Guard::Foreign);
         let mut all = [Ranges::default(), Ranges::default()];
         let mut taken = all.clone();
@@ -169,6 +183,18 @@ impl<'a> Parties<'a> {
         let far = [far[0].minus(&declared[0]), far[1].minus(&declared[1])];
         let carrier = wireguard_zone(lab);
         (0..2).for_each(|slot| all[slot].extend(&far[slot]));
+        // A VPN that is no zone is nobody whom a flow could mean, and the internet all the same not.
+        let mut zoneless = [Ranges::default(), Ranges::default()];
+        if carrier.is_none() {
+            zoneless = far.clone();
+            for address in vpn_addresses(lab).filter(|address| {
+                let at = number(*address);
+                !declared[slot(Family::of(*address))].contains(at)
+            }) {
+                zoneless[slot(Family::of(address))].add(number(address), number(address));
+            }
+            (0..2).for_each(|slot| all[slot].extend(&zoneless[slot]));
+        }
         let zones = sorted
             .into_iter()
             .enumerate()
@@ -217,11 +243,14 @@ impl<'a> Parties<'a> {
             router,
             router_is_ours,
             gates,
+            hub,
+            subnet_routers,
             zone_numbers,
             host_numbers,
             by_address,
             lab: all,
             inside,
+            zoneless,
         }
     }
 
@@ -264,6 +293,11 @@ impl<'a> Parties<'a> {
         let (slot, number) = (slot(Family::of(address)), number(address));
         let zone = self.zones.iter().position(|zone| zone.ranges[slot].contains(number));
         zone.map_or(Party::Internet, Party::Device)
+    }
+
+    /// Whether an address is one of a VPN that no zone of the lab is.
+    pub fn is_zoneless(&self, address: IpAddr) -> bool {
+        self.zoneless[slot(Family::of(address))].contains(number(address)) && !self.by_address.contains_key(&address)
     }
 
     /// Everything that a grant may call this party.
@@ -324,6 +358,16 @@ impl<'a> Parties<'a> {
         })
     }
 
+    /// The host that peers of WireGuard meet at, where two parties have the VPN in common and nothing else: no peer speaks
+    /// with another past it.
+    pub fn meets_at(&self, from: Party, to: Party) -> Option<usize> {
+        let (host, zone) = self.hub?;
+        let itself = from == to && matches!(from, Party::Host(_));
+        let ends = itself || from == Party::Host(host) || to == Party::Host(host);
+        let both = || self.zones_of(from).intersection(&self.zones_of(to)).copied().eq([zone]);
+        (!ends && both()).then_some(host)
+    }
+
     /// Whether a host stands on the internet itself: in no zone, and by public addresses alone.
     pub fn is_outside(&self, host: usize) -> bool {
         let host = &self.hosts[host];
@@ -359,28 +403,71 @@ impl<'a> Parties<'a> {
     }
 }
 
-/// Where WireGuard ends, and hosts of a tailnet that route for others (`routes`), where that is not the router.
-fn gates(lab: &Lab, zones: &HashMap<&str, usize>, hosts: &HashMap<&str, usize>, router: Option<usize>) -> Vec<Gate> {
-    let Some(vpn) = &lab.edge.vpn else { return Vec::new() };
-    let mut all = Vec::new();
-    let endpoint = vpn.wireguard.as_ref().and_then(|wireguard| hosts.get(wireguard.on.as_ref()?.value.as_str()));
-    let zone = wireguard_zone(lab).and_then(|zone| zones.get(zone));
-    all.extend(endpoint.zip(zone).map(|(host, zone)| Gate { host: *host, zone: *zone, hub: true }));
-    let joined = || vpn.tailscale.iter().flat_map(|tailscale| tailscale.on.iter());
-    let joined = || joined().filter_map(|on| hosts.get(on.value.as_str()).copied());
-    let routes = |host: &usize| {
-        let name = hosts.iter().find(|(_, number)| *number == host).map(|(name, _)| *name);
-        name.and_then(|name| lab.host(name)).is_some_and(|entry| !entry.routes.is_empty())
+/// Where WireGuard ends, and the zone that it is.
+fn hub(
+    lab: &Lab,
+    zones: &HashMap<&str, usize>,
+    hosts: &HashMap<&str, usize>,
+    router: Option<usize>,
+) -> Option<(usize, usize)> {
+    let wireguard = lab.edge.vpn.as_ref()?.wireguard.as_ref()?;
+    let host = match &wireguard.on {
+        Some(on) => hosts.get(on.value.as_str()).copied(),
+        None => router,
     };
+    host.zip(wireguard_zone(lab).and_then(|zone| zones.get(zone)).copied())
+}
+
+/// Hosts of a tailnet that route for others: the router, where it joins; else the first that says what it `routes`.
+fn subnet_routers(
+    lab: &Lab,
+    zones: &HashMap<&str, usize>,
+    hosts: &HashMap<&str, usize>,
+    router: Option<usize>,
+) -> Vec<(usize, usize)> {
+    let Some(tailscale) = lab.edge.vpn.as_ref().and_then(|vpn| vpn.tailscale.as_ref()) else { return Vec::new() };
+    let joined: Vec<(&str, usize)> = tailscale
+        .on
+        .iter()
+        .filter_map(|on| hosts.get(on.value.as_str()).map(|host| (on.value.as_str(), *host)))
+        .collect();
+    let routes = |name: &str| lab.host(name).is_some_and(|entry| !entry.routes.is_empty());
+    let own = joined.iter().map(|(_, host)| *host).find(|host| Some(*host) == router);
+    let other = || joined.iter().find(|(name, _)| routes(name)).map(|(_, host)| *host);
+    let Some(host) = own.or_else(other) else { return Vec::new() };
     let is_tailnet = |zone: &Zone| zone.interface.as_ref().is_some_and(|name| name.starts_with("tailscale"));
     let tailnets = lab.network.zones.iter().filter(|(_, zone)| is_tailnet(&zone.value));
-    for zone in tailnets.filter_map(|(name, _)| zones.get(name.as_str())) {
-        if joined().all(|host| Some(host) != router) {
-            all.extend(joined().find(|host| routes(host)).map(|host| Gate { host, zone: *zone, hub: false }));
-        }
+    tailnets.filter_map(|(name, _)| zones.get(name.as_str())).map(|zone| (host, *zone)).collect()
+}
+
+/// Where VPNs end that do not end at the router.
+fn gates(hub: Option<(usize, usize)>, subnet_routers: &[(usize, usize)], router: Option<usize>) -> Vec<Gate> {
+    let gate = |hub: bool| move |(host, zone): (usize, usize)| Gate { host, zone, hub };
+    let all = hub.map(gate(true)).into_iter().chain(subnet_routers.iter().copied().map(gate(false)));
+    all.filter(|gate| Some(gate.host) != router).collect()
+}
+
+/// The host that WireGuard ends at, with its address inside: the one that is said, else the first of the VPN's subnet,
+/// where nobody has that.
+fn end<'l>(lab: &'l Lab, router: Option<&'l str>) -> Option<(&'l str, IpAddr)> {
+    let wireguard = lab.edge.vpn.as_ref()?.wireguard.as_ref()?;
+    let on = wireguard.on.as_ref().map(|on| on.value.as_str()).or(router)?;
+    if let Some(address) = &wireguard.address {
+        return Some((on, address.value));
     }
-    all.retain(|gate| Some(gate.host) != router);
-    all
+    let subnet = lab.network.zones.get(wireguard_zone(lab)?)?.subnet.first()?.value.0;
+    let first = Family::of(subnet.network()).address(number(subnet.network()) + 1);
+    let hosts = lab.compute.hosts.values().flat_map(|host| host.address.iter());
+    let peers = wireguard.peers.values().filter_map(|peer| peer.address.as_ref());
+    let free = subnet.contains(&first) && hosts.chain(peers).all(|taken| taken.value != first);
+    free.then_some((on, first))
+}
+
+/// The addresses that the lab file gives to the ends of WireGuard.
+fn vpn_addresses(lab: &Lab) -> impl Iterator<Item = IpAddr> + '_ {
+    let wireguard = lab.edge.vpn.as_ref().and_then(|vpn| vpn.wireguard.as_ref());
+    let peers = || wireguard.into_iter().flat_map(|one| one.peers.values().filter_map(|peer| peer.address.as_ref()));
+    wireguard.into_iter().filter_map(|one| one.address.as_ref()).chain(peers()).map(|address| address.value)
 }
 
 fn add(ranges: &mut [Ranges; 2], subnet: Subnet) {

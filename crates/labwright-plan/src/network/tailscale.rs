@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use labwright_model::units::InterfaceAddress;
 use serde::Serialize;
 
 use super::allowed::Allowed;
@@ -23,6 +24,17 @@ pub struct Policy {
     #[serde(rename = "tagOwners")]
     pub tag_owners: BTreeMap<String, Vec<String>>,
     pub acls: Vec<Acl>,
+    /// What the subnet router may announce without being asked: networks, and the internet as an exit node.
+    #[serde(rename = "autoApprovers", skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<Approvers>,
+}
+
+/// Who may announce what: https://tailscale.com/kb/1337/policy-syntax#auto-approvers.
+#[derive(Debug, Serialize)]
+pub struct Approvers {
+    pub routes: BTreeMap<String, Vec<String>>,
+    #[serde(rename = "exitNode", skip_serializing_if = "Vec::is_empty")]
+    pub exit_node: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -58,9 +70,11 @@ pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
                 ways.entry((proto, source.clone())).or_default().insert(format!("{place}:{ports}"));
             }
         };
+        // What is behind a subnet router, that router reaches without the tailnet.
+        let leads_behind = matrix.parties.subnet_routers.iter().any(|(host, _)| *from == Party::Host(*host));
         for zone in 0..matrix.parties.zones.len() {
             let to = Party::Device(zone);
-            let here = matrix.parties.zones_of(*from).contains(&zone);
+            let here = leads_behind || matrix.parties.zones_of(*from).contains(&zone);
             let allowed = through(matrix, *from, to);
             match own.contains(&zone) {
                 true => open(MEMBERS, &allowed),
@@ -75,7 +89,7 @@ pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
                 open(&tag(matrix.parties.hosts[host].name), &allowed);
                 continue;
             }
-            for address in &matrix.parties.hosts[host].addresses {
+            for address in matrix.parties.hosts[host].addresses.iter().filter(|_| !leads_behind) {
                 let bits = if address.is_ipv6() { 128 } else { 32 };
                 open(&format!("{address}/{bits}"), &allowed.minus(&around(matrix, *from, *address, &own)));
             }
@@ -95,7 +109,27 @@ pub fn policy(matrix: &Matrix<'_>) -> Option<Policy> {
         dst: dst.into_iter().collect(),
     };
     let owned = joined.iter().map(|host| (tag(matrix.parties.hosts[*host].name), vec![OWNERS.to_string()]));
-    Some(Policy { tag_owners: owned.collect(), acls: ways.into_iter().map(acl).collect() })
+    let approvers = approvers(matrix, &own, &ways);
+    Some(Policy { tag_owners: owned.collect(), acls: ways.into_iter().map(acl).collect(), approvers })
+}
+
+/// The networks behind the subnet router that people of the tailnet are let into, and whether they go out by it.
+fn approvers(matrix: &Matrix<'_>, own: &[usize], ways: &Ways) -> Option<Approvers> {
+    let (host, _) = matrix.parties.subnet_routers.first()?;
+    let by = vec![tag(matrix.parties.hosts[*host].name)];
+    let places = || ways.iter().filter(|((_, source), _)| source == MEMBERS).flat_map(|(_, places)| places);
+    let behind = (0..matrix.parties.zones.len()).filter(|zone| !own.contains(zone));
+    let leads = |net: &labwright_model::units::Subnet| {
+        places().any(|place| {
+            let place = place.rsplit_once(':').map_or(place.as_str(), |(place, _)| place);
+            place.parse::<InterfaceAddress>().is_ok_and(|place| net.0.contains(&place.0))
+        })
+    };
+    let nets = behind.flat_map(|zone| matrix.parties.zones[zone].subnets()).filter(leads);
+    let routes: BTreeMap<String, Vec<String>> = nets.map(|net| (net.to_string(), by.clone())).collect();
+    let goes_out = places().any(|place| place.starts_with(INTERNET));
+    let exit_node = if goes_out { by } else { Vec::new() };
+    (!routes.is_empty() || !exit_node.is_empty()).then_some(Approvers { routes, exit_node })
 }
 
 /// The zones that are the tailnet: by their interface; where none says so, the VPN that is not WireGuard's. Other VPNs are
@@ -318,5 +352,58 @@ compute:
         }
         let all: Vec<&String> = policy.acls.iter().flat_map(|acl| &acl.dst).collect();
         assert!(!all.iter().any(|place| place.contains("67")), "{all:#?}");
+    }
+
+    #[test]
+    fn a_router_that_is_the_subnet_router_announces_what_people_are_let_into_and_asks_for_none_of_it() {
+        let lab = r#"
+edge: { router: gw, vpn: { tailscale: { on: gw } } }
+network:
+  zones:
+    lan: { subnet: 10.1.1.0/24, kind: clients }
+    srv: { subnet: 10.1.2.0/24, kind: servers }
+    ts: { subnet: 100.64.0.0/10, interface: tailscale0 }
+  flows:
+    - { from: ts, to: [srv, internet], allow: https }
+    - { from: gw, to: web, allow: 9100/tcp }
+compute:
+  hosts:
+    gw: { zone: lan, address: [10.1.1.1, 10.1.2.1], os: other }
+    web: { zone: srv, address: 10.1.2.5, os: other }
+"#;
+        check(
+            lab,
+            expect![[r#"
+            {
+              "tagOwners": {
+                "tag:gw": [
+                  "autogroup:admin"
+                ]
+              },
+              "acls": [
+                {
+                  "action": "accept",
+                  "src": [
+                    "autogroup:member"
+                  ],
+                  "proto": "tcp",
+                  "dst": [
+                    "10.1.2.0/24:443",
+                    "autogroup:internet:443"
+                  ]
+                }
+              ],
+              "autoApprovers": {
+                "routes": {
+                  "10.1.2.0/24": [
+                    "tag:gw"
+                  ]
+                },
+                "exitNode": [
+                  "tag:gw"
+                ]
+              }
+            }"#]],
+        );
     }
 }

@@ -73,10 +73,12 @@ pub fn work_order(matrix: &Matrix<'_>) -> WorkOrder {
     for grant in &matrix.grants {
         let (from, to) = (party(grant.from), party(grant.to));
         let own = parties.router.map(Party::Host);
-        if from == to {
+        // Peers of a VPN that ends at the router meet there.
+        let meet = parties.meets_at(from, to).is_some_and(|hub| parties.router == Some(hub));
+        if from == to && !meet {
             continue;
         }
-        let at_router = own == Some(to) || own == Some(from);
+        let at_router = meet || own == Some(to) || own == Some(from);
         if !at_router && (parties.router.is_some() && !matrix.crosses_router(from, to)) {
             continue;
         }

@@ -47,6 +47,9 @@ pub struct Report {
     pub leaks: Vec<Mismatch>,
     /// Allowed by the matrix, and not through.
     pub false_blocks: Vec<Mismatch>,
+    /// Allowed by the matrix, and not through, because the answer would go by the router, which saw no question.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unanswered: Vec<Mismatch>,
     /// Denied by the matrix, and nothing on the way enforces it: which pairs, and on how many ports each.
     pub unenforced: Vec<Unenforced>,
     /// What was stopped on purpose.
@@ -209,16 +212,17 @@ fn compare(
 ) -> Report {
     let mut report = Report { fault: fault.map(str::to_string), ..Report::default() };
     let mut found: BTreeMap<Between, BTreeSet<String>> = BTreeMap::new();
-    let mut unenforced: BTreeMap<(usize, usize), BTreeSet<Try>> = BTreeMap::new();
+    let mut open: BTreeMap<(usize, usize), BTreeSet<Try>> = BTreeMap::new();
     for (tried, outcome) in expected.tries.iter().zip(outcomes) {
-        let Tried { from, to, address, what, allowed, enforced, reliable } = tried;
+        let Tried { from, to, address, what, allowed, enforced, reliable, unanswered } = tried;
         let kind = match (allowed, outcome) {
             (true, Outcome::Through) | (false, Outcome::Blocked) => continue,
             (false, Outcome::Through) if *enforced => 0,
             (false, Outcome::Through) => {
-                unenforced.entry((*from, *to)).or_default().insert(*what);
+                open.entry((*from, *to)).or_default().insert(*what);
                 continue;
             }
+            (true, Outcome::Blocked) if *unanswered && fault.is_none() => 3,
             (true, Outcome::Blocked) if !reliable => continue,
             // What a machine without cables does not open is no news.
             (true, Outcome::Blocked) if fault == Some(stage.nodes[*from].name.as_str()) => continue,
@@ -243,11 +247,12 @@ fn compare(
         match kind {
             0 => report.leaks.push(mismatch),
             1 => report.false_blocks.push(mismatch),
+            3 => report.unanswered.push(mismatch),
             _ => report.lost.push(mismatch),
         }
     }
     let name = |node: usize| stage.nodes[node].name.clone();
-    report.unenforced = unenforced
+    report.unenforced = open
         .into_iter()
         .map(|((from, to), ports)| Unenforced { from: name(from), to: name(to), ports: ports.len() })
         .collect();

@@ -27,6 +27,8 @@ const THREADS: usize = 128;
 const CHUNK: usize = 6;
 /// How often a datagram is tried that finds no room on the way out.
 const ROOM_TRIES: usize = 200;
+/// Connections that may wait at a door.
+const QUEUE: i32 = 4096;
 
 /// Everybody's open doors. Connections wait in the queue: that they came is all there is to know.
 struct Doors {
@@ -92,6 +94,8 @@ fn open(stage: &Stage, expected: &Expected) -> Result<Doors, ProviderError> {
                 tcp.push(
                     TcpListener::bind(any(port))
                         .or_else(|_| TcpListener::bind(any4(port)))
+                        // More wait than the standard library lets: everybody comes, to each address.
+                        .and_then(|door| Ok(rustix::net::listen(&door, QUEUE).map(|()| door)?))
                         .map_err(|e| failed(port, e))?,
                 );
             }

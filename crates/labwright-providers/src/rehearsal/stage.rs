@@ -38,6 +38,8 @@ pub struct Node {
     pub guarded: Option<usize>,
     /// Addresses that others try, its own best first.
     pub addresses: Vec<IpAddr>,
+    /// The link that a tailnet comes in by: what is passed on from there gets the machine's own address, as Tailscale does.
+    tailnet: Option<usize>,
 }
 
 struct Link {
@@ -59,6 +61,7 @@ struct Plan<'m, 'a> {
     matrix: &'m Matrix<'a>,
     wan: Vec<(IpAddr, IpAddr, u8)>,
     nodes: Vec<Node>,
+    segments: usize,
 }
 
 impl Stage {
@@ -76,10 +79,12 @@ impl Stage {
                 wan.push((router, node, *length));
             }
         }
-        let mut plan = Plan { matrix, wan, nodes: Vec::new() };
+        let mut plan = Plan { matrix, wan, nodes: Vec::new(), segments: parties.zones.len() + 1 };
         plan.router();
         plan.hosts();
         plan.devices();
+        plan.wires();
+        plan.tailnets();
         if !plan.nodes.is_empty() {
             plan.internet();
         }
@@ -91,7 +96,7 @@ impl Stage {
             node.namespace = format!("lw{n}");
         }
         let public = plan.wan.iter().map(|(router, ..)| *router).collect();
-        Stage { nodes: plan.nodes, segments: parties.zones.len() + 1, public }
+        Stage { nodes: plan.nodes, segments: plan.segments, public }
     }
 
     /// The grant that a try rests on.
@@ -131,6 +136,9 @@ impl Stage {
             }
             node.routes.iter().for_each(|route| lines += &format!("route add {route}\n"));
             batch(Some(&node.namespace), &lines)?;
+            if let Some(link) = node.tailnet {
+                super::load(&node.namespace, &translated(link))?;
+            }
         }
         Ok(())
     }
@@ -150,8 +158,14 @@ impl Stage {
             ("ipv6/conf/default/accept_ra", "0", false),
             ("ipv4/ping_group_range", "0 0", true),
         ];
+        // A redirect would mend a way that leads by the router and should not; many machines do not listen to any.
+        let links = (0..node.links.len()).map(|m| format!("eth{m}")).chain(["all".to_string()]);
+        let deaf: Vec<String> = links
+            .flat_map(|link| ["ipv4", "ipv6"].map(|family| format!("{family}/conf/{link}/accept_redirects")))
+            .collect();
         inside(&node.namespace, || {
-            for (name, value, needed) in settings {
+            let deaf = deaf.iter().map(|name| (name.as_str(), "0", false));
+            for (name, value, needed) in settings.into_iter().chain(deaf) {
                 let path = format!("/proc/sys/net/{name}");
                 if let Err(error) = fs::write(&path, value)
                     && needed
@@ -188,6 +202,7 @@ impl Plan<'_, '_> {
             passes_on: false,
             guarded: None,
             addresses: Vec::new(),
+            tailnet: None,
         }
     }
 
@@ -330,6 +345,11 @@ impl Plan<'_, '_> {
                 }
             }
             self.ways_out(&mut node);
+            for gate in parties.gates.iter().filter(|gate| self.gate(gate.zone) == Some(gate.host)) {
+                let lacking = parties.routes_lacking(*gate, host);
+                let known = parties.routes_into(*gate, host).into_iter().filter(|route| !lacking.contains(route));
+                node.routes.extend(known.map(|(net, via)| format!("{net} via {via}")));
+            }
             for gate in parties.gates.iter().filter(|gate| self.gate(gate.zone) == Some(host)) {
                 self.ends_at(&mut node, host, gate.zone);
             }
@@ -372,36 +392,107 @@ impl Plan<'_, '_> {
         }
     }
 
-    /// One machine in each zone that the lab file does not name, at the highest address that nobody has.
+    /// One machine in each zone that the lab file does not name, at the highest address that nobody has; and one more where
+    /// devices do not see each other without somebody in between.
     fn devices(&mut self) {
         let parties = &self.matrix.parties;
         for zone in 0..parties.zones.len() {
-            let entry = &parties.zones[zone];
-            let mut addresses = Vec::new();
-            let mut taken: [bool; 2] = [false, false];
-            for subnet in entry.entry.subnet.iter().map(|subnet| subnet.value.0) {
-                let family = Family::of(subnet.network());
-                let slot = usize::from(family == Family::V6);
-                let (first, last) = (number(subnet.network()), number(subnet.broadcast()));
-                let free = |at: &u128| {
-                    let address = family.address(*at);
-                    parties.ranges(zone, family).contains(*at) && parties.who(address) == Party::Device(zone)
-                };
-                let highest = (first..last).rev().take(1 << 16).find(free);
-                if let Some(at) = highest.filter(|_| !taken[slot]) {
-                    taken[slot] = true;
-                    addresses.push((family.address(at), subnet.prefix_len()));
+            let name = parties.zones[zone].name;
+            let mut taken = BTreeSet::new();
+            self.device(&format!("another device in {name}"), zone, &mut taken);
+            if self.hub(zone).is_some() {
+                self.device(&format!("one more device in {name}"), zone, &mut taken);
+            }
+        }
+    }
+
+    fn device(&mut self, name: &str, zone: usize, taken: &mut BTreeSet<IpAddr>) {
+        let parties = &self.matrix.parties;
+        let mut addresses: Vec<(IpAddr, u8)> = Vec::new();
+        for subnet in parties.zones[zone].entry.subnet.iter().map(|subnet| subnet.value.0) {
+            let family = Family::of(subnet.network());
+            let (first, last) = (number(subnet.network()), number(subnet.broadcast()));
+            let free = |at: &u128| {
+                let address = family.address(*at);
+                parties.ranges(zone, family).contains(*at)
+                    && parties.who(address) == Party::Device(zone)
+                    && !taken.contains(&address)
+            };
+            let highest = (first..last).rev().take(1 << 16).find(free);
+            let one_already = addresses.iter().any(|(address, _)| Family::of(*address) == family);
+            if let Some(at) = highest.filter(|_| !one_already) {
+                addresses.push((family.address(at), subnet.prefix_len()));
+            }
+        }
+        if addresses.is_empty() {
+            return;
+        }
+        let mut node = self.node(name, Some(Party::Device(zone)));
+        node.addresses = addresses.iter().map(|(address, _)| *address).collect();
+        taken.extend(&node.addresses);
+        let prefixes = addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect();
+        node.links.push(Link { segment: zone + 1, addresses: prefixes });
+        self.ways_out(&mut node);
+        self.nodes.push(node);
+    }
+
+    /// The host at which the peers of WireGuard meet, where the zone is that VPN and the host is on the stage as its end.
+    fn hub(&self, zone: usize) -> Option<usize> {
+        let parties = &self.matrix.parties;
+        let (host, _) = parties.hub.filter(|(_, vpn)| *vpn == zone)?;
+        (parties.router == Some(host) || self.gate(zone) == Some(host)).then_some(host)
+    }
+
+    /// Peers of WireGuard have a wire to its end each, and none to one another.
+    fn wires(&mut self) {
+        let parties = &self.matrix.parties;
+        for zone in 0..parties.zones.len() {
+            let Some(hub) = self.hub(zone) else { continue };
+            let Some(end) = self.nodes.iter().position(|node| node.party == Some(Party::Host(hub))) else { continue };
+            let speaks_as = |family: Family| match parties.router == Some(hub) {
+                true => self.gateway(zone, family),
+                false => self.gate_address(hub, zone, family).map(|(address, _)| address),
+            };
+            let own = Family::ALL.map(speaks_as);
+            for n in (0..self.nodes.len()).filter(|n| *n != end) {
+                let Some(m) = self.nodes[n].links.iter().position(|link| link.segment == zone + 1) else { continue };
+                let segment = self.segments;
+                self.segments += 1;
+                let link = &mut self.nodes[n].links[m];
+                link.segment = segment;
+                let addresses: Vec<IpAddr> =
+                    link.addresses.iter().filter_map(|one| one.split('/').next()?.parse().ok()).collect();
+                link.addresses = addresses.iter().map(|address| format!("{address}/{}", bits(*address))).collect();
+                let mut into = Vec::new();
+                for subnet in parties.zones[zone].entry.subnet.iter().map(|subnet| subnet.value.0) {
+                    let family = Family::of(subnet.network());
+                    let via = match family {
+                        Family::V6 => "fe80::1".parse().ok(),
+                        Family::V4 => own[0],
+                    };
+                    if let Some(via) = via.filter(|_| addresses.iter().any(|one| Family::of(*one) == family)) {
+                        into.push(format!("{subnet} via {via} dev eth{m} onlink"));
+                    }
+                }
+                self.nodes[n].routes.extend(into);
+                let wire = self.nodes[end].links.len();
+                self.nodes[end].links.push(Link { segment, addresses: vec!["fe80::1/64".to_string()] });
+                for address in addresses {
+                    let source = own[usize::from(address.is_ipv6())];
+                    let source = source.map(|source| format!(" src {source}")).unwrap_or_default();
+                    self.nodes[end].routes.push(format!("{address}/{} dev eth{wire}{source}", bits(address)));
                 }
             }
-            if addresses.is_empty() {
+        }
+    }
+
+    /// Where a tailnet comes in to the rest of the lab.
+    fn tailnets(&mut self) {
+        for (host, zone) in &self.matrix.parties.subnet_routers {
+            let Some(node) = self.nodes.iter_mut().find(|node| node.party == Some(Party::Host(*host))) else {
                 continue;
-            }
-            let mut node = self.node(&format!("another device in {}", entry.name), Some(Party::Device(zone)));
-            node.addresses = addresses.iter().map(|(address, _)| *address).collect();
-            let prefixes = addresses.iter().map(|(address, length)| format!("{address}/{length}")).collect();
-            node.links.push(Link { segment: zone + 1, addresses: prefixes });
-            self.ways_out(&mut node);
-            self.nodes.push(node);
+            };
+            node.tailnet = node.links.iter().position(|link| link.segment == zone + 1);
         }
     }
 
@@ -425,6 +516,16 @@ impl Plan<'_, '_> {
         node.links.push(Link { segment: INTERNET, addresses: own });
         self.nodes.push(node);
     }
+}
+
+/// What tailscaled adds on a subnet router: what comes out of the tailnet leaves under the router's own address.
+fn translated(link: usize) -> String {
+    format!(
+        "table inet tailnet {{\n\tchain marked {{\n\t\ttype filter hook forward priority filter - 20; policy accept;\n\
+         \t\tiifname \"eth{link}\" meta mark set 0x40000\n\t}}\n\tchain leaving {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         \t\tmeta mark 0x40000 oifname != \"eth{link}\" masquerade\n\t}}\n}}\n"
+    )
 }
 
 fn bits(address: IpAddr) -> u8 {

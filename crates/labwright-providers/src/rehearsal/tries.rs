@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use labwright_plan::network::nft::forwards;
 use labwright_plan::network::ports;
 use labwright_plan::network::ranges::{Family, Ranges};
-use labwright_plan::network::{Allowed, Matrix, Party, Try};
+use labwright_plan::network::{Allowed, Grant, Matrix, Party, Try, Why};
 
 use super::stage::{Stage, edges};
 
@@ -22,6 +22,8 @@ pub struct Tried {
     pub enforced: bool,
     /// Whether routes there and back are the same, so that it works where it is allowed.
     pub reliable: bool,
+    /// Whether an answer would go by the router, which saw no question and drops it.
+    pub unanswered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,8 @@ impl Expected {
                 if by_internet(matrix, source_party, party) {
                     open.extend(&matrix.between(Party::Internet, party));
                 }
-                let enforced = matrix.is_enforced(source_party, party);
+                let unanswered = matrix.unanswered(source_party, party).is_some();
+                let passed = unguarded(matrix, source_party, party);
                 for address in &target.addresses {
                     let family = Family::of(*address);
                     if !source.addresses.iter().any(|own| Family::of(*own) == family) {
@@ -61,7 +64,11 @@ impl Expected {
                     }
                     let best = best(matrix, source_party, party, *address, &target.addresses);
                     for what in &all {
-                        let allowed = open.lets(*what);
+                        let allowed = open.lets(*what) && !is_dhcp(matrix, source_party, party, *address, *what);
+                        let enforced = match &passed {
+                            None => matrix.is_enforced(source_party, party),
+                            Some(own) => matrix.is_enforced(source_party, party) && !own.lets(*what),
+                        };
                         tries.push(Tried {
                             from,
                             to,
@@ -69,7 +76,8 @@ impl Expected {
                             what: *what,
                             allowed,
                             enforced,
-                            reliable: best,
+                            reliable: best && !unanswered,
+                            unanswered,
                         });
                     }
                 }
@@ -83,22 +91,39 @@ impl Expected {
 /// Whether an address is the one that a machine would be reached at from there: of a zone that both are in, or its first.
 fn best(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, all: &[IpAddr]) -> bool {
     let family = Family::of(address);
+    // Where a VPN ends one is in the networks of its end, too.
+    let gate = matrix.parties.gate(from, to);
     let near = |address: &IpAddr| {
-        let zones = matrix.parties.zones_of(from);
-        let subnets = zones.iter().flat_map(|zone| matrix.parties.zones[*zone].entry.subnet.iter());
-        subnets.into_iter().any(|subnet| subnet.value.0.contains(address))
+        let mut zones = matrix.parties.zones_of(from);
+        zones.extend(
+            gate.filter(|(_, first)| *first).iter().flat_map(|(gate, _)| matrix.parties.zones_of(Party::Host(*gate))),
+        );
+        let mut subnets = zones.iter().flat_map(|zone| matrix.parties.zones[*zone].entry.subnet.iter());
+        subnets.any(|subnet| subnet.value.0.contains(address))
     };
     let of_family = || all.iter().filter(|other| Family::of(**other) == family);
     if by_internet(matrix, from, to) {
         return false;
     }
-    // From where a VPN ends one is there at once; the answer goes by the router, which saw no question.
+    // Into a tailnet from beside its subnet router: the question goes by the router, and the answer past it.
     let beside = |gate: usize, other: Party| {
         !matrix.parties.zones_of(Party::Host(gate)).is_disjoint(&matrix.parties.zones_of(other))
     };
-    if let Some((gate, first)) = matrix.parties.gate(from, to)
+    // An end that has no address of the family outside of the VPN leads nowhere over it.
+    let outside = |own: IpAddr| {
+        let vpn = matrix.parties.hub.map(|(_, zone)| matrix.parties.zones[zone].entry);
+        !vpn.is_some_and(|zone| zone.subnet.iter().any(|subnet| subnet.value.0.contains(&own)))
+    };
+    if let Some((gate, _)) = gate
+        && !matrix.parties.host_addresses(gate, family).any(outside)
+    {
+        return false;
+    }
+    let hub = |host: usize| matrix.parties.hub.is_some_and(|(hub, _)| hub == host);
+    if let Some((gate, false)) = gate
+        && !hub(gate)
         && matrix.parties.guarding_router().is_some()
-        && beside(gate, if first { to } else { from })
+        && beside(gate, from)
     {
         return false;
     }
@@ -107,6 +132,23 @@ fn best(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, all: &[IpA
         return true;
     }
     of_family().find(|address| near(address)).or_else(|| of_family().next()) == Some(&address)
+}
+
+/// Whether it is what addresses are given out by over IPv4: over IPv6 only a flow of its own opens that port.
+fn is_dhcp(matrix: &Matrix<'_>, from: Party, to: Party, address: IpAddr, what: Try) -> bool {
+    let asked = address.is_ipv6() && what == Try::Udp(67);
+    let lets = |grant: &&Grant| grant.allowed.lets(what);
+    asked && matrix.grants_between(from, to).into_iter().filter(lets).all(|grant| grant.why == Why::Addresses)
+}
+
+/// What a subnet router may open itself, where a tailnet comes in by it and it has no firewall: whoever is behind it sees
+/// its address, and cannot tell the tailnet from it.
+fn unguarded(matrix: &Matrix<'_>, from: Party, to: Party) -> Option<Allowed> {
+    let parties = &matrix.parties;
+    let within = |zone: usize| parties.zones_of(from).into_iter().eq([zone]) && !parties.zones_of(to).contains(&zone);
+    let (host, _) = parties.subnet_routers.iter().find(|(_, zone)| within(*zone))?;
+    let between = from != Party::Host(*host) && to != Party::Host(*host) && !parties.guards(*host);
+    between.then(|| matrix.between(Party::Host(*host), to))
 }
 
 /// Whether one stands on the internet and the other in a zone: there it is known by the address that the router gives it,
@@ -135,13 +177,25 @@ fn public(matrix: &Matrix<'_>, stage: &Stage, all: &[Try], tries: &mut Vec<Tried
                 let allowed = match inside {
                     Some(one) => matrix.between(party, Party::Host(one.host)).lets(*what),
                     None => {
-                        matrix.between(party, Party::Host(router)).lets(*what) && has(matrix, router, party, *address)
+                        let to = Party::Host(router);
+                        let open = matrix.between(party, to).lets(*what) && has(matrix, router, party, *address);
+                        open && !is_dhcp(matrix, party, to, *address, *what)
                     }
                 };
                 let to = inside
                     .and_then(|one| stage.nodes.iter().position(|node| node.party == Some(Party::Host(one.host))))
                     .unwrap_or(to);
-                tries.push(Tried { from, to, address: *address, what: *what, allowed, enforced: true, reliable: true });
+                tries.push(Tried {
+                    from,
+                    to,
+                    address: *address,
+                    what: *what,
+                    allowed,
+                    enforced: true,
+                    // Where a VPN ends beside the router, nobody knows that the public address is the router's.
+                    reliable: matrix.parties.gate(party, Party::Host(router)).is_none(),
+                    unanswered: false,
+                });
             }
         }
     }

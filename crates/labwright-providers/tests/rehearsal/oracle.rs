@@ -175,6 +175,14 @@ impl Declared {
         flow || self.may_unasked(from, to, port)
     }
 
+    /// As `may`, at one address: what the router gives out by DHCP it gives out over IPv4.
+    fn may_at(&self, from: Who, to: Who, address: IpAddr, port: &str) -> bool {
+        let flow = |(source, target, allow): &(End, End, &str)| {
+            self.is(from, *source) && self.is(to, *target) && *target != End::App && lets(allow, port)
+        };
+        self.may(from, to, port) && (port != "67/udp" || address.is_ipv4() || self.flows.iter().any(flow))
+    }
+
     /// What follows from the rest of the file.
     fn may_unasked(&self, from: Who, to: Who, port: &str) -> bool {
         // The router gives out addresses, and says that it is there, to everybody in a zone.
@@ -279,7 +287,7 @@ impl Declared {
                 continue;
             }
             tried.insert((socket.from.clone(), socket.to.clone(), socket.what.clone()));
-            let may = self.may(from, to, &socket.what);
+            let may = self.may_at(from, to, socket.address, &socket.what);
             // The router takes the public ways itself, for whoever comes by the public address.
             if from == Who::Host(0) && self.may(Who::Internet, to, &socket.what) {
                 continue;

@@ -24,6 +24,8 @@ mod overlapping_subnets;
 mod published_everywhere;
 mod undecided_pair;
 mod vlan;
+mod vpn_way_back;
+mod vpn_zone;
 
 pub use address_for_name::AddressForName;
 pub use address_outside_zone::AddressOutsideZone;
@@ -43,6 +45,8 @@ pub use overlapping_subnets::OverlappingSubnets;
 pub use published_everywhere::{Port, PublishedEverywhere, is_database, is_public, published};
 pub use undecided_pair::UndecidedPair;
 pub use vlan::Vlan;
+pub use vpn_way_back::VpnWayBack;
+pub use vpn_zone::VpnZone;
 
 /// Whether any host is asked to enforce. The matrix of a lab that asks for nothing is not made for nothing.
 fn firewall_is_asked_for(parsed: &labwright_model::Parsed) -> bool {

@@ -176,7 +176,13 @@ mod tests {
     fn what_is_typed_takes_the_finding_away() {
         let pbs = "built_in: proxmox-backup-server, data: [/store]";
         let lab = lab(pbs, "url: \"https://keeper.home.arpa:8007/s\"", "r");
-        says(&lab.replace(", on: pbs, backup: n", ", on: pbs"), expect![[""]]);
+        says(
+            &lab.replace(", on: pbs, backup: n", ", on: pbs"),
+            expect![[r#"
+                10:107 advice LW-DAT-009: no policy writes to repository `s3`
+                    help: add `s3` to the `to` of a policy such as `n`, or take it out
+            "#]],
+        );
         let apart = lab.replace("policies: {", "policies: { copies: { schedule: \"05:00\", to: s3, drill: weekly },");
         says(&apart.replace(", on: pbs, backup: n", ", on: pbs, backup: copies"), expect![[""]]);
     }

@@ -162,16 +162,16 @@ pub fn vpn(matrix: &mut Matrix<'_>) {
 /// (`--snat-subnet-routes`): https://tailscale.com/kb/1019/subnets.
 pub fn behind_tailnet(matrix: &mut Matrix<'_>) {
     let span = matrix.parties.parsed.span_of(&["edge", "vpn"]);
-    for gate in matrix.parties.gates.clone().into_iter().filter(|gate| !gate.hub) {
-        let own = [End::Internet, End::Host(gate.host), End::Zone(gate.zone)];
+    for (host, zone) in matrix.parties.subnet_routers.clone() {
+        let own = [End::Internet, End::Host(host), End::Zone(zone)];
         let asked = |why: Why| !matches!(why, Why::Names | Why::Time | Why::Addresses | Why::Hairpin);
-        let ways = matrix.grants.iter().filter(|one| one.from == End::Zone(gate.zone) && asked(one.why));
+        let ways = matrix.grants.iter().filter(|one| one.from == End::Zone(zone) && asked(one.why));
         let ways: Vec<(End, Allowed)> =
             ways.filter(|one| !own.contains(&one.to)).map(|one| (one.to, one.allowed.clone())).collect();
         for (to, allowed) in ways {
-            let name = matrix.parties.zones[gate.zone].name;
+            let name = matrix.parties.zones[zone].name;
             let reason = format!("what `{name}` opens there comes from its subnet router's own address");
-            matrix.derive(way(End::Host(gate.host), to, allowed, Why::Vpn, reason, span));
+            matrix.derive(way(End::Host(host), to, allowed, Why::Vpn, reason, span));
         }
     }
 }

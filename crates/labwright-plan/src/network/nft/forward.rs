@@ -227,7 +227,8 @@ pub fn forwards(matrix: &Matrix<'_>) -> (Vec<Forwarded>, Vec<Conflict>) {
             }
         }
         wanted.ping = false;
-        let address = parties.host_addresses(host, Family::V4).find_map(|address| match address {
+        // Its address in a VPN is no way to it from outside.
+        let address = parties.hosts[host].entry.address.iter().find_map(|address| match address.value {
             IpAddr::V4(address) if address.is_private() => Some(address),
             _ => None,
         });
@@ -282,7 +283,7 @@ pub fn translation(out: &mut String, matrix: &Matrix<'_>, forwarded: &[Forwarded
     let zones = matrix.parties.zone_ranges(Family::V4);
     let inside = if zones == matrix.parties.lab_ranges(Family::V4) { "lab4" } else { "zones4" };
     if inside == "zones4" {
-        let parts: Vec<String> = zones.iter().map(|(first, last)| Family::V4.interval(first, last)).collect();
+        let parts = super::sets::by_zone(matrix, Family::V4, zones);
         out.push_str("\n\t# What is reached without the internet in between.\n");
         set(out, inside, address(Family::V4), true, &parts);
     }

@@ -41,8 +41,7 @@ impl<'m, 'a> Compiler<'m, 'a> {
     pub fn new(matrix: &'m Matrix<'a>) -> Self {
         let mut lab = "\n\t# Every address of the lab; what is outside of it is the internet.\n".to_string();
         for family in Family::ALL {
-            let ranges = matrix.parties.lab_ranges(family);
-            let parts: Vec<String> = ranges.iter().map(|(first, last)| family.interval(first, last)).collect();
+            let parts = sets::by_zone(matrix, family, matrix.parties.lab_ranges(family));
             sets::set(&mut lab, &format!("lab{}", family.digit()), sets::address(family), true, &parts);
         }
         Compiler { matrix, cells: Cells::of(matrix), lab }

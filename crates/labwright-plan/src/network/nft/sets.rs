@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use super::keys::{Line, Way};
 use crate::network::allowed::{Allowed, Try};
-use crate::network::matrix::{Grant, Matrix};
-use crate::network::ranges::{Family, Ranges};
+use crate::network::matrix::{Grant, Matrix, Why};
+use crate::network::ranges::{Family, Ranges, number};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
@@ -116,6 +116,35 @@ pub fn set(out: &mut String, name: &str, kind: &str, interval: bool, elements: &
     out.push_str("\t}\n");
 }
 
+/// Addresses as a reader looks for them: each zone's subnets by themselves, then what is beside them.
+pub fn by_zone(matrix: &Matrix<'_>, family: Family, addresses: &Ranges) -> Vec<String> {
+    let zones = || matrix.parties.zones.iter();
+    let own = zones().flat_map(|zone| zone.entry.subnet.iter().map(|subnet| (zone.name, subnet.value)));
+    let far = zones().flat_map(|zone| zone.sites.iter().map(|site| (zone.name, *site)));
+    let (mut elements, mut rest) = (Vec::new(), addresses.clone());
+    for (name, subnet) in own.chain(far).filter(|(_, subnet)| Family::of(subnet.0.network()) == family) {
+        let whole = Ranges::of(number(subnet.0.network()), number(subnet.0.broadcast()));
+        for (first, last) in whole.and(&rest).iter() {
+            elements.push((first, format!("{} comment \"{}\"", family.interval(first, last), plain(name))));
+        }
+        rest = rest.minus(&whole);
+    }
+    elements.extend(rest.iter().map(|(first, last)| (first, family.interval(first, last))));
+    elements.sort();
+    elements.into_iter().map(|(_, text)| text).collect()
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !matches!(c, '"' | '\\' | '`') && !c.is_control()).take(120).collect()
+}
+
+/// DHCP is asked for over IPv4 alone; over IPv6 there is another protocol for it, from addresses of the link.
+fn is_dhcp(grants: &[&Grant], family: Family, part: Part, port: u128) -> bool {
+    let lets = |grant: &&&Grant| grant.allowed.lets(Try::Udp(port as u16));
+    (family, part, port) == (Family::V6, Part::Udp, 67)
+        && grants.iter().filter(lets).all(|grant| grant.why == Why::Addresses)
+}
+
 /// The comment of an element: between whom, why, and where that is written. The kernel keeps 128 bytes of it.
 pub fn comment(matrix: &Matrix<'_>, grants: &[&Grant], what: Try) -> String {
     const LONGEST: usize = 120;
@@ -163,6 +192,9 @@ impl<'m> Open<'m> {
                         elements.push(format!("{who}{}", comment(matrix, &line.grants, part.tried(0))));
                     }
                     for (first, last) in ports.iter() {
+                        if first == last && is_dhcp(&line.grants, family, part, first) {
+                            continue;
+                        }
                         interval |= first != last;
                         let why = comment(matrix, &line.grants, part.tried(first));
                         elements.push(format!("{who} . {}{why}", port(first, last)));

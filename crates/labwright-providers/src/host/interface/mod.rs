@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use labwright_model::Spanned;
 use labwright_model::lab::Interface;
+use labwright_plan::network::vpn_routes;
 use labwright_plan::{
     Action, Call, Consequence, Doors, Field, Kind, Observed, OnChange, Ownership, ProviderError, Resource, Spec, Step,
     Value, Wanted,
@@ -105,11 +106,17 @@ fn one(ground: &Ground<'_>, name: &str, entry: &Spanned<Interface>) -> Resource 
         let metric = route.metric.as_ref().map(|metric| metric.value);
         Some((live::network(net), Value::Text(live::spelled(&via.to_string(), metric.map(u64::from)))))
     };
+    // Where a VPN ends beside the router, the way back into it leads there.
+    let implied = vpn_routes::implied(ground.parsed, ground.name, ground.host);
+    let mut routes: BTreeMap<String, Value> = entry.routes.iter().filter_map(route).collect();
+    for one in implied.into_iter().filter(|one| one.interface == name) {
+        routes.insert(live::network(&one.to.to_string()), Value::Text(live::spelled(&one.via.to_string(), None)));
+    }
     let resource = ground
         .resource("interface", name, entry.span)
         .with("addresses", list(entry.addresses.iter().map(|address| address.value.to_string()).collect()))
         .with("gateway", list(texts(&entry.gateway)))
-        .with("routes", Value::Map(entry.routes.iter().filter_map(route).collect()))
+        .with("routes", Value::Map(routes))
         .with("up", true)
         .with("persisted", true);
     // Their order is the order in which they are asked.
