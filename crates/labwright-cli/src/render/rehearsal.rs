@@ -72,13 +72,17 @@ pub fn summary(report: &Report) -> String {
         0 => String::new(),
         pairs => format!(", {} not enforced", count(pairs, "pair")),
     };
+    let unanswered = match report.unanswered.len() {
+        0 => String::new(),
+        ways => format!(", {} not answered", count(ways, "open way")),
+    };
     let fault = report.fault.as_ref().map(|host| format!(" without `{host}`")).unwrap_or_default();
     let lost = match (&report.fault, report.lost.len()) {
         (None, _) => String::new(),
         (Some(_), lost) => format!(", {} lost", count(lost, "open way")),
     };
     format!(
-        "{}, {}{lost}{unenforced}{fault}: {tried}",
+        "{}, {}{lost}{unanswered}{unenforced}{fault}: {tried}",
         count(report.leaks.len(), "leak"),
         count(report.false_blocks.len(), "false block")
     )

@@ -107,6 +107,7 @@ pub fn document_of(name: &str) -> Option<(&'static str, Value)> {
                 "seconds": { "type": "number", "description": "From the first namespace to the last answer." },
                 "leaks": list("mismatch"),
                 "false_blocks": list("mismatch"),
+                "unanswered?": list("mismatch"),
                 "unenforced": { "type": "array", "items": object(json!({
                     "from": text("Who."), "to": text("To whom."), "ports": count("How many got through."),
                 })) },
