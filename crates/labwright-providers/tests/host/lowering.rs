@@ -303,3 +303,24 @@ fn the_order_of_the_file_changes_nothing() {
         assert_eq!(text(&turned(lab(order))), first);
     }
 }
+
+#[test]
+fn whoever_is_beside_the_end_of_a_vpn_is_given_the_way_back() {
+    let lab = |nas: &str| {
+        format!(
+            "edge:\n  router: gw\n  vpn: {{ wireguard: {{ on: box, peers: {{ phone: {{ address: 10.99.0.2 }} }} }} }}\n\
+             network:\n  zones:\n    lan: {{ subnet: 10.0.20.0/24 }}\n    vpn: {{ kind: vpn, subnet: 10.99.0.0/24 }}\n\
+             compute:\n  hosts:\n    gw: {{ zone: lan, address: 10.0.20.1 }}\n    box: {{ zone: lan, address: 10.0.20.2 }}\n    \
+             nas: {{ zone: lan, address: 10.0.20.3, interfaces: {{ eth0: {{ addresses: 10.0.20.3/24, gateway: 10.0.20.1{nas} }} }} }}\n"
+        )
+    };
+    let routes = |nas: &str| {
+        let lowered = lower(&lab(nas), &Assets::new());
+        let interface = lowered.resources.iter().find(|one| one.id.to_string() == "nas/host/interface/eth0").unwrap();
+        field_text(&interface.spec["routes"])
+    };
+    expect![[r#"{10.99.0.0/24: "10.0.20.2"}"#]].assert_eq(&routes(""));
+    // What the lab file says of the same network counts.
+    let said = ", routes: { \"10.99.0.0/24\": 10.0.20.9 }";
+    expect![[r#"{10.99.0.0/24: "10.0.20.9"}"#]].assert_eq(&routes(said));
+}
