@@ -176,4 +176,21 @@ services: { game: { run: game, on: game }, score: { run: score, on: game, needs:
             expect![[""]],
         );
     }
+    #[test]
+    fn a_router_that_is_a_guest_has_every_zone_behind_it() {
+        let lab = |autostart: &str| {
+            format!(
+                "edge: {{ router: opnsense }}\ncompute:\n  hosts:\n    pve: {{ address: 10.0.10.11 }}\n    \
+                 opnsense: {{ address: 10.0.10.1, os: other, vm: {{ on: pve, autostart: {autostart} }} }}\n"
+            )
+        };
+        says(
+            &lab("false"),
+            expect![[r#"
+            5:74 advice LW-CMP-017: `opnsense` does not start with its hypervisor, and `edge.router` stands on it
+                help: take `autostart: false` out: guests start with their hypervisor unless they say so
+        "#]],
+        );
+        says(&lab("true"), expect![[r#""#]]);
+    }
 }

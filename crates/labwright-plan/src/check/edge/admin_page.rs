@@ -527,4 +527,24 @@ services:
             "#]],
         );
     }
+    #[test]
+    fn a_hosts_own_page_for_everybody_at_home() {
+        let lab = |expose: &str| {
+            format!(
+                "edge: {{ vpn: {{ wireguard: {{ peers: {{ phone: {{ address: 10.99.0.2 }} }} }} }} }}\n\
+                 network: {{ zones: {{ lan: {{ kind: clients, subnet: 10.0.1.0/24 }}, servers: {{ subnet: 10.0.2.0/24 }}, vpn: {{ kind: vpn, subnet: 10.99.0.0/24, interface: wg0 }} }} }}\n\
+                 compute: {{ hosts: {{ nas: {{ zone: servers, address: 10.0.2.3 }} }} }}\n\
+                 platform: {{ reverse_proxy: nas }}\n\
+                 services:\n  cockpit: {{ built_in: cockpit, on: nas, port: 9090, expose: {expose}, url: nas.lab.home.arpa }}\n"
+            )
+        };
+        says(
+            &lab("lan"),
+            expect![[r#"
+            6:24 advice LW-EDGE-012: `cockpit` leads to the page that `nas` is administered by (cockpit), which is open to whoever is on the network by that name
+                help: write `expose: vpn`
+        "#]],
+        );
+        says(&lab("vpn"), expect![[r#""#]]);
+    }
 }
