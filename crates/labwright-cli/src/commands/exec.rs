@@ -92,6 +92,7 @@ impl Exec {
                 // Whoever read it is gone, as with any program in a pipe. A link that is over by now ends the command as well.
                 unread = true;
                 first(&told_to_end, signal_hook::consts::SIGPIPE);
+                // A command that has ended has nobody left to hear it.
                 let _ = gone.send(Word::HangUp);
             }
         };
@@ -179,6 +180,7 @@ fn watch(
                     continue;
                 }
                 SIGUSR1 | SIGUSR2 => {
+                    // A command that has ended has nobody left to hear it.
                     let _ = gone.send(Word::Signal(signal));
                     continue;
                 }
